@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The counting rule, and the two ends of a block: its thread's exit and a snapshot. */
+#ifndef NETATOP_COUNT_H
+#define NETATOP_COUNT_H
+
+enum direction { SEND, RECV };
+enum protocol { TCP, UDP };
+
+static __always_inline void add(struct counters *c, enum protocol protocol,
+				enum direction direction, __u64 bytes)
+{
+	if (protocol == TCP && direction == SEND) {
+		c->tcp_send_msgs += 1;
+		c->tcp_send_bytes += bytes;
+	} else if (protocol == TCP) {
+		c->tcp_recv_msgs += 1;
+		c->tcp_recv_bytes += bytes;
+	} else if (direction == SEND) {
+		c->udp_send_msgs += 1;
+		c->udp_send_bytes += bytes;
+	} else {
+		c->udp_recv_msgs += 1;
+		c->udp_recv_bytes += bytes;
+	}
+}
+
+/* An event that no block can take: a loss, or a record of its own. */
+static __noinline int add_aside(struct block *block, enum protocol protocol,
+				enum direction direction, __u64 bytes)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct counters one = {};
+
+	add(&one, protocol, direction, bytes);
+	if (!task->pid)
+		add_lost(&losses.no_task, &one);
+	else if (block)
+		/*
+		 * After the thread's exit record: the traffic of a network file system
+		 * that flushes while files are closed.
+		 */
+		hand_over(task, &one, new_block_id(), RECORD_EXITED);
+	else
+		add_lost(&losses.no_memory, &one);
+	return 0;
+}
+
+static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
+{
+	enum protocol protocol;
+	struct task_struct *task;
+	struct block *block;
+	__u16 family, type, number;
+
+	/* A failed call; or a look at data that will be received again. */
+	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE)))
+		return 0;
+	family = sk->__sk_common.skc_family;
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	/* The type tells a raw socket opened with protocol 6 or 17 from the real thing. */
+	type = sk->sk_type;
+	number = sk->sk_protocol;
+	if (type == SOCK_STREAM && (number == IPPROTO_TCP || number == IPPROTO_MPTCP)) {
+		/* End of stream, or nothing to send. */
+		if (ret == 0)
+			return 0;
+		protocol = TCP;
+	} else if (type == SOCK_DGRAM && number == IPPROTO_UDP) {
+		protocol = UDP;
+	} else {
+		return 0;
+	}
+
+	task = bpf_get_current_task_btf();
+	block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	if (!block && task->pid)
+		block = make_block();
+	if (!block || block->exited)
+		return add_aside(block, protocol, direction, ret);
+	add(&block->counters, protocol, direction, ret);
+	return 0;
+}
+
+static __always_inline int thread_exit(struct task_struct *task)
+{
+	struct block *block;
+	__u32 flags = RECORD_EXITED;
+	__u64 key = (__u64)task;
+
+	if (task->signal->live.counter == 0)
+		flags |= RECORD_GROUP_DEAD;
+	block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	if (block && !block->exited) {
+		/* Before the record leaves: a snapshot begun after it must not show it. */
+		block->exited = 1;
+		hand_over(task, &block->counters, block->id, flags);
+	}
+	block = spare_block(task);
+	if (block) {
+		hand_over(task, &block->counters, block->id, flags);
+		bpf_map_delete_elem(&spare, &key);
+	}
+	return 0;
+}
+
+static __always_inline void dump_block(struct bpf_iter__task *ctx, struct task_struct *task,
+				       struct block *block)
+{
+	struct thread_record record;
+
+	if (!block || block->exited)
+		return;
+	fill_record(&record, task, &block->counters, block->id, 0);
+	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+}
+
+static __always_inline int dump_thread(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	/* The kernel's call after the last task. */
+	if (!task)
+		return 0;
+	dump_block(ctx, task, bpf_task_storage_get(&blocks, task, NULL, 0));
+	dump_block(ctx, task, spare_block(task));
+	return 0;
+}
+
+#endif

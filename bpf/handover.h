@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* From a block to a record that user space reads. */
+#ifndef NETATOP_HANDOVER_H
+#define NETATOP_HANDOVER_H
+
+static __always_inline void add_lost(struct counters *to, const struct counters *from)
+{
+	__sync_fetch_and_add(&to->tcp_send_msgs, from->tcp_send_msgs);
+	__sync_fetch_and_add(&to->tcp_send_bytes, from->tcp_send_bytes);
+	__sync_fetch_and_add(&to->tcp_recv_msgs, from->tcp_recv_msgs);
+	__sync_fetch_and_add(&to->tcp_recv_bytes, from->tcp_recv_bytes);
+	__sync_fetch_and_add(&to->udp_send_msgs, from->udp_send_msgs);
+	__sync_fetch_and_add(&to->udp_send_bytes, from->udp_send_bytes);
+	__sync_fetch_and_add(&to->udp_recv_msgs, from->udp_recv_msgs);
+	__sync_fetch_and_add(&to->udp_recv_bytes, from->udp_recv_bytes);
+}
+
+/*
+ * Everything is loaded straight through pointers that the verifier trusts: the probe
+ * helpers are refused under lockdown, and are not needed.
+ */
+static __always_inline void fill_record(struct thread_record *record, struct task_struct *task,
+					const struct counters *counters, __u64 block, __u32 flags)
+{
+	struct task_struct *leader = task->group_leader;
+	const struct cred *cred = task->cred;
+	__u32 uid = cred->uid.val;
+
+	if (cred->euid.val != uid || cred->suid.val != uid)
+		flags |= RECORD_CREDS_DIFFER;
+	record->block = block;
+	record->start = leader->start_boottime;
+	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	record->tgid = task->tgid;
+	record->tid = task->pid;
+	record->uid = uid;
+	record->flags = flags;
+	__builtin_memcpy(record->comm, leader->comm, sizeof(record->comm));
+	__builtin_memcpy(record->thread_comm, task->comm, sizeof(record->thread_comm));
+	record->counters = *counters;
+}
+
+/*
+ * Hands over final counters: through the ring, else through the overflow table, and
+ * where both are full as a loss that user space reports.
+ */
+static __noinline int hand_over(struct task_struct *task, const struct counters *counters,
+				__u64 block, enum record_flag flags)
+{
+	struct thread_record *record, spilled;
+
+	record = bpf_ringbuf_reserve(&exits, sizeof(*record), 0);
+	if (record) {
+		__u64 waiting;
+
+		fill_record(record, task, counters, block, flags);
+		/*
+		 * The reader is woken only when it is needed: a wake-up for each exit
+		 * would cost more than the exit itself.
+		 */
+		waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
+		bpf_ringbuf_submit(record, waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP :
+								     BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	fill_record(&spilled, task, counters, block, flags);
+	if (bpf_map_update_elem(&overflow, &block, &spilled, BPF_NOEXIST) == 0) {
+		__sync_fetch_and_add(&losses.overflowed, 1);
+		return 0;
+	}
+	add_lost(&losses.exits, counters);
+	__sync_fetch_and_add(&losses.exits_lost, 1);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * The contract between the kernel's side and user space. The Rust types are
+ * generated from this header at build time; nothing is written twice.
+ *
+ * Everything is in the machine's own byte order, padding is explicit, and the
+ * sizes are asserted, since both sides read the same bytes.
+ */
+#ifndef NETATOP_WIRE_H
+#define NETATOP_WIRE_H
+
+/*
+ * What was sent and received. A message is one successful socket call, not a
+ * packet; bytes are what the call returned.
+ */
+struct counters {
+	__u64 tcp_send_msgs;
+	__u64 tcp_send_bytes;
+	__u64 tcp_recv_msgs;
+	__u64 tcp_recv_bytes;
+	__u64 udp_send_msgs;
+	__u64 udp_send_bytes;
+	__u64 udp_recv_msgs;
+	__u64 udp_recv_bytes;
+};
+_Static_assert(sizeof(struct counters) == 64, "struct counters is shared with user space");
+
+enum { COMM_LEN = 16 };
+
+/* thread_record.flags */
+enum record_flag {
+	/* The thread has ended: these are its final counters. */
+	RECORD_EXITED = 1,
+	/* ... and so has, or is about to, every other thread of its process. */
+	RECORD_GROUP_DEAD = 2,
+	/*
+	 * Real, effective and saved user differ (a set-user-id program): what it
+	 * does is not its user's to see, as with /proc/PID/io.
+	 */
+	RECORD_CREDS_DIFFER = 4,
+};
+
+/*
+ * The counters of one block. A thread has one block, or two where the first had
+ * to go without task storage for a while; a block's id is never used again, so
+ * that a block seen both alive and in an exit record is known to be one.
+ */
+struct thread_record {
+	__u64 block;
+	/* Start of the process (its first thread), nanoseconds since boot. */
+	__u64 start;
+	/* Inode number of the cgroup v2 directory. */
+	__u64 cgroup;
+	/* Process and thread, as numbered in the initial pid namespace. */
+	__u32 tgid;
+	__u32 tid;
+	/* Real user id. */
+	__u32 uid;
+	/* enum record_flag */
+	__u32 flags;
+	/* Name of the process (of its first thread), and of this thread. */
+	char comm[COMM_LEN];
+	char thread_comm[COMM_LEN];
+	struct counters counters;
+};
+_Static_assert(sizeof(struct thread_record) == 136, "struct thread_record is shared with user space");
+
+/*
+ * What could be counted, but not for anyone. Every total only grows.
+ */
+struct losses {
+	/* Neither task storage nor an entry of the spare table could be had. */
+	struct counters no_memory;
+	/* A thread ended while both the ring and the overflow table were full. */
+	struct counters exits;
+	/* Traffic in the name of no task: the idle loop was running. */
+	struct counters no_task;
+	/* How many exit records are meant by `exits`. */
+	__u64 exits_lost;
+	/* Exit records put into the overflow table so far. */
+	__u64 overflowed;
+	/* Blocks put into the spare table so far. */
+	__u64 spared;
+};
+_Static_assert(sizeof(struct losses) == 216, "struct losses is shared with user space");
+
+#endif

@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# What the scripts share: where the repository is, how to speak, how to become root.
+# Sourced, never run; the script that sources it has set -euo pipefail.
+
+# shellcheck disable=SC2034 # read by the scripts that source this file
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
+me=${0##*/}
+
+# rustup adds cargo to the PATH of login shells only; cron, CI and `sudo -s` have none.
+cargo_bin=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+if ! command -v cargo >/dev/null && [[ -x $cargo_bin/cargo ]]; then
+	export PATH=$cargo_bin:$PATH
+fi
+
+# Everything said goes to standard error: standard output belongs to netatop, or to the tests.
+say() {
+	printf '%s: %s\n' "$me" "$*" >&2
+}
+
+die() {
+	say "$@"
+	exit 1
+}
+
+have() {
+	command -v "$1" >/dev/null
+}
+
+is_root() {
+	[[ $(id -u) == 0 ]]
+}
+
+# Runs a command as root. Whoever calls it has made sure that this is possible.
+as_root() {
+	if is_root; then
+		"$@"
+	else
+		sudo -- "$@"
+	fi
+}
+
+# True when as_root works; asks for the password once if there is a terminal to ask on.
+can_be_root() {
+	is_root && return
+	have sudo || return
+	sudo -n true 2>/dev/null && return
+	{ : </dev/tty; } 2>/dev/null && sudo true
+}
+
+# version_at_least HAVE WANT, comparing major.minor as numbers ("1.100" is newer than "1.88").
+version_at_least() {
+	local have_major have_minor want_major want_minor
+	[[ $1 =~ ^([0-9]+)(\.([0-9]+))? ]] || return
+	have_major=${BASH_REMATCH[1]} have_minor=${BASH_REMATCH[3]:-0}
+	[[ $2 =~ ^([0-9]+)(\.([0-9]+))? ]] || return
+	want_major=${BASH_REMATCH[1]} want_minor=${BASH_REMATCH[3]:-0}
+	((have_major > want_major || (have_major == want_major && have_minor >= want_minor)))
+}

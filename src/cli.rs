@@ -1,0 +1,178 @@
+//! The command line: one definition for the parser, the help, and the man pages.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::{Existing, GroupBy, Layout};
+use crate::record::{Options, OutputFormat, Schedule, SortKey};
+
+/// Says exactly which process sent and received how much over TCP and UDP
+#[derive(Debug, Parser)]
+#[command(name = "netatop", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure, and report
+    Record(Record),
+}
+
+/// Measures which process sends and receives how much, and reports it as a table for people, or
+/// as CSV or JSON Lines for programs.
+///
+/// Messages are socket calls, not packets; bytes are what those calls returned.
+#[derive(Debug, Args)]
+pub struct Record {
+    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a bare number is seconds. Without it, until Ctrl-C
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Report every TIME (at least 10ms); without it, once at the end
+    #[arg(short, long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+
+    /// One row per thread
+    #[arg(short, long, conflicts_with = "group_by")]
+    pub threads: bool,
+
+    /// What a row stands for
+    #[arg(
+        short,
+        long,
+        value_name = "KEY",
+        value_enum,
+        default_value_t,
+        hide_possible_values = false
+    )]
+    pub group_by: GroupBy,
+
+    /// What rows are ordered by
+    #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
+    pub sort: SortKey,
+
+    /// Show N rows, and sum up the rest in a row (other)
+    #[arg(short = 'n', long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
+    pub top: Option<usize>,
+
+    /// How rows are written; by default the ending of --output decides, else it is a table
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub format: Option<OutputFormat>,
+
+    /// Write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace an existing FILE; with --append, cut off a last line that is not whole
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// Add to an existing FILE of the same columns
+    #[arg(long, requires = "output")]
+    pub append: bool,
+
+    /// No progress, no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Show libbpf's own messages, and when everything is attached
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+impl Record {
+    /// What it comes to.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            schedule: Schedule {
+                duration: self.duration,
+                interval: self.interval,
+            },
+            layout: Layout {
+                group_by: self.group_by,
+                threads: self.threads,
+            },
+            sort: self.sort,
+            top: self.top,
+            format: self.format,
+            output: self.output.clone(),
+            existing: match (self.append, self.force) {
+                (true, repair) => Existing::Append { repair },
+                (false, true) => Existing::Replace,
+                (false, false) => Existing::Refuse,
+            },
+            quiet: self.quiet,
+            verbose: self.verbose,
+        }
+    }
+}
+
+/// Parses a length of time: units, or a bare number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let length = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; examples: 30s, 500ms, 5m, 1h30m"))?,
+    };
+    if length.is_zero() {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(length)
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    if length < Duration::from_millis(10) {
+        return Err("it must be at least 10ms".to_owned());
+    }
+    Ok(length)
+}
+
+fn top(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a number of rows, 1 or more".to_owned()),
+        Ok(rows) => Ok(rows),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        let of = |text| duration(text).map(|d| d.as_millis());
+        assert_eq!(of("30s"), Ok(30_000));
+        assert_eq!(of("500ms"), Ok(500));
+        assert_eq!(of("1h30m"), Ok(5_400_000));
+        assert_eq!(of("5"), Ok(5_000));
+        assert_eq!(of("0.5"), Ok(500));
+        for bad in ["0", "0s", "-1", "5 parsecs", "", "inf", "NaN", "1e300"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(interval("1ms").is_err());
+        assert!(interval("10ms").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_refused_without_panic(text in ".*") {
+            let _ = (duration(&text), interval(&text), top(&text));
+            let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text]);
+        }
+    }
+}

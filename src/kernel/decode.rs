@@ -1,0 +1,124 @@
+//! From the bytes of `bpf/wire.h` to the model's types.
+
+use plain::Plain;
+
+use super::skel::types;
+use crate::model::{Comm, Counters, ProcessId, ThreadRecord};
+
+// SAFETY: generated from bpf/wire.h: #[repr(C)], integers and arrays of them only, with
+// its padding explicit, so that every bit pattern is a value.
+unsafe impl Plain for types::thread_record {}
+// SAFETY: as above.
+unsafe impl Plain for types::losses {}
+
+/// Size of a thread's record in bytes.
+pub(super) const RECORD_SIZE: usize = size_of::<types::thread_record>();
+
+/// Set in [`types::thread_record`]'s flags; `enum record_flag` of `bpf/wire.h`.
+mod flag {
+    use super::types::record_flag;
+
+    pub(super) const EXITED: u32 = record_flag::RECORD_EXITED.0;
+    pub(super) const GROUP_DEAD: u32 = record_flag::RECORD_GROUP_DEAD.0;
+    pub(super) const CREDS_DIFFER: u32 = record_flag::RECORD_CREDS_DIFFER.0;
+}
+
+/// Reads one value off the front of `bytes`, which need not be aligned. `None` if they
+/// are too few.
+fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
+    let mut value = T::default();
+    value.copy_from_bytes(bytes).ok()?;
+    Some(value)
+}
+
+/// Decodes one thread's record; `None` if the bytes are too few.
+pub(super) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
+    let record: types::thread_record = read(bytes)?;
+    let is = |flag| record.flags & flag != 0;
+    Some(ThreadRecord {
+        block: record.block,
+        process: ProcessId {
+            pid: record.tgid,
+            start: record.start,
+        },
+        tid: record.tid,
+        comm: comm(&record.comm),
+        thread_comm: comm(&record.thread_comm),
+        uid: record.uid,
+        cgroup: record.cgroup,
+        exited: is(flag::EXITED),
+        group_dead: is(flag::GROUP_DEAD),
+        creds_differ: is(flag::CREDS_DIFFER),
+        counters: counters(&record.counters),
+    })
+}
+
+/// Decodes the loss counters at the front of the programs' `.bss`.
+pub(super) fn losses(bytes: &[u8]) -> Option<types::losses> {
+    read(bytes)
+}
+
+pub(super) fn counters(raw: &types::counters) -> Counters {
+    Counters {
+        tcp_send_msgs: raw.tcp_send_msgs,
+        tcp_send_bytes: raw.tcp_send_bytes,
+        tcp_recv_msgs: raw.tcp_recv_msgs,
+        tcp_recv_bytes: raw.tcp_recv_bytes,
+        udp_send_msgs: raw.udp_send_msgs,
+        udp_send_bytes: raw.udp_send_bytes,
+        udp_recv_msgs: raw.udp_recv_msgs,
+        udp_recv_bytes: raw.udp_recv_bytes,
+    }
+}
+
+/// C's `char` is signed here; names are bytes.
+fn comm<T: Copy + Into<i64>>(name: &[T]) -> Comm {
+    let bytes: Vec<u8> = name.iter().map(|c| ((*c).into() & 0xff) as u8).collect();
+    Comm::new(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_field_is_read_from_its_place() {
+        let mut raw = types::thread_record {
+            block: 1,
+            start: 2,
+            cgroup: 3,
+            tgid: 4,
+            tid: 5,
+            uid: 6,
+            flags: flag::EXITED | flag::CREDS_DIFFER,
+            ..Default::default()
+        };
+        raw.comm[..2].copy_from_slice(&[b'n' as _, 0xffu8 as _]);
+        raw.thread_comm[0] = b't' as _;
+        raw.counters.tcp_send_msgs = 7;
+        raw.counters.udp_recv_bytes = u64::MAX;
+        // SAFETY: plain integers, read as the bytes they are.
+        let bytes = unsafe { plain::as_bytes(&raw) };
+        // One byte off any alignment.
+        let mut shifted = vec![0];
+        shifted.extend_from_slice(bytes);
+        let record = thread_record(&shifted[1..]).expect("long enough");
+        assert_eq!(record.process, ProcessId { pid: 4, start: 2 });
+        assert_eq!((record.block, record.cgroup), (1, 3));
+        assert_eq!((record.tid, record.uid), (5, 6));
+        assert!(record.exited && record.creds_differ && !record.group_dead);
+        assert_eq!(record.comm.as_bytes(), b"n\xff");
+        assert_eq!(record.thread_comm.as_bytes(), b"t");
+        assert_eq!(record.counters.tcp_send_msgs, 7);
+        assert_eq!(record.counters.udp_recv_bytes, u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_record_or_too_few(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(thread_record(&bytes).is_some(), bytes.len() >= RECORD_SIZE);
+            prop_assert_eq!(losses(&bytes).is_some(), bytes.len() >= size_of::<types::losses>());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Gathers what this host can do. Deciding what that means is `requirements`' part.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use memchr::memmem;
+
+/// The kernel's own type information.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// How BTF names a tracepoint's prototype.
+const TRACEPOINTS: [&str; 2] = [
+    "\0btf_trace_sock_send_length\0",
+    "\0btf_trace_sock_recv_length\0",
+];
+/// `PROC_USER_INIT_INO` and `PROC_PID_INIT_INO` of include/uapi/linux/nsfs.h: the fixed
+/// inode numbers of the initial namespaces.
+const INITIAL_USER_NS: u64 = 0xEFFF_FFFD;
+const INITIAL_PID_NS: u64 = 0xEFFF_FFFC;
+/// Capability numbers of include/uapi/linux/capability.h.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// What was found on this host. Where something could not be found out, it counts as
+/// present, and the kernel has the last word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    /// CAP_BPF, or CAP_SYS_ADMIN, is effective.
+    pub cap_bpf: bool,
+    /// CAP_PERFMON, or CAP_SYS_ADMIN, is effective.
+    pub cap_perfmon: bool,
+    /// This is the initial user namespace; in others capabilities mean nothing here.
+    pub initial_user_namespace: bool,
+    /// This is the initial pid namespace; in others only its own tasks can be listed.
+    pub initial_pid_namespace: bool,
+    /// The kernel's type information can be read; else why not.
+    pub btf: Result<(), String>,
+    /// Both tracepoints exist. `None` without type information to look them up in.
+    pub tracepoints: Option<bool>,
+    /// The kernel's release, as `uname -r` prints it.
+    pub release: String,
+}
+
+impl HostFacts {
+    /// Looks around. Needs no privileges.
+    #[must_use]
+    pub fn gather() -> Self {
+        let capabilities = effective_capabilities();
+        let has = |bit: u32| capabilities.is_none_or(|set| set & (1 << bit) != 0);
+        let admin = capabilities.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0);
+        let btf = fs::read(BTF);
+        let tracepoints = btf.as_ref().ok().map(|btf| {
+            TRACEPOINTS
+                .iter()
+                .all(|name| memmem::find(btf, name.as_bytes()).is_some())
+        });
+        Self {
+            cap_bpf: admin || has(CAP_BPF),
+            cap_perfmon: admin || has(CAP_PERFMON),
+            initial_user_namespace: is_namespace("user", INITIAL_USER_NS),
+            initial_pid_namespace: is_namespace("pid", INITIAL_PID_NS),
+            btf: btf.map(|_| ()).map_err(|error| describe(&error)),
+            tracepoints,
+            release: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+}
+
+fn describe(error: &io::Error) -> String {
+    format!("{BTF}: {error}")
+}
+
+/// The CapEff line of /proc/self/status; `None` where /proc does not tell.
+fn effective_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    parse_capabilities(&status)
+}
+
+fn parse_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn is_namespace(kind: &str, initial: u64) -> bool {
+    fs::metadata(format!("/proc/self/ns/{kind}")).map_or(true, |ns| ns.ino() == initial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_status_file() {
+        let status = "Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t000000c000000000\n";
+        assert_eq!(parse_capabilities(status), Some(0xc0_0000_0000));
+        assert_eq!(parse_capabilities("Name:\tx\n"), None);
+        assert_eq!(parse_capabilities("CapEff:\tzz\n"), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Loads and attaches the programs, and takes samples of what they count.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{
+    Iter, Link, MapCore, MapFlags, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
+};
+
+use super::decode::{self, RECORD_SIZE};
+use super::host::HostFacts;
+use super::liveness;
+use super::requirements::missing;
+use super::skel::{NetatopSkel, NetatopSkelBuilder};
+use crate::error::Error;
+use crate::model::{Losses, ProcessId, ThreadRecord};
+use crate::source::{Sample, Source};
+
+/// Room for the loaded object; it has to outlive the [`Tracer`] made from it.
+#[derive(Default)]
+pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
+
+/// How much the kernel's side can hold back for a reader that does not come.
+///
+/// The defaults hold 7,200 exits in the ring and 65,536 behind it: at 5,000 exits a
+/// second, 14 seconds of a stopped reader. What does not fit is counted as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of the ring of exit records: a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// Exit records behind the full ring. Memory is taken when they are needed.
+    pub overflow: u32,
+    /// Threads that could not get task storage. Memory is taken in advance, since they
+    /// are needed when there is none left: about 150 bytes each.
+    pub spare: u32,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 1 << 20,
+            overflow: 1 << 16,
+            spare: 1 << 13,
+        }
+    }
+}
+
+/// The attached programs. Dropping it detaches them and leaves nothing behind.
+pub struct Tracer<'a> {
+    // The links go first: what is detached writes no more records.
+    _events: Vec<Link>,
+    dump: Link,
+    ring: RingBuffer<'a>,
+    skel: NetatopSkel<'a>,
+    exits: Rc<RefCell<Vec<ThreadRecord>>>,
+    buffer: Vec<u8>,
+    overflowed: u64,
+}
+
+/// Lets libbpf's own messages through to standard error, or not.
+pub fn libbpf_messages(show: bool) {
+    let print: fn(PrintLevel, String) = |_, message| eprint!("{message}");
+    libbpf_rs::set_print(show.then_some((PrintLevel::Debug, print)));
+}
+
+/// What is left to say when the kernel refuses although nothing was found missing.
+fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
+    Error::Failed(format!(
+        "the kernel refused to {what}: {error}\n\
+         --verbose shows libbpf's own messages, and the kernel's log may say more"
+    ))
+}
+
+impl<'a> Tracer<'a> {
+    /// Checks the host, loads the programs and attaches them. Counting has begun when it
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// With what is missing on this host and the way out, or with what the kernel refused.
+    pub fn attach(storage: &'a mut Storage, capacity: Capacity) -> Result<Self, Error> {
+        if let Some(cause) = missing(&HostFacts::gather()) {
+            return Err(Error::Failed(cause));
+        }
+        let object = storage.0.insert(Box::new(MaybeUninit::uninit()));
+        let mut open = NetatopSkelBuilder::default()
+            .open(object)
+            .map_err(|error| refused("open the programs", &error))?;
+        let maps = &mut open.maps;
+        maps.exits
+            .set_max_entries(capacity.ring_bytes)
+            .and_then(|()| maps.overflow.set_max_entries(capacity.overflow))
+            .and_then(|()| maps.spare.set_max_entries(capacity.spare))
+            .map_err(|error| refused("size the maps", &error))?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            // Early enough to be there before it is full, late enough to be rare.
+            rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
+        }
+        let skel = open
+            .load()
+            .map_err(|error| refused("load the programs", &error))?;
+
+        let exits = Rc::new(RefCell::new(Vec::new()));
+        let ring =
+            ring(&skel, Rc::clone(&exits)).map_err(|error| refused("open the ring", &error))?;
+        let attach = |result: libbpf_rs::Result<Link>| {
+            result.map_err(|error| refused("attach the programs", &error))
+        };
+        let dump = attach(skel.progs.dump.attach())?;
+        // Exits first: a thread that is counted must not end unseen.
+        let events = vec![
+            attach(skel.progs.on_exit.attach())?,
+            attach(skel.progs.on_send.attach())?,
+            attach(skel.progs.on_recv.attach())?,
+        ];
+        Ok(Self {
+            _events: events,
+            dump,
+            ring,
+            skel,
+            exits,
+            buffer: vec![0; READ_BYTES],
+            overflowed: 0,
+        })
+    }
+
+    fn living(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        let failed =
+            |error: &dyn std::fmt::Display| Error::failed("the tasks could not be read", error);
+        let mut iter = Iter::new(&self.dump).map_err(|error| failed(&error))?;
+        let mut records = Vec::new();
+        let mut held = 0;
+        loop {
+            let Some(free) = self.buffer.get_mut(held..) else {
+                return Err(failed(&"a record does not fit its buffer"));
+            };
+            match iter.read(free) {
+                Ok(0) => break,
+                Ok(count) => held += count,
+                // After a million tasks in a row with nothing to say, it takes breath.
+                Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(&error)),
+            }
+            let whole = held - held % RECORD_SIZE;
+            let (ready, rest) = self.buffer.split_at(whole.min(self.buffer.len()));
+            records.extend(
+                ready
+                    .chunks_exact(RECORD_SIZE)
+                    .filter_map(decode::thread_record),
+            );
+            let rest = rest.len().min(held - whole);
+            self.buffer.copy_within(whole..whole + rest, 0);
+            held = rest;
+        }
+        Ok(records)
+    }
+
+    fn losses(&self) -> Result<(Losses, u64), Error> {
+        let failed = || Error::Failed("the loss counters could not be read".to_owned());
+        let bss = self
+            .skel
+            .maps
+            .bss
+            .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| Error::failed("the loss counters could not be read", error))?
+            .ok_or_else(failed)?;
+        let raw = decode::losses(&bss).ok_or_else(failed)?;
+        let losses = Losses {
+            no_memory: decode::counters(&raw.no_memory),
+            exits: decode::counters(&raw.exits),
+            no_task: decode::counters(&raw.no_task),
+            exits_lost: raw.exits_lost,
+            missed_events: 0,
+        };
+        Ok((losses, raw.overflowed))
+    }
+
+    /// Takes the records behind the full ring, if any were put there.
+    fn drain_overflow(&mut self, overflowed: u64) -> Result<(), Error> {
+        if overflowed == self.overflowed {
+            return Ok(());
+        }
+        self.overflowed = overflowed;
+        let map = &self.skel.maps.overflow;
+        let mut exits = self.exits.borrow_mut();
+        let keys: Vec<_> = map.keys().collect();
+        for key in keys {
+            let value = map
+                .lookup_and_delete(&key)
+                .map_err(|error| Error::failed("the overflow table could not be read", error))?;
+            exits.extend(value.and_then(|bytes| decode::thread_record(&bytes)));
+        }
+        Ok(())
+    }
+}
+
+/// What one read of the iterator can return at most (PAGE_SIZE << 3 in
+/// kernel/bpf/bpf_iter.c), and room for the record that was cut by it.
+const READ_BYTES: usize = 2 * (32 << 10);
+/// The iterator's answer when it looked at a million tasks in vain.
+const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
+
+fn ring<'a>(
+    skel: &NetatopSkel<'_>,
+    exits: Rc<RefCell<Vec<ThreadRecord>>>,
+) -> libbpf_rs::Result<RingBuffer<'a>> {
+    let mut builder = RingBufferBuilder::new();
+    builder.add(&skel.maps.exits, move |bytes| {
+        exits.borrow_mut().extend(decode::thread_record(bytes));
+        0
+    })?;
+    builder.build()
+}
+
+impl Source for Tracer<'_> {
+    fn sample(&mut self) -> Result<Sample, Error> {
+        // In this order: who ends during the look has left a record by the end of it.
+        let living = self.living()?;
+        let exits = self.drain()?;
+        let (losses, _) = self.losses()?;
+        Ok(Sample {
+            living,
+            exits,
+            losses,
+        })
+    }
+
+    fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        let (_, overflowed) = self.losses()?;
+        self.ring
+            .consume()
+            .map_err(|error| Error::failed("the exit records could not be read", error))?;
+        self.drain_overflow(overflowed)?;
+        Ok(mem::take(&mut *self.exits.borrow_mut()))
+    }
+
+    fn wakeup(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: libbpf closes the descriptor when the ring is freed, and the borrow ends
+        // before that since it is one of `self`, which owns the ring.
+        Some(unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) })
+    }
+
+    fn is_alive(&self, process: ProcessId) -> bool {
+        liveness::is_alive(process)
+    }
+}

@@ -1,0 +1,20 @@
+//! Says exactly which process sent and received how much over TCP and UDP.
+//!
+//! The way of the data:
+//!
+//! ```text
+//! bpf/       socket call -> its thread's counters      thread ends -> exit record
+//! kernel     loads and attaches that, reads both       (the only part that knows libbpf)
+//! source     a sample: the living, the exits, the losses
+//! model      the ledger turns samples into what each process did in an interval
+//! record     when to sample; naming, grouping and ordering of rows
+//! output     rows to table, csv, json
+//! ```
+
+pub mod cli;
+pub mod error;
+pub mod kernel;
+pub mod model;
+pub mod output;
+pub mod record;
+pub mod source;

@@ -1,0 +1,251 @@
+//! From snapshots and exit records to what each process did in an interval.
+//!
+//! A thread is seen again and again: in every snapshot while it lives, and once more in
+//! its exit record. Its newest counters *replace* the older ones, so that nothing is
+//! counted twice however the two kinds of record are interleaved.
+
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, HashSet};
+use std::mem;
+
+use super::{Counters, ProcessId, State, ThreadRecord};
+
+/// What the kernel's side counted for nobody since counting began. Totals only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// There was no memory for a thread's counters.
+    pub no_memory: Counters,
+    /// Final counters of threads that ended while no record of it could be left.
+    pub exits: Counters,
+    /// Traffic in the name of no task.
+    pub no_task: Counters,
+    /// Number of threads behind `exits`.
+    pub exits_lost: u64,
+    /// Events during which the kernel could not run a program; their traffic is unknown.
+    pub missed_events: u64,
+}
+
+/// What one process (or thread) did in one interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The newest record of it: names, user, cgroup. Its counters are not the interval's.
+    pub last: ThreadRecord,
+    /// Whether it was still there when the interval ended.
+    pub state: State,
+    /// Counted in this interval.
+    pub counters: Counters,
+}
+
+/// One interval's usage: every message and byte since the interval before, once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interval {
+    /// Only those with traffic in the interval, in no particular order.
+    pub usage: Vec<Usage>,
+    /// Counted, but for nobody.
+    pub unattributed: Counters,
+}
+
+/// What rows are made of: a process, or a thread of one.
+type Key = (ProcessId, Option<u32>);
+
+#[derive(Debug)]
+struct Block {
+    key: Key,
+    /// The newest counters seen.
+    counters: Counters,
+    /// The snapshot in which it was seen last.
+    seen: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    last: ThreadRecord,
+    /// Counted since the last interval.
+    counters: Counters,
+    /// Blocks of it that have not ended.
+    live_blocks: usize,
+    group_dead: bool,
+}
+
+/// Adds up records into intervals. Pure: no clock, no kernel, no I/O.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    by_thread: bool,
+    blocks: HashMap<u64, Block>,
+    entries: HashMap<Key, Entry>,
+    /// Blocks whose exit record has come, since the last snapshot and the one before:
+    /// an older record of theirs must not bring them back.
+    ended: [HashSet<u64>; 2],
+    snapshots: u64,
+    /// Reported counters of blocks that are gone without an exit record.
+    vanished: HashMap<u64, Counters>,
+    /// The newest totals of what the kernel's side lost, and how much was reported of it.
+    losses: Losses,
+    reported_unattributed: Counters,
+}
+
+impl Ledger {
+    /// A ledger with a row per process, or with `by_thread` a row per thread.
+    #[must_use]
+    pub fn new(by_thread: bool) -> Self {
+        Self {
+            by_thread,
+            ..Self::default()
+        }
+    }
+
+    /// Takes exit records, at any time and in any order.
+    pub fn exits(&mut self, records: &[ThreadRecord]) {
+        for record in records {
+            if self.has_ended(record.block) {
+                continue;
+            }
+            self.take(record);
+            self.end(record.block);
+            self.ended[0].insert(record.block);
+        }
+    }
+
+    /// Takes a complete snapshot of the living, and the losses read after it.
+    ///
+    /// Exit records that were written before the snapshot began should come first or
+    /// directly after; a later one only means that its process counts as running a
+    /// little longer.
+    pub fn snapshot(&mut self, records: &[ThreadRecord], losses: Losses) {
+        self.snapshots += 1;
+        for record in records {
+            if !self.has_ended(record.block) {
+                self.take(record);
+            }
+        }
+        self.losses = losses;
+        let [new, old] = &mut self.ended;
+        *old = mem::take(new);
+    }
+
+    /// Ends the interval: call it after the snapshot and the exit records behind it.
+    ///
+    /// `alive` is asked about processes of which no thread with traffic is left, but of
+    /// which it is not known whether others live on.
+    pub fn interval(&mut self, mut alive: impl FnMut(ProcessId) -> bool) -> Interval {
+        self.find_vanished();
+        let mut usage = Vec::new();
+        self.entries.retain(|(process, _), entry| {
+            let idle = entry.counters.is_zero();
+            if entry.live_blocks > 0 && idle {
+                return true;
+            }
+            let ended = entry.live_blocks == 0;
+            if !idle {
+                let exited = entry.group_dead || (ended && !alive(*process));
+                usage.push(Usage {
+                    last: entry.last,
+                    state: if exited {
+                        State::Exited
+                    } else {
+                        State::Running
+                    },
+                    counters: mem::take(&mut entry.counters),
+                });
+            }
+            !ended
+        });
+        Interval {
+            usage,
+            unattributed: self.unattributed(),
+        }
+    }
+
+    /// Messages and bytes since the last interval, for showing how it is going.
+    #[must_use]
+    pub fn pending(&self) -> Counters {
+        self.entries.values().map(|entry| entry.counters).sum()
+    }
+
+    /// Records of everything that is alive as far as the last snapshot tells.
+    pub fn living(&self) -> impl Iterator<Item = &ThreadRecord> {
+        self.entries
+            .values()
+            .filter(|entry| entry.live_blocks > 0 && !entry.group_dead)
+            .map(|entry| &entry.last)
+    }
+
+    fn has_ended(&self, block: u64) -> bool {
+        self.ended.iter().any(|ended| ended.contains(&block))
+    }
+
+    /// Replaces a block's counters by newer ones, and charges the difference.
+    fn take(&mut self, record: &ThreadRecord) {
+        let key = (record.process, self.by_thread.then_some(record.tid));
+        let (block, is_new) = match self.blocks.entry(record.block) {
+            MapEntry::Occupied(block) => (block.into_mut(), false),
+            MapEntry::Vacant(place) => {
+                // One that was given up for lost goes on from where it was.
+                let counters = self.vanished.remove(&record.block).unwrap_or_default();
+                let block = Block {
+                    key,
+                    counters,
+                    seen: 0,
+                };
+                (place.insert(block), true)
+            }
+        };
+        let added = record.counters.since(block.counters);
+        block.counters = block.counters.max(record.counters);
+        block.seen = self.snapshots;
+        // exec by a thread that is not the first gives it another thread id.
+        let moved_from = (block.key != key).then_some(block.key);
+        block.key = key;
+
+        if let Some(old) = moved_from.and_then(|old| self.entries.get_mut(&old)) {
+            old.live_blocks = old.live_blocks.saturating_sub(1);
+        }
+        let entry = self.entries.entry(key).or_insert_with(|| Entry {
+            last: *record,
+            counters: Counters::default(),
+            live_blocks: 0,
+            group_dead: false,
+        });
+        if is_new || moved_from.is_some() {
+            entry.live_blocks += 1;
+        }
+        entry.last = *record;
+        entry.counters += added;
+        entry.group_dead |= record.group_dead;
+    }
+
+    fn end(&mut self, block: u64) {
+        if let Some(block) = self.blocks.remove(&block)
+            && let Some(entry) = self.entries.get_mut(&block.key)
+        {
+            entry.live_blocks = entry.live_blocks.saturating_sub(1);
+        }
+    }
+
+    /// Blocks that the last snapshot did not show and that have no exit record: the
+    /// record was lost, or is being written just now and will come.
+    fn find_vanished(&mut self) {
+        let gone: Vec<u64> = self
+            .blocks
+            .iter()
+            .filter(|(_, block)| block.seen < self.snapshots)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(block) = self.blocks.get(&id) {
+                self.vanished.insert(id, block.counters);
+            }
+            self.end(id);
+        }
+    }
+
+    /// The kernel's side reports all of a lost thread's counters; what snapshots showed
+    /// of it is in rows already, and must not be reported again.
+    fn unattributed(&mut self) -> Counters {
+        let in_rows: Counters = self.vanished.values().copied().sum();
+        let total = self.losses.no_memory + self.losses.no_task + self.losses.exits.since(in_rows);
+        let new = total.since(self.reported_unattributed);
+        self.reported_unattributed = self.reported_unattributed.max(total);
+        new
+    }
+}

@@ -1,0 +1,15 @@
+//! Plain data: what was counted, for whom, and how snapshots become intervals.
+//!
+//! Nothing here knows where records come from, so all of it is tested without a kernel.
+
+mod counters;
+mod ledger;
+#[cfg(test)]
+mod ledger_tests;
+mod process;
+mod report;
+
+pub use counters::Counters;
+pub use ledger::{Interval, Ledger, Losses, Usage};
+pub use process::{Comm, ProcessId, State, ThreadRecord};
+pub use report::{Process, Report, Row, Who};

@@ -1,0 +1,259 @@
+//! The one definition of the row schema: what csv and json write and the documentation
+//! explains.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::ValueEnum;
+
+use crate::model::{Report, Row, State, Who};
+
+/// What one row stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GroupBy {
+    /// A process (or thread)
+    #[default]
+    Process,
+    /// All processes with the same name
+    Comm,
+    /// All processes in the same cgroup
+    Cgroup,
+    /// All processes of the same user
+    User,
+}
+
+/// Which identity columns there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// What a row stands for.
+    pub group_by: GroupBy,
+    /// Rows are threads: there is a `tid`.
+    pub threads: bool,
+}
+
+/// A column of csv and json.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name, in csv's header and as json's key.
+    pub id: &'static str,
+    /// What its values are measured in; empty for plain values.
+    pub unit: &'static str,
+    /// What it says, and when it is absent.
+    pub doc: &'static str,
+    value: for<'a> fn(&Context<'a>) -> Value<'a>,
+}
+
+/// One value, before it is written in some format.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// Nothing to say: null in json, empty in csv.
+    Absent,
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A count.
+    Unsigned(u64),
+    /// Seconds, exact to the microsecond.
+    Seconds(f64),
+}
+
+/// All that a value can come from.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) host: &'a str,
+    pub(super) report: &'a Report,
+    pub(super) row: &'a Row,
+}
+
+impl Column {
+    const fn new(
+        id: &'static str,
+        unit: &'static str,
+        doc: &'static str,
+        value: for<'a> fn(&Context<'a>) -> Value<'a>,
+    ) -> Self {
+        Self {
+            id,
+            unit,
+            doc,
+            value,
+        }
+    }
+
+    pub(super) fn value<'a>(&self, context: &Context<'a>) -> Value<'a> {
+        (self.value)(context)
+    }
+}
+
+macro_rules! counter {
+    ($field:ident, $unit:literal, $doc:literal) => {
+        Column::new(stringify!($field), $unit, $doc, |c| {
+            Value::Unsigned(c.row.counters.$field)
+        })
+    };
+}
+
+/// The counter columns, in order.
+pub const COUNTERS: [Column; 8] = [
+    counter!(tcp_send_msgs, "messages", "TCP send calls"),
+    counter!(tcp_send_bytes, "bytes", "bytes accepted by TCP send calls"),
+    counter!(
+        tcp_recv_msgs,
+        "messages",
+        "TCP receive calls that returned data"
+    ),
+    counter!(
+        tcp_recv_bytes,
+        "bytes",
+        "bytes returned by TCP receive calls"
+    ),
+    counter!(
+        udp_send_msgs,
+        "messages",
+        "UDP send calls, empty datagrams included"
+    ),
+    counter!(udp_send_bytes, "bytes", "bytes accepted by UDP send calls"),
+    counter!(
+        udp_recv_msgs,
+        "messages",
+        "UDP receive calls, empty datagrams included"
+    ),
+    counter!(
+        udp_recv_bytes,
+        "bytes",
+        "bytes returned by UDP receive calls"
+    ),
+];
+
+const TIME: Column = Column::new("time", "RFC 3339, UTC", "end of the interval", |c| {
+    Value::Text(timestamp(c.report.time).into())
+});
+const INTERVAL: Column = Column::new(
+    "interval",
+    "seconds",
+    "measured length of the interval; changes of the clock do not touch it",
+    |c| Value::Seconds(seconds(c.report.interval)),
+);
+const HOST: Column = Column::new("host", "", "name of the host", |c| {
+    Value::Text(c.host.into())
+});
+const PID: Column = Column::new(
+    "pid",
+    "",
+    "process id; absent in the rows (other) and (unattributed)",
+    |c| process(c, |p| Value::Unsigned(p.pid.into())),
+);
+const TID: Column = Column::new("tid", "", "thread id; only with --threads", |c| {
+    process(c, |p| {
+        p.tid
+            .map_or(Value::Absent, |tid| Value::Unsigned(tid.into()))
+    })
+});
+const COMM: Column = Column::new(
+    "comm",
+    "",
+    "name of the process, or of the thread with --threads; bytes that are not UTF-8 are written as U+FFFD",
+    |c| name(c, |p| Value::Text(p.comm.to_str_lossy())),
+);
+const UID: Column = Column::new("uid", "", "real user id", |c| {
+    process(c, |p| Value::Unsigned(p.uid.into()))
+});
+const CGROUP: Column = Column::new(
+    "cgroup",
+    "",
+    "path under the cgroup v2 root; absent if it was removed before it could be looked up",
+    |c| {
+        process(c, |p| {
+            p.cgroup
+                .as_deref()
+                .map_or(Value::Absent, |path| Value::Text(path.into()))
+        })
+    },
+);
+const START: Column = Column::new("start", "RFC 3339, UTC", "when the process started", |c| {
+    process(c, |p| Value::Text(timestamp(p.start).into()))
+});
+const STATE: Column = Column::new(
+    "state",
+    "",
+    "running or exited, when the interval ended",
+    |c| {
+        process(c, |p| {
+            Value::Text(match p.state {
+                State::Running => "running".into(),
+                State::Exited => "exited".into(),
+            })
+        })
+    },
+);
+const GROUP_COMM: Column = Column::new("comm", "", "name that the processes share", |c| {
+    name(c, |_| Value::Absent)
+});
+const GROUP_CGROUP: Column = Column::new("cgroup", "", "cgroup that the processes share", |c| {
+    name(c, |_| Value::Absent)
+});
+const GROUP_USER: Column = Column::new("user", "", "user that the processes share", |c| {
+    name(c, |_| Value::Absent)
+});
+const PROCESSES: Column = Column::new(
+    "processes",
+    "",
+    "how many processes had traffic; absent in the row (unattributed)",
+    |c| match c.row.who {
+        Who::Group { processes, .. } | Who::Other { processes } => Value::Unsigned(processes),
+        Who::Process(_) | Who::Unattributed => Value::Absent,
+    },
+);
+
+impl Layout {
+    /// The columns of this layout, in order.
+    #[must_use]
+    pub fn columns(self) -> Vec<Column> {
+        let identity: &[Column] = match (self.group_by, self.threads) {
+            (GroupBy::Process, false) => &[PID, COMM, UID, CGROUP, START, STATE],
+            (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, STATE],
+            (GroupBy::Comm, _) => &[GROUP_COMM, PROCESSES],
+            (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
+            (GroupBy::User, _) => &[GROUP_USER, PROCESSES],
+        };
+        [&[TIME, INTERVAL, HOST], identity, &COUNTERS].concat()
+    }
+}
+
+/// A column that only rows of a process have.
+fn process<'a>(
+    context: &Context<'a>,
+    value: impl FnOnce(&'a crate::model::Process) -> Value<'a>,
+) -> Value<'a> {
+    match &context.row.who {
+        Who::Process(process) => value(process),
+        Who::Group { .. } | Who::Other { .. } | Who::Unattributed => Value::Absent,
+    }
+}
+
+/// The column that every row has: what it is called.
+fn name<'a>(
+    context: &Context<'a>,
+    value: impl FnOnce(&'a crate::model::Process) -> Value<'a>,
+) -> Value<'a> {
+    match &context.row.who {
+        Who::Process(process) => value(process),
+        Who::Group { key, .. } => Value::Text(key.into()),
+        Who::Other { .. } => Value::Text(OTHER.into()),
+        Who::Unattributed => Value::Text(UNATTRIBUTED.into()),
+    }
+}
+
+/// Name of the row that holds what `--top` left out.
+pub(super) const OTHER: &str = "(other)";
+/// Name of the row that holds what was counted for nobody.
+pub(super) const UNATTRIBUTED: &str = "(unattributed)";
+
+fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Whole microseconds, so that a value prints in a few digits.
+fn seconds(interval: Duration) -> f64 {
+    interval.as_micros() as f64 / 1e6
+}

@@ -1,0 +1,75 @@
+//! CSV (RFC 4180), with a header.
+
+use super::columns::Context;
+use super::{Column, Format, Layout, Value};
+use crate::model::Report;
+
+/// Writes rows as CSV.
+pub struct Csv {
+    columns: Vec<Column>,
+    host: String,
+    header: bool,
+}
+
+impl Csv {
+    /// For rows of `layout` on `host`; without a header where one is there already.
+    #[must_use]
+    pub fn new(layout: Layout, host: String, header: bool) -> Self {
+        Self {
+            columns: layout.columns(),
+            host,
+            header,
+        }
+    }
+
+    /// The header line for `layout`, with its line end.
+    #[must_use]
+    pub fn header(layout: Layout) -> Vec<u8> {
+        let mut out = Vec::new();
+        Self::new(layout, String::new(), true).begin(&mut out);
+        out
+    }
+
+    fn write(
+        out: &mut Vec<u8>,
+        fill: impl FnOnce(&mut csv::Writer<&mut Vec<u8>>) -> csv::Result<()>,
+    ) {
+        let mut writer = csv::Writer::from_writer(out);
+        // Writing to memory cannot fail, and every record has as many fields.
+        let written = fill(&mut writer).and_then(|()| Ok(writer.flush()?));
+        debug_assert!(written.is_ok());
+    }
+}
+
+impl Format for Csv {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if self.header {
+            Self::write(out, |csv| {
+                csv.write_record(self.columns.iter().map(|c| c.id))
+            });
+        }
+    }
+
+    fn report(&mut self, report: &Report, out: &mut Vec<u8>) {
+        let mut number = itoa::Buffer::new();
+        Self::write(out, |csv| {
+            for row in &report.rows {
+                let context = Context {
+                    host: &self.host,
+                    report,
+                    row,
+                };
+                for column in &self.columns {
+                    match column.value(&context) {
+                        Value::Absent => csv.write_field("")?,
+                        Value::Text(text) => csv.write_field(text.as_bytes())?,
+                        Value::Unsigned(value) => csv.write_field(number.format(value))?,
+                        Value::Seconds(value) => csv.write_field(value.to_string())?,
+                    }
+                }
+                csv.write_record(None::<&[u8]>)?;
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! Numbers in a person's units: five digits or fewer.
+
+const PREFIXES: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+
+/// A count: exact up to 99,999, then with a decimal prefix (K is 1,000).
+#[must_use]
+pub fn count(value: u64) -> String {
+    if value < 100_000 {
+        return value.to_string();
+    }
+    scaled(value as f64, "", "")
+}
+
+/// Bytes, with a decimal prefix.
+#[must_use]
+pub fn bytes(value: u64) -> String {
+    scaled(value as f64, " ", "B")
+}
+
+/// Bandwidth in bits a second; `-` where no time has passed.
+#[must_use]
+pub fn bits_per_second(bytes: u64, seconds: f64) -> String {
+    if seconds > 0.0 {
+        scaled(bytes as f64 * 8.0 / seconds, " ", "bps")
+    } else {
+        "-".to_owned()
+    }
+}
+
+/// `value` with the prefix that leaves one to three digits before the point.
+fn scaled(value: f64, space: &str, unit: &str) -> String {
+    let mut value = value;
+    let mut prefix = "";
+    for next in PREFIXES {
+        // What rounds to 1000 belongs to the next prefix.
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        prefix = next;
+    }
+    let digits = usize::from(!prefix.is_empty() && value < 99.95);
+    format!("{value:.digits$}{space}{prefix}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_exact_while_they_fit_and_short_then() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(99_999), "99999");
+        assert_eq!(count(100_000), "100K");
+        assert_eq!(count(999_950), "1.0M");
+        assert_eq!(count(123_456_789_012_345), "123T");
+        assert_eq!(count(u64::MAX), "18.4E");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_500), "1.5 KB");
+        assert_eq!(bits_per_second(125_000, 1.0), "1.0 Mbps");
+        assert_eq!(bits_per_second(1, 0.0), "-");
+    }
+
+    proptest! {
+        #[test]
+        fn no_count_is_wider_than_its_column(value in any::<u64>(), seconds in 0.0f64..1e6) {
+            prop_assert!(count(value).len() <= 5);
+            prop_assert!(bytes(value).len() <= 8);
+            let _ = bits_per_second(value, seconds);
+        }
+    }
+}

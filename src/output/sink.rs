@@ -1,0 +1,252 @@
+//! Where text goes: standard output or a file, always in whole lines.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::error::Error;
+
+/// What to do about an output file that exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Leave it alone and refuse.
+    #[default]
+    Refuse,
+    /// Start it anew.
+    Replace,
+    /// Write behind what is there; `repair` cuts off a last line that was never finished.
+    Append {
+        /// Cut back to the last whole line.
+        repair: bool,
+    },
+}
+
+/// An open output.
+pub struct Sink {
+    name: String,
+    file: Box<dyn Write>,
+    /// The same file, where it is one that can be cut back to whole lines.
+    regular: Option<File>,
+    first_line: Option<Vec<u8>>,
+}
+
+impl Sink {
+    /// Standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self {
+            name: "standard output".to_owned(),
+            file: Box::new(io::stdout()),
+            regular: None,
+            first_line: None,
+        }
+    }
+
+    /// Standard error, for rows beside a command's own output.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self {
+            name: "standard error".to_owned(),
+            file: Box::new(io::stderr()),
+            regular: None,
+            first_line: None,
+        }
+    }
+
+    /// Opens or creates `path`.
+    ///
+    /// # Errors
+    ///
+    /// If it exists and must not be touched, ends in half a line that must not be cut
+    /// off, or cannot be written.
+    pub fn open(path: &Path, existing: Existing) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let mut options = OpenOptions::new();
+        match existing {
+            Existing::Refuse => options.write(true).create_new(true),
+            Existing::Replace => options.write(true).create(true).truncate(true),
+            Existing::Append { .. } => options.read(true).append(true).create(true),
+        };
+        let mut file = options.open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::Usage(format!(
+                "{name} exists: --force replaces it, --append adds to it"
+            )),
+            _ => Error::Failed(format!("{name}: could not be opened for writing: {error}")),
+        })?;
+        let failed =
+            |error: io::Error| Error::Failed(format!("{name}: could not be read: {error}"));
+        let first_line = if let Existing::Append { repair } = existing {
+            check_last_line(&mut file, &name, repair)?;
+            first_line(&mut file).map_err(failed)?
+        } else {
+            None
+        };
+        let is_regular = file.metadata().map_err(failed)?.is_file();
+        let regular = is_regular
+            .then(|| file.try_clone())
+            .transpose()
+            .map_err(failed)?;
+        Ok(Self {
+            name,
+            file: Box::new(file),
+            regular,
+            first_line,
+        })
+    }
+
+    /// The first line of a file that is appended to; `None` if it has none.
+    #[must_use]
+    pub fn first_line(&self) -> Option<&[u8]> {
+        self.first_line.as_deref()
+    }
+
+    /// What to call it in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Writes whole lines, and leaves only whole lines behind if that fails half-way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ClosedPipe`] if the reader has gone, else with the file's name.
+    pub fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(self.failed(lines, rest, &io::ErrorKind::WriteZero.into())),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(lines, rest, &error)),
+            }
+        }
+        self.file
+            .flush()
+            .map_err(|error| self.failed(lines, &[], &error))
+    }
+
+    fn failed(&self, lines: &[u8], rest: &[u8], error: &io::Error) -> Error {
+        let written = lines.len().saturating_sub(rest.len());
+        let half = lines
+            .get(..written)
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .count();
+        let cut = |file: &File| {
+            let length = file.metadata()?.len();
+            file.set_len(length.saturating_sub(half as u64))
+        };
+        match self.regular.as_ref().filter(|_| half > 0).map(cut) {
+            Some(Err(cut)) => Error::Failed(format!(
+                "{}: could not be written: {error}; its last line is not whole ({cut})",
+                self.name
+            )),
+            _ => Error::write(&self.name, error),
+        }
+    }
+}
+
+fn first_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
+    /// No header and no row of ours is longer.
+    const LONGEST: u64 = 64 << 10;
+    file.seek(SeekFrom::Start(0))?;
+    let mut start = Vec::new();
+    Read::by_ref(file).take(LONGEST).read_to_end(&mut start)?;
+    let line = start.split_inclusive(|byte| *byte == b'\n').next();
+    Ok(line.map(<[u8]>::to_vec))
+}
+
+/// A recording that was killed, or whose disk was full, can end in the middle of a line.
+fn check_last_line(file: &mut File, name: &str, repair: bool) -> Result<(), Error> {
+    let read = |error: io::Error| Error::Failed(format!("{name}: could not be read: {error}"));
+    let half = length_of_half_line(file).map_err(read)?;
+    if half == 0 {
+        return Ok(());
+    }
+    if !repair {
+        return Err(Error::Usage(format!(
+            "{name} ends in the middle of a line ({half} bytes of it)\n\
+             --append --force cuts these off; or mend the file by hand"
+        )));
+    }
+    let length = file.metadata().map_err(read)?.len();
+    file.set_len(length.saturating_sub(half))
+        .map_err(|error| Error::Failed(format!("{name}: could not be cut back: {error}")))
+}
+
+/// Bytes behind the last line end.
+fn length_of_half_line(file: &mut File) -> io::Result<u64> {
+    const BLOCK: u64 = 64 << 10;
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = length;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = Vec::new();
+        Read::by_ref(file)
+            .take(end - start)
+            .read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(length - start - at as u64 - 1);
+        }
+        end = start;
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_file_is_refused_replaced_or_continued() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("out.csv");
+        Sink::open(&path, Existing::Refuse)
+            .expect("new")
+            .write(b"a\n")
+            .expect("write");
+        let refused = Sink::open(&path, Existing::Refuse).err().expect("exists");
+        assert_eq!(refused.status(), 2);
+        assert!(refused.to_string().contains("--append"));
+        let mut sink = Sink::open(&path, Existing::Append { repair: false }).expect("append");
+        assert_eq!(sink.first_line(), Some(b"a\n".as_slice()));
+        sink.write(b"b\n").expect("write");
+        assert_eq!(std::fs::read(&path).expect("read"), b"a\nb\n");
+        Sink::open(&path, Existing::Replace)
+            .expect("replace")
+            .write(b"c\n")
+            .expect("write");
+        assert_eq!(std::fs::read(&path).expect("read"), b"c\n");
+    }
+
+    #[test]
+    fn half_a_line_is_told_and_cut_off_only_when_asked() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("out.csv");
+        let long = format!("whole\n{}", "x".repeat(200_000));
+        std::fs::write(&path, &long).expect("write");
+        let told = Sink::open(&path, Existing::Append { repair: false })
+            .err()
+            .expect("half");
+        assert!(told.to_string().contains("200000 bytes"), "{told}");
+        assert_eq!(std::fs::read(&path).expect("read"), long.as_bytes());
+        Sink::open(&path, Existing::Append { repair: true })
+            .expect("mended")
+            .write(b"next\n")
+            .expect("write");
+        assert_eq!(std::fs::read(&path).expect("read"), b"whole\nnext\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_is_named() {
+        let error = Sink::open(Path::new("/nonexistent/out.csv"), Existing::Refuse)
+            .err()
+            .expect("no");
+        assert_eq!(error.status(), 1);
+        assert!(error.to_string().contains("/nonexistent/out.csv"));
+    }
+}

@@ -1,0 +1,128 @@
+//! Time, and waiting for it, for records, or for the end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::error::Error;
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The time has come.
+    Deadline,
+    /// There are exit records to take.
+    Records,
+    /// The user wants it to end.
+    Stopped,
+}
+
+/// Time as a session sees it; tests have one of their own.
+pub trait Clock {
+    /// For measuring. It does not run while the host is suspended, when nothing is
+    /// sent either, and is not touched when the wall clock is set.
+    fn now(&self) -> Instant;
+
+    /// For telling the time.
+    fn utc(&self) -> DateTime<Utc>;
+
+    /// Waits until `deadline` (for ever without one), until `wakeup` is readable, or
+    /// until the end is asked for.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot wait.
+    fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        wakeup: Option<BorrowedFd<'_>>,
+    ) -> Result<Woken, Error>;
+}
+
+/// The host's clocks, and an end asked for by Ctrl-C, SIGTERM or SIGHUP.
+pub struct SystemClock {
+    stop: OwnedFd,
+}
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+impl SystemClock {
+    /// Takes over the signals: the first one ends the session in good order, the next
+    /// one the program at once.
+    ///
+    /// # Errors
+    ///
+    /// If the signals cannot be taken over.
+    pub fn new() -> Result<Self, Error> {
+        let failed =
+            |error: &dyn std::fmt::Display| Error::failed("signals could not be set up", error);
+        let (stop, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| failed(&error))?;
+        ctrlc::set_handler(move || {
+            if STOPPING.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            // If the pipe is gone, so is the one who would read it.
+            let _ = rustix::io::write(&tell, b"x");
+        })
+        .map_err(|error| failed(&error))?;
+        Ok(Self { stop })
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn utc(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        wakeup: Option<BorrowedFd<'_>>,
+    ) -> Result<Woken, Error> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                // Who is late must still be able to stop.
+                return Ok(self
+                    .ready(wakeup, Duration::ZERO)?
+                    .unwrap_or(Woken::Deadline));
+            }
+            if let Some(woken) = self.ready(wakeup, left.unwrap_or(Duration::MAX))? {
+                return Ok(woken);
+            }
+        }
+    }
+}
+
+impl SystemClock {
+    fn ready(
+        &self,
+        wakeup: Option<BorrowedFd<'_>>,
+        longest: Duration,
+    ) -> Result<Option<Woken>, Error> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN)];
+        fds.extend(wakeup.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        // A time that does not fit is as good as for ever.
+        let timeout = Timespec::try_from(longest).ok();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::failed("waiting failed", error)),
+        }
+        let readable = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        Ok(if readable(0) {
+            Some(Woken::Stopped)
+        } else if readable(1) {
+            Some(Woken::Records)
+        } else {
+            None
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! From usage to rows: naming, grouping, ordering, and summing up what is left out.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::ValueEnum;
+
+use super::Cgroups;
+use crate::model::{Counters, Interval, Process, ProcessId, Row, Usage, Who};
+use crate::output::{GroupBy, Layout};
+
+/// What rows are ordered by; numbers in descending order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SortKey {
+    /// Bytes sent and received
+    #[default]
+    Bytes,
+    /// Messages sent and received
+    Msgs,
+    /// Bytes sent
+    Sent,
+    /// Bytes received
+    Received,
+    /// TCP bytes
+    Tcp,
+    /// UDP bytes
+    Udp,
+    /// Process id, ascending
+    Pid,
+    /// Name, ascending
+    Comm,
+}
+
+/// How rows are made.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// What a row stands for.
+    pub layout: Layout,
+    /// Their order.
+    pub sort: SortKey,
+    /// How many to show; the rest is summed in one row.
+    pub top: Option<usize>,
+    /// When the host was booted, by its wall clock: turns starts into times of day.
+    pub booted: DateTime<Utc>,
+}
+
+impl Rows {
+    /// The rows of an interval. Their sum is the interval's, whatever the options.
+    #[must_use]
+    pub fn make(&self, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
+        let mut rows: Vec<(Row, HashSet<ProcessId>)> = match self.layout.group_by {
+            GroupBy::Process => interval
+                .usage
+                .iter()
+                .map(|usage| {
+                    (
+                        self.process(usage, cgroups),
+                        HashSet::from([usage.last.process]),
+                    )
+                })
+                .collect(),
+            by => group(by, &interval.usage, cgroups),
+        };
+        rows.sort_by(|(a, _), (b, _)| self.order(a).cmp(&self.order(b)));
+        let rest = rows.split_off(self.top.unwrap_or(usize::MAX).min(rows.len()));
+        let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
+        if !rest.is_empty() {
+            let processes: HashSet<ProcessId> = rest.iter().flat_map(|(_, p)| p).copied().collect();
+            rows.push(Row {
+                who: Who::Other {
+                    processes: processes.len() as u64,
+                },
+                counters: rest.iter().map(|(row, _)| row.counters).sum(),
+            });
+        }
+        if !interval.unattributed.is_zero() {
+            rows.push(Row {
+                who: Who::Unattributed,
+                counters: interval.unattributed,
+            });
+        }
+        rows
+    }
+
+    fn process(&self, usage: &Usage, cgroups: &Cgroups) -> Row {
+        let last = &usage.last;
+        let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
+        let comm = if self.layout.threads {
+            last.thread_comm
+        } else {
+            last.comm
+        };
+        Row {
+            who: Who::Process(Process {
+                pid: last.process.pid,
+                tid: self.layout.threads.then_some(last.tid),
+                comm,
+                uid: last.uid,
+                cgroup: cgroups.path(last.cgroup).map(str::to_owned),
+                start: self
+                    .booted
+                    .checked_add_signed(TimeDelta::nanoseconds(since_boot))
+                    .unwrap_or(self.booted),
+                state: usage.state,
+            }),
+            counters: usage.counters,
+        }
+    }
+
+    /// Sorts ascending; ties by name and id, so that the order is always the same.
+    fn order(&self, row: &Row) -> (Reverse<u64>, Vec<u8>, u32, Option<u32>) {
+        let c: &Counters = &row.counters;
+        let (name, pid, tid) = match &row.who {
+            Who::Process(p) => (p.comm.as_bytes().to_vec(), p.pid, p.tid),
+            Who::Group { key, .. } => (key.clone().into_bytes(), 0, None),
+            Who::Other { .. } | Who::Unattributed => (Vec::new(), 0, None),
+        };
+        let value = match self.sort {
+            SortKey::Bytes => c.bytes(),
+            SortKey::Msgs => c.msgs(),
+            SortKey::Sent => c.sent_bytes(),
+            SortKey::Received => c.received_bytes(),
+            SortKey::Tcp => c.tcp_send_bytes.saturating_add(c.tcp_recv_bytes),
+            SortKey::Udp => c.udp_send_bytes.saturating_add(c.udp_recv_bytes),
+            SortKey::Pid => u64::from(u32::MAX - pid),
+            SortKey::Comm => 0,
+        };
+        (Reverse(value), name, pid, tid)
+    }
+}
+
+fn group(by: GroupBy, usage: &[Usage], cgroups: &Cgroups) -> Vec<(Row, HashSet<ProcessId>)> {
+    let mut groups: HashMap<String, (Counters, HashSet<ProcessId>)> = HashMap::new();
+    let mut users: HashMap<u32, String> = HashMap::new();
+    for one in usage {
+        let key = match by {
+            GroupBy::Cgroup => cgroups.path(one.last.cgroup).unwrap_or_default().to_owned(),
+            GroupBy::User => users
+                .entry(one.last.uid)
+                .or_insert_with_key(|uid| user_name(*uid))
+                .clone(),
+            GroupBy::Comm | GroupBy::Process => one.last.comm.to_str_lossy().into_owned(),
+        };
+        let (counters, processes) = groups.entry(key).or_default();
+        *counters += one.counters;
+        processes.insert(one.last.process);
+    }
+    groups
+        .into_iter()
+        .map(|(key, (counters, members))| {
+            let processes = members.len() as u64;
+            let who = Who::Group { key, processes };
+            (Row { who, counters }, members)
+        })
+        .collect()
+}
+
+/// The user's name, or the number where it has none.
+fn user_name(uid: u32) -> String {
+    uzers::get_user_by_uid(uid).map_or_else(
+        || uid.to_string(),
+        |user| user.name().to_string_lossy().into_owned(),
+    )
+}

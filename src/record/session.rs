@@ -1,0 +1,198 @@
+//! The recording itself: when to sample, what to write, when to end.
+
+use std::time::{Duration, Instant};
+
+use super::{Cgroups, Clock, Progress, Rows, Woken};
+use crate::error::Error;
+use crate::model::{Counters, Ledger, Losses, ProcessId, Report, Who};
+use crate::output::{Format, Sink};
+use crate::source::Source;
+use std::collections::HashSet;
+
+/// When a session reports and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// How long it lasts; until stopped without one.
+    pub duration: Option<Duration>,
+    /// How often it reports; once at the end without one.
+    pub interval: Option<Duration>,
+}
+
+/// What there is to say at the end.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How long it measured.
+    pub elapsed: Duration,
+    /// How many processes had traffic.
+    pub processes: usize,
+    /// Everything that was counted, the unattributed included.
+    pub total: Counters,
+    /// What could not be attributed.
+    pub unattributed: Counters,
+    /// Why not.
+    pub losses: Losses,
+}
+
+/// One recording in progress.
+pub struct Session<'a> {
+    source: &'a mut dyn Source,
+    clock: &'a mut dyn Clock,
+    format: &'a mut dyn Format,
+    sink: &'a mut Sink,
+    progress: Option<Progress>,
+    rows: Rows,
+    ledger: Ledger,
+    cgroups: Cgroups,
+    started: Instant,
+    /// End of the last interval.
+    last: Instant,
+    seen: HashSet<ProcessId>,
+    summary: Summary,
+}
+
+impl<'a> Session<'a> {
+    /// A recording that begins now: `source` is counting.
+    pub fn new(
+        source: &'a mut dyn Source,
+        clock: &'a mut dyn Clock,
+        format: &'a mut dyn Format,
+        sink: &'a mut Sink,
+        rows: Rows,
+        cgroups: Cgroups,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            source,
+            clock,
+            format,
+            sink,
+            progress: None,
+            ledger: Ledger::new(rows.layout.threads),
+            rows,
+            cgroups,
+            started: now,
+            last: now,
+            seen: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Shows how it is going.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Option<Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Records until the time is over or the clock says stop, and writes the last sample.
+    ///
+    /// # Errors
+    ///
+    /// If the source fails or the output cannot be written. What was written stays.
+    pub fn run(mut self, schedule: Schedule) -> Result<Summary, Error> {
+        let mut text = Vec::new();
+        self.format.begin(&mut text);
+        self.sink.write(&text)?;
+
+        let end = schedule.duration.and_then(|d| self.started.checked_add(d));
+        let mut report = schedule.interval.and_then(|i| self.started.checked_add(i));
+        let mut show = self
+            .progress
+            .is_some()
+            .then(|| self.started + Progress::EVERY);
+        loop {
+            let deadline = [end, report, show].into_iter().flatten().min();
+            match self.clock.wait(deadline, self.source.wakeup())? {
+                Woken::Records => self.drain()?,
+                Woken::Stopped => break,
+                Woken::Deadline => {
+                    let now = self.clock.now();
+                    if end.is_some_and(|end| end <= now) {
+                        break;
+                    }
+                    if let Some(interval) = schedule.interval
+                        && report.is_some_and(|due| due <= now)
+                    {
+                        self.report()?;
+                        report = next(self.started, interval, self.clock.now());
+                    }
+                    if show.is_some_and(|due| due <= now) {
+                        self.show()?;
+                        show = next(self.started, Progress::EVERY, self.clock.now());
+                    }
+                }
+            }
+        }
+        if let Some(progress) = &self.progress {
+            progress.finish();
+        }
+        self.report()?;
+        self.summary.elapsed = self.last.saturating_duration_since(self.started);
+        self.summary.processes = self.seen.len();
+        Ok(self.summary)
+    }
+
+    fn drain(&mut self) -> Result<(), Error> {
+        let exits = self.source.drain()?;
+        self.cgroups.learn(&exits);
+        self.ledger.exits(&exits);
+        Ok(())
+    }
+
+    /// Takes a sample into the ledger.
+    fn sample(&mut self) -> Result<(), Error> {
+        let sample = self.source.sample()?;
+        self.cgroups
+            .learn(sample.living.iter().chain(&sample.exits));
+        self.ledger.snapshot(&sample.living, sample.losses);
+        self.ledger.exits(&sample.exits);
+        self.summary.losses = sample.losses;
+        Ok(())
+    }
+
+    /// Ends an interval and writes its rows, all in one piece.
+    fn report(&mut self) -> Result<(), Error> {
+        self.sample()?;
+        let now = self.clock.now();
+        let source = &*self.source;
+        let interval = self.ledger.interval(|process| source.is_alive(process));
+        self.seen
+            .extend(interval.usage.iter().map(|usage| usage.last.process));
+        let report = Report {
+            time: self.clock.utc(),
+            interval: now.saturating_duration_since(self.last),
+            rows: self.rows.make(interval, &self.cgroups),
+        };
+        self.last = now;
+        self.summary.total += report.total();
+        for row in &report.rows {
+            if row.who == Who::Unattributed {
+                self.summary.unattributed += row.counters;
+            }
+        }
+        let mut text = Vec::new();
+        self.format.report(&report, &mut text);
+        if let Some(progress) = &self.progress {
+            progress.hide();
+        }
+        self.sink.write(&text)
+    }
+
+    fn show(&mut self) -> Result<(), Error> {
+        self.sample()?;
+        if let Some(progress) = &self.progress {
+            let elapsed = self.clock.now().saturating_duration_since(self.started);
+            progress.show(elapsed, self.summary.total + self.ledger.pending());
+        }
+        Ok(())
+    }
+}
+
+/// The first multiple of `every` after `start` that is still to come: what is late makes
+/// nothing drift, and what was missed is not made up for in a burst.
+fn next(start: Instant, every: Duration, now: Instant) -> Option<Instant> {
+    let passed = now.saturating_duration_since(start).as_nanos();
+    let count = passed.checked_div(every.as_nanos())? + 1;
+    let nanos = u64::try_from(count.checked_mul(every.as_nanos())?).ok()?;
+    start.checked_add(Duration::from_nanos(nanos))
+}
