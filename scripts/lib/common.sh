@@ -7,7 +7,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
 me=${0##*/}
 
 # rustup adds cargo to the PATH of login shells only; cron, CI and `sudo -s` have none.
-cargo_bin=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+cargo_bin=${CARGO_HOME:-~/.cargo}/bin
 if ! command -v cargo >/dev/null && [[ -x $cargo_bin/cargo ]]; then
 	export PATH=$cargo_bin:$PATH
 fi
