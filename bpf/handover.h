@@ -59,8 +59,8 @@ static __noinline int hand_over(struct task_struct *task, const struct counters 
 		 * would cost more than the exit itself.
 		 */
 		waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
-		bpf_ringbuf_submit(record, waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP :
-								     BPF_RB_NO_WAKEUP);
+		bpf_ringbuf_submit(record,
+				   waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 		return 0;
 	}
 	fill_record(&spilled, task, counters, block, flags);

@@ -63,7 +63,8 @@ struct thread_record {
 	char thread_comm[COMM_LEN];
 	struct counters counters;
 };
-_Static_assert(sizeof(struct thread_record) == 136, "struct thread_record is shared with user space");
+_Static_assert(sizeof(struct thread_record) == 136,
+	       "struct thread_record is shared with user space");
 
 /*
  * What could be counted, but not for anyone. Every total only grows.

@@ -1,9 +1,10 @@
 //! Loads and attaches the programs, and takes samples of what they count.
 
 use std::cell::RefCell;
+use std::fs;
 use std::io::Read;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
@@ -175,9 +176,22 @@ impl<'a> Tracer<'a> {
             exits: decode::counters(&raw.exits),
             no_task: decode::counters(&raw.no_task),
             exits_lost: raw.exits_lost,
-            missed_events: 0,
+            missed_events: self.missed_events(),
         };
         Ok((losses, raw.overflowed))
+    }
+
+    /// How often the kernel could not run a program because it was running already.
+    fn missed_events(&self) -> u64 {
+        let progs = &self.skel.progs;
+        [&progs.on_send, &progs.on_recv, &progs.on_exit]
+            .iter()
+            .filter_map(|program| {
+                let fd = program.as_fd().as_raw_fd();
+                let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+                recursion_misses(&info)
+            })
+            .sum()
     }
 
     /// Takes the records behind the full ring, if any were put there.
@@ -204,6 +218,12 @@ impl<'a> Tracer<'a> {
 const READ_BYTES: usize = 2 * (32 << 10);
 /// The iterator's answer when it looked at a million tasks in vain.
 const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
+
+/// Reads a program's fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo).
+fn recursion_misses(fdinfo: &str) -> Option<u64> {
+    let line = fdinfo.lines().find_map(|l| l.strip_prefix("recursion_misses:"))?;
+    line.trim().parse().ok()
+}
 
 fn ring<'a>(
     skel: &NetatopSkel<'_>,
@@ -247,5 +267,17 @@ impl Source for Tracer<'_> {
 
     fn is_alive(&self, process: ProcessId) -> bool {
         liveness::is_alive(process)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_events_are_read_from_fdinfo() {
+        let info = "pos:\t0\nrun_cnt:\t7\nrecursion_misses:\t12\nverified_insns:\t9\n";
+        assert_eq!(recursion_misses(info), Some(12));
+        assert_eq!(recursion_misses("pos:\t0\n"), None);
     }
 }
