@@ -20,12 +20,12 @@ static __always_inline struct block *spare_block(struct task_struct *task)
 }
 
 /*
- * The first event of a thread, or one of a thread that could not get task storage so
+ * For the first event of a thread, or one of a thread that could not get task storage so
  * far. The storage is tried first each time: a shortage that has passed costs nothing.
+ * NULL if there is no memory for it anywhere.
  */
-static __noinline struct block *make_block(void)
+static __noinline struct block *make_block(struct task_struct *task)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct block fresh = {};
 	struct block *block;
 	__u64 key = (__u64)task;

@@ -22,6 +22,8 @@ typedef __u32 __be32;
 typedef __u32 __wsum;
 
 typedef _Bool bool;
+
+enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 
 enum {

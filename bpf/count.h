@@ -71,15 +71,28 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	} else {
 		return 0;
 	}
+	if (filter.cgroups && !in_wanted_cgroup())
+		return 0;
 
 	task = bpf_get_current_task_btf();
 	block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	if (!block && filter.tracked) {
+		block = spare_block(task);
+		if (!block)
+			return 0;
+	}
 	if (!block && task->pid)
-		block = make_block();
+		block = make_block(task);
 	if (!block || block->exited)
 		return add_aside(block, protocol, direction, ret);
 	add(&block->counters, protocol, direction, ret);
 	return 0;
+}
+
+/* Tracked tasks have a block before they have traffic, or without ever having any. */
+static __always_inline bool has_traffic(const struct counters *c)
+{
+	return c->tcp_send_msgs | c->tcp_recv_msgs | c->udp_send_msgs | c->udp_recv_msgs;
 }
 
 static __always_inline int thread_exit(struct task_struct *task)
@@ -94,11 +107,13 @@ static __always_inline int thread_exit(struct task_struct *task)
 	if (block && !block->exited) {
 		/* Before the record leaves: a snapshot begun after it must not show it. */
 		block->exited = 1;
-		hand_over(task, &block->counters, block->id, flags);
+		if (has_traffic(&block->counters))
+			hand_over(task, &block->counters, block->id, flags);
 	}
 	block = spare_block(task);
 	if (block) {
-		hand_over(task, &block->counters, block->id, flags);
+		if (has_traffic(&block->counters))
+			hand_over(task, &block->counters, block->id, flags);
 		bpf_map_delete_elem(&spare, &key);
 	}
 	return 0;

@@ -12,9 +12,11 @@
 /* Bytes waiting in the ring from which on the reader is woken. */
 const volatile __u64 ring_wakeup = 4096;
 
+#include "filter.h"
 #include "block.h"
 #include "handover.h"
 #include "count.h"
+#include "track.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -38,6 +40,19 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *p)
 {
 	return thread_exit(p);
+}
+
+/* Attached only where tasks are tracked, as is the next one. */
+SEC("tp_btf/task_newtask")
+int BPF_PROG(on_newtask, struct task_struct *task)
+{
+	return new_task(task);
+}
+
+SEC("iter/task")
+int mark(struct bpf_iter__task *ctx)
+{
+	return mark_task(ctx->task);
 }
 
 SEC("iter/task")

@@ -82,7 +82,9 @@ struct losses {
 	__u64 overflowed;
 	/* Blocks put into the spare table so far. */
 	__u64 spared;
+	/* New tasks that should have been tracked and could not be. */
+	__u64 untracked;
 };
-_Static_assert(sizeof(struct losses) == 216, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 224, "struct losses is shared with user space");
 
 #endif

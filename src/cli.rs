@@ -1,12 +1,13 @@
 //! The command line: one definition for the parser, the help, and the man pages.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Existing, GroupBy, Layout};
-use crate::record::{Options, OutputFormat, Schedule, SortKey};
+use crate::record::{HELD, Options, OutputFormat, Schedule, SortKey, Targets};
 
 /// Says exactly which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
@@ -22,6 +23,21 @@ pub struct Cli {
 pub enum Command {
     /// Measure, and report
     Record(Record),
+    /// Stops, and becomes COMMAND when it is continued
+    #[command(name = HELD, hide = true)]
+    Held(HeldCommand),
+}
+
+/// What `record -- COMMAND` starts.
+#[derive(Debug, Args)]
+pub struct HeldCommand {
+    /// Run COMMAND as this user
+    #[arg(long)]
+    pub user: Option<String>,
+
+    /// What to become
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Measures which process sends and receives how much, and reports it as a table for people, or
@@ -37,6 +53,23 @@ pub struct Record {
     /// Report every TIME (at least 10ms); without it, once at the end
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
+
+    /// Only these processes; ends when all of them have
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = pid,
+          conflicts_with = "command")]
+    pub pids: Vec<u32>,
+
+    /// With --pid: also what they fork from now on, and its descendants
+    #[arg(long, requires = "pids")]
+    pub follow: bool,
+
+    /// Only processes anywhere under this cgroup v2 directory, absolute or relative to the root
+    #[arg(short, long = "cgroup", value_name = "PATH")]
+    pub cgroups: Vec<PathBuf>,
+
+    /// Run COMMAND as this user instead of as root
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub user: Option<String>,
 
     /// One row per thread
     #[arg(short, long, conflicts_with = "group_by")]
@@ -84,6 +117,10 @@ pub struct Record {
     /// Show libbpf's own messages, and when everything is attached
     #[arg(short, long)]
     pub verbose: bool,
+
+    /// Run COMMAND and measure it with all its descendants, from its first instruction to its end
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 impl Record {
@@ -94,6 +131,14 @@ impl Record {
             schedule: Schedule {
                 duration: self.duration,
                 interval: self.interval,
+                grace: None,
+            },
+            targets: Targets {
+                pids: self.pids.clone(),
+                follow: self.follow,
+                cgroups: self.cgroups.clone(),
+                command: self.command.clone(),
+                user: self.user.clone(),
             },
             layout: Layout {
                 group_by: self.group_by,
@@ -135,6 +180,13 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(length)
 }
 
+fn pid(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("it is no process id".to_owned()),
+        Ok(pid) => Ok(pid),
+    }
+}
+
 fn top(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("it must be a number of rows, 1 or more".to_owned()),
@@ -171,8 +223,8 @@ mod tests {
     proptest! {
         #[test]
         fn noise_is_refused_without_panic(text in ".*") {
-            let _ = (duration(&text), interval(&text), top(&text));
-            let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text]);
+            let _ = (duration(&text), interval(&text), top(&text), pid(&text));
+            let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text, "-p", &text]);
         }
     }
 }

@@ -14,9 +14,10 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
+        Command::Held(args) => Ok(record::become_command(&args.command, args.user.as_deref())),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(Error::ClosedPipe) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netatop: {error}");

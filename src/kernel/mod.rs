@@ -10,4 +10,4 @@ mod tracer;
 
 pub use host::HostFacts;
 pub use requirements::{Requirement, missing, requirements};
-pub use tracer::{Capacity, Storage, Tracer, libbpf_messages};
+pub use tracer::{Capacity, Filter, MAX_CGROUPS, Storage, Tracer, WantedCgroup, libbpf_messages};

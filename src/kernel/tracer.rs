@@ -16,7 +16,7 @@ use super::decode::{self, RECORD_SIZE};
 use super::host::HostFacts;
 use super::liveness;
 use super::requirements::missing;
-use super::skel::{NetatopSkel, NetatopSkelBuilder};
+use super::skel::{NetatopSkel, NetatopSkelBuilder, types};
 use crate::error::Error;
 use crate::model::{Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
@@ -76,6 +76,29 @@ fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
     ))
 }
 
+/// A cgroup v2 directory as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedCgroup {
+    /// Inode number of the directory.
+    pub id: u64,
+    /// Its depth below the root of the hierarchy, which is 0.
+    pub level: u32,
+}
+
+/// Whose traffic is counted; everybody's by default. The kernel's side decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these processes, if there are any; they must be there when attaching.
+    pub pids: Vec<u32>,
+    /// Also what they fork from then on, and its descendants.
+    pub follow: bool,
+    /// Only while in one of these or below, if there are any. At most [`MAX_CGROUPS`].
+    pub cgroups: Vec<WantedCgroup>,
+}
+
+/// How many cgroups a [`Filter`] can hold (`bpf/filter.h`).
+pub const MAX_CGROUPS: usize = 64;
+
 impl<'a> Tracer<'a> {
     /// Checks the host, loads the programs and attaches them. Counting has begun when it
     /// returns.
@@ -83,7 +106,11 @@ impl<'a> Tracer<'a> {
     /// # Errors
     ///
     /// With what is missing on this host and the way out, or with what the kernel refused.
-    pub fn attach(storage: &'a mut Storage, capacity: Capacity) -> Result<Self, Error> {
+    pub fn attach(
+        storage: &'a mut Storage,
+        capacity: Capacity,
+        filter: &Filter,
+    ) -> Result<Self, Error> {
         if let Some(cause) = missing(&HostFacts::gather()) {
             return Err(Error::Failed(cause));
         }
@@ -96,11 +123,16 @@ impl<'a> Tracer<'a> {
             .set_max_entries(capacity.ring_bytes)
             .and_then(|()| maps.overflow.set_max_entries(capacity.overflow))
             .and_then(|()| maps.spare.set_max_entries(capacity.spare))
+            .and_then(|()| maps.wanted.set_max_entries(wanted_entries(filter)))
             .map_err(|error| refused("size the maps", &error))?;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             // Early enough to be there before it is full, late enough to be rare.
             rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
+            set_filter(&mut rodata.filter, filter);
         }
+        let tracked = !filter.pids.is_empty();
+        open.progs.on_newtask.set_autoload(tracked);
+        open.progs.mark.set_autoload(tracked);
         let skel = open
             .load()
             .map_err(|error| refused("load the programs", &error))?;
@@ -113,11 +145,13 @@ impl<'a> Tracer<'a> {
         };
         let dump = attach(skel.progs.dump.attach())?;
         // Exits first: a thread that is counted must not end unseen.
-        let events = vec![
-            attach(skel.progs.on_exit.attach())?,
-            attach(skel.progs.on_send.attach())?,
-            attach(skel.progs.on_recv.attach())?,
-        ];
+        let mut events = vec![attach(skel.progs.on_exit.attach())?];
+        if tracked {
+            events.push(attach(skel.progs.on_newtask.attach())?);
+            mark(&skel, &filter.pids).map_err(|error| refused("mark the processes", &error))?;
+        }
+        events.push(attach(skel.progs.on_send.attach())?);
+        events.push(attach(skel.progs.on_recv.attach())?);
         Ok(Self {
             _events: events,
             dump,
@@ -176,6 +210,7 @@ impl<'a> Tracer<'a> {
             exits: decode::counters(&raw.exits),
             no_task: decode::counters(&raw.no_task),
             exits_lost: raw.exits_lost,
+            untracked: raw.untracked,
             missed_events: self.missed_events(),
         };
         Ok((losses, raw.overflowed))
@@ -219,9 +254,48 @@ const READ_BYTES: usize = 2 * (32 << 10);
 /// The iterator's answer when it looked at a million tasks in vain.
 const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
 
+fn wanted_entries(filter: &Filter) -> u32 {
+    u32::try_from(filter.pids.len()).unwrap_or(u32::MAX).max(1)
+}
+
+fn set_filter(raw: &mut types::filter, filter: &Filter) {
+    raw.tracked = u32::from(!filter.pids.is_empty());
+    raw.follow = u32::from(filter.follow);
+    raw.cgroups = 0;
+    for (to, from) in raw.cgroup.iter_mut().zip(&filter.cgroups) {
+        to.id = from.id;
+        to.level = from.level;
+        raw.cgroups += 1;
+    }
+}
+
+/// Marks all threads of `pids`; those that they make meanwhile are marked as they come.
+fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
+    let wanted = &skel.maps.wanted;
+    for pid in pids {
+        wanted.update(&pid.to_ne_bytes(), &[0; 4], MapFlags::ANY)?;
+    }
+    let link = skel.progs.mark.attach()?;
+    let mut iter = Iter::new(&link)?;
+    // It prints nothing: what counts is that it has been everywhere.
+    loop {
+        match std::io::copy(&mut iter, &mut std::io::sink()) {
+            Ok(_) => break,
+            Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for pid in pids {
+        wanted.delete(&pid.to_ne_bytes())?;
+    }
+    Ok(())
+}
+
 /// Reads a program's fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo).
 fn recursion_misses(fdinfo: &str) -> Option<u64> {
-    let line = fdinfo.lines().find_map(|l| l.strip_prefix("recursion_misses:"))?;
+    let line = fdinfo
+        .lines()
+        .find_map(|l| l.strip_prefix("recursion_misses:"))?;
     line.trim().parse().ok()
 }
 

@@ -21,6 +21,8 @@ pub struct Losses {
     pub no_task: Counters,
     /// Number of threads behind `exits`.
     pub exits_lost: u64,
+    /// New tasks that should have been followed and could not be: their traffic is missing.
+    pub untracked: u64,
     /// Events during which the kernel could not run a program; their traffic is unknown.
     pub missed_events: u64,
 }
@@ -232,7 +234,9 @@ impl Ledger {
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
-            if let Some(block) = self.blocks.get(&id) {
+            if let Some(block) = self.blocks.get(&id)
+                && !block.counters.is_zero()
+            {
                 self.vanished.insert(id, block.counters);
             }
             self.end(id);

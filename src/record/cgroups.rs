@@ -22,11 +22,8 @@ impl Cgroups {
     /// Finds the cgroup v2 hierarchy of this host, on hybrid hosts too, and reads it.
     #[must_use]
     pub fn new() -> Self {
-        let mount = fs::read_to_string("/proc/self/mountinfo")
-            .ok()
-            .and_then(|text| find_mount(&text));
         let mut cgroups = Self {
-            mount,
+            mount: mount(),
             paths: HashMap::new(),
         };
         cgroups.scan();
@@ -75,6 +72,12 @@ impl Cgroups {
             }
         }
     }
+}
+
+/// Where cgroup v2 is mounted, on pure and on hybrid hosts; `None` where it is not.
+pub(super) fn mount() -> Option<PathBuf> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    find_mount(&mountinfo)
 }
 
 /// The mount point of the cgroup v2 hierarchy in /proc/PID/mountinfo (proc(5)).

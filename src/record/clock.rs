@@ -18,6 +18,8 @@ pub enum Woken {
     Records,
     /// The user wants it to end.
     Stopped,
+    /// All processes that were to be watched have ended.
+    Ended,
 }
 
 /// Time as a session sees it; tests have one of their own.
@@ -45,6 +47,9 @@ pub trait Clock {
 /// The host's clocks, and an end asked for by Ctrl-C, SIGTERM or SIGHUP.
 pub struct SystemClock {
     stop: OwnedFd,
+    stopped: bool,
+    watched: Vec<OwnedFd>,
+    watching: bool,
 }
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
@@ -69,7 +74,18 @@ impl SystemClock {
             let _ = rustix::io::write(&tell, b"x");
         })
         .map_err(|error| failed(&error))?;
-        Ok(Self { stop })
+        Ok(Self {
+            stop,
+            stopped: false,
+            watched: Vec::new(),
+            watching: false,
+        })
+    }
+
+    /// Ends the session when all these processes have ended; each is a pidfd.
+    pub fn watch(&mut self, processes: Vec<OwnedFd>) {
+        self.watching = !processes.is_empty();
+        self.watched = processes;
     }
 }
 
@@ -104,25 +120,39 @@ impl Clock for SystemClock {
 
 impl SystemClock {
     fn ready(
-        &self,
+        &mut self,
         wakeup: Option<BorrowedFd<'_>>,
         longest: Duration,
     ) -> Result<Option<Woken>, Error> {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN)];
-        fds.extend(wakeup.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        // The end is told once; after that, what is left of the session may still wait.
+        let stop = (!self.stopped).then(|| self.stop.as_fd());
+        let sources = [stop, wakeup];
+        let mut fds: Vec<PollFd<'_>> = sources
+            .iter()
+            .flatten()
+            .copied()
+            .chain(self.watched.iter().map(AsFd::as_fd))
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
         // A time that does not fit is as good as for ever.
         let timeout = Timespec::try_from(longest).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Error::failed("waiting failed", error)),
         }
-        let readable = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-        Ok(if readable(0) {
+        let mut readable = fds.iter().map(|fd| !fd.revents().is_empty());
+        let stopped = stop.is_some() && readable.next() == Some(true);
+        let records = wakeup.is_some() && readable.next() == Some(true);
+        let ended: Vec<bool> = readable.collect();
+        let mut ended = ended.into_iter();
+        self.watched.retain(|_| ended.next() != Some(true));
+        Ok(if stopped {
+            self.stopped = true;
             Some(Woken::Stopped)
-        } else if readable(1) {
-            Some(Woken::Records)
+        } else if self.watching && self.watched.is_empty() {
+            Some(Woken::Ended)
         } else {
-            None
+            records.then_some(Woken::Records)
         })
     }
 }

@@ -2,16 +2,21 @@
 
 mod cgroups;
 mod clock;
+mod command;
 mod progress;
 mod rows;
 mod run;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod summary;
+mod targets;
 
 pub use cgroups::Cgroups;
 pub use clock::{Clock, SystemClock, Woken};
+pub use command::{HELD, become_command};
 pub use progress::Progress;
 pub use rows::{Rows, SortKey};
 pub use run::{Options, OutputFormat, run};
 pub use session::{Schedule, Session, Summary};
+pub use targets::Targets;

@@ -2,16 +2,19 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Cgroups, Progress, Rows, Schedule, Session, SortKey, Summary, SystemClock};
+use super::command::Held;
+use super::summary::{describe, describe_living};
+use super::targets::{self, describe_changes};
+use super::{Cgroups, Progress, Rows, Schedule, Session, SortKey, Summary, SystemClock, Targets};
 use crate::error::Error;
-use crate::kernel::{Capacity, Storage, Tracer, libbpf_messages};
-use crate::output::{Csv, Existing, Format, Json, Layout, Look, Sink, Table, bytes, count};
+use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
+use crate::output::{Csv, Existing, Format, Json, Layout, Look, Sink, Table};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,6 +32,8 @@ pub enum OutputFormat {
 pub struct Options {
     /// When it reports and ends.
     pub schedule: Schedule,
+    /// What it is about.
+    pub targets: Targets,
     /// What rows stand for.
     pub layout: Layout,
     /// Their order.
@@ -47,26 +52,87 @@ pub struct Options {
     pub verbose: bool,
 }
 
-/// Records.
+/// Records, and returns the exit status: COMMAND's if there is one, else 0.
 ///
 /// # Errors
 ///
 /// If the output cannot be written, this host cannot count, or something failed on the way.
-pub fn run(options: &Options) -> Result<(), Error> {
-    let begun = Instant::now();
+pub fn run(options: &Options) -> Result<u8, Error> {
+    let targets = &options.targets;
     libbpf_messages(options.verbose);
+    let processes = targets::open_pids(&targets.pids)?;
+    let cgroups = targets::open_cgroups(&targets.cgroups)?;
     let format = options.format.unwrap_or_else(|| format_of(options));
     // Before anything is attached: a file that cannot be written is no reason to count.
     let mut sink = open(options, format)?;
-    let mut writer = writer(options, format, &sink)?;
+    let writer = writer(options, format, &sink)?;
     let mut clock = SystemClock::new()?;
-    let mut storage = Storage::default();
-    let mut tracer = Tracer::attach(&mut storage, Capacity::default())?;
-    if options.verbose {
+    let mut filter = Filter {
+        pids: targets.pids.clone(),
+        follow: targets.follow,
+        cgroups: cgroups.iter().map(|cgroup| cgroup.wanted).collect(),
+    };
+    if targets.command.is_empty() {
+        clock.watch(processes);
+        let summary = record(options, writer, &mut sink, &mut clock, &filter, None)?;
+        if !options.quiet {
+            let living = describe_living(&summary, 0);
+            let living = if targets.follow {
+                living
+            } else {
+                String::new()
+            };
+            eprintln!(
+                "{}{living}{}",
+                describe(&summary),
+                describe_changes(&cgroups)
+            );
+        }
+        return Ok(0);
+    }
+    let mut command = Held::start(&targets.command, targets.user.as_deref())?;
+    filter.pids = vec![command.pid()];
+    filter.follow = true;
+    clock.watch(targets::open_pids(&filter.pids)?);
+    let held = Some(&command);
+    let recorded = record(options, writer, &mut sink, &mut clock, &filter, held);
+    let summary = match recorded {
+        Ok(summary) => summary,
+        Err(error) => {
+            command.abandon();
+            return Err(error);
+        }
+    };
+    let status = command.status()?;
+    if !options.quiet {
+        let left = match status {
+            Some(_) => String::new(),
+            None => format!("\nthe command is left running: {}", command.pid()),
+        };
+        let living = describe_living(&summary, command.pid());
         eprintln!(
-            "netatop: attached {} ms after the start",
-            begun.elapsed().as_millis()
+            "{}{left}{living}{}",
+            describe(&summary),
+            describe_changes(&cgroups)
         );
+    }
+    Ok(status.unwrap_or(0))
+}
+
+/// Attaches, lets the command go if there is one, and records.
+fn record(
+    options: &Options,
+    mut writer: Box<dyn Format>,
+    sink: &mut Sink,
+    clock: &mut SystemClock,
+    filter: &Filter,
+    command: Option<&Held>,
+) -> Result<Summary, Error> {
+    let begun = Instant::now();
+    let mut storage = Storage::default();
+    let mut tracer = Tracer::attach(&mut storage, Capacity::default(), filter)?;
+    if options.verbose {
+        eprintln!("netatop: attached in {} ms", begun.elapsed().as_millis());
     }
     let rows = Rows {
         layout: options.layout,
@@ -74,22 +140,19 @@ pub fn run(options: &Options) -> Result<(), Error> {
         top: options.top,
         booted: booted(),
     };
-    let session = Session::new(
-        &mut tracer,
-        &mut clock,
-        &mut *writer,
-        &mut sink,
-        rows,
-        Cgroups::new(),
-    );
-    let summary = session
-        .with_progress(progress(options, format))
-        .run(options.schedule)?;
-    if !options.quiet {
-        eprintln!("{}", describe(&summary));
+    let cgroups = Cgroups::new();
+    if let Some(command) = command {
+        command.release()?;
     }
-    Ok(())
+    let mut schedule = options.schedule;
+    schedule.grace = command.map(|_| GRACE);
+    Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
+        .with_progress(progress(options))
+        .run(schedule)
 }
+
+/// How long a command may take to end after Ctrl-C until the recording ends without it.
+const GRACE: Duration = Duration::from_secs(5);
 
 fn format_of(options: &Options) -> OutputFormat {
     let ending = options.output.as_ref().and_then(|path| path.extension());
@@ -102,7 +165,12 @@ fn format_of(options: &Options) -> OutputFormat {
 
 fn open(options: &Options, format: OutputFormat) -> Result<Sink, Error> {
     let Some(path) = &options.output else {
-        return Ok(Sink::stdout());
+        // Standard output is the command's own.
+        return Ok(if options.targets.command.is_empty() {
+            Sink::stdout()
+        } else {
+            Sink::stderr()
+        });
     };
     if matches!(options.existing, Existing::Append { .. }) && format == OutputFormat::Table {
         return Err(Error::Usage(
@@ -178,7 +246,7 @@ fn look(options: &Options) -> Look {
 }
 
 /// Only for a person who would otherwise stare at nothing.
-fn progress(options: &Options, format: OutputFormat) -> Option<Progress> {
+fn progress(options: &Options) -> Option<Progress> {
     let too_short = options
         .schedule
         .duration
@@ -187,7 +255,6 @@ fn progress(options: &Options, format: OutputFormat) -> Option<Progress> {
         && options.output.is_none()
         && io::stdout().is_terminal();
     let wanted = !options.quiet && !too_short && !rows_run_by && io::stderr().is_terminal();
-    let _ = format;
     wanted.then(|| Progress::new(options.schedule.duration))
 }
 
@@ -197,43 +264,4 @@ fn booted() -> DateTime<Utc> {
     let up = TimeDelta::new(up.tv_sec, u32::try_from(up.tv_nsec).unwrap_or(0));
     let now = Utc::now();
     up.and_then(|up| now.checked_sub_signed(up)).unwrap_or(now)
-}
-
-/// The closing line, and one for each kind of loss.
-fn describe(summary: &Summary) -> String {
-    let mut text = format!(
-        "{:.1} s, {} processes, {} messages, {}; unattributed: {} messages, {}",
-        summary.elapsed.as_secs_f64(),
-        summary.processes,
-        count(summary.total.msgs()),
-        bytes(summary.total.bytes()),
-        count(summary.unattributed.msgs()),
-        bytes(summary.unattributed.bytes()),
-    );
-    let losses = &summary.losses;
-    if losses.exits_lost > 0 {
-        text.push_str(&format!(
-            "\n{} threads ended while there was no room for a record of it: the reader was held up",
-            losses.exits_lost
-        ));
-    }
-    if !losses.no_memory.is_zero() {
-        text.push_str(&format!(
-            "\n{} messages came when the kernel had no memory to count them by thread",
-            losses.no_memory.msgs()
-        ));
-    }
-    if !losses.no_task.is_zero() {
-        text.push_str(&format!(
-            "\n{} messages were no task's",
-            losses.no_task.msgs()
-        ));
-    }
-    if losses.missed_events > 0 {
-        text.push_str(&format!(
-            "\n{} events were missed by the kernel, and nobody knows how large they were",
-            losses.missed_events
-        ));
-    }
-    text
 }

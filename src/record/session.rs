@@ -1,13 +1,13 @@
 //! The recording itself: when to sample, what to write, when to end.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::{Cgroups, Clock, Progress, Rows, Woken};
 use crate::error::Error;
-use crate::model::{Counters, Ledger, Losses, ProcessId, Report, Who};
+use crate::model::{Comm, Counters, Ledger, Losses, ProcessId, Report, Who};
 use crate::output::{Format, Sink};
 use crate::source::Source;
-use std::collections::HashSet;
 
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub struct Schedule {
     pub duration: Option<Duration>,
     /// How often it reports; once at the end without one.
     pub interval: Option<Duration>,
+    /// When asked to stop, waits so long for the watched processes to end first: Ctrl-C
+    /// reaches them as well, and what they do last is part of the recording.
+    pub grace: Option<Duration>,
 }
 
 /// What there is to say at the end.
@@ -31,6 +34,8 @@ pub struct Summary {
     pub unattributed: Counters,
     /// Why not.
     pub losses: Losses,
+    /// Processes that were tracked and had not ended: pid and name, each once.
+    pub living: Vec<(u32, Comm)>,
 }
 
 /// One recording in progress.
@@ -94,7 +99,7 @@ impl<'a> Session<'a> {
         self.format.begin(&mut text);
         self.sink.write(&text)?;
 
-        let end = schedule.duration.and_then(|d| self.started.checked_add(d));
+        let mut end = schedule.duration.and_then(|d| self.started.checked_add(d));
         let mut report = schedule.interval.and_then(|i| self.started.checked_add(i));
         let mut show = self
             .progress
@@ -104,7 +109,14 @@ impl<'a> Session<'a> {
             let deadline = [end, report, show].into_iter().flatten().min();
             match self.clock.wait(deadline, self.source.wakeup())? {
                 Woken::Records => self.drain()?,
-                Woken::Stopped => break,
+                Woken::Ended => break,
+                Woken::Stopped => match schedule.grace {
+                    Some(grace) => {
+                        let latest = self.clock.now().checked_add(grace);
+                        end = [end, latest].into_iter().flatten().min();
+                    }
+                    None => break,
+                },
                 Woken::Deadline => {
                     let now = self.clock.now();
                     if end.is_some_and(|end| end <= now) {
@@ -129,6 +141,14 @@ impl<'a> Session<'a> {
         self.report()?;
         self.summary.elapsed = self.last.saturating_duration_since(self.started);
         self.summary.processes = self.seen.len();
+        let mut living: Vec<_> = self
+            .ledger
+            .living()
+            .map(|t| (t.process.pid, t.comm))
+            .collect();
+        living.sort_unstable();
+        living.dedup_by_key(|(pid, _)| *pid);
+        self.summary.living = living;
         Ok(self.summary)
     }
 

@@ -1,0 +1,163 @@
+//! What a recording is about: all, some processes, a command, some cgroups.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::cgroups::mount;
+use crate::error::Error;
+use crate::kernel::{MAX_CGROUPS, WantedCgroup};
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// These processes.
+    pub pids: Vec<u32>,
+    /// And what they fork.
+    pub follow: bool,
+    /// Processes in these cgroups: paths as given.
+    pub cgroups: Vec<PathBuf>,
+    /// This command and its descendants.
+    pub command: Vec<OsString>,
+    /// As this user.
+    pub user: Option<String>,
+}
+
+/// Gets hold of processes, so that a pid that is used again is not mistaken for one.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for a pid that nobody has, or that is a thread's.
+pub(super) fn open_pids(pids: &[u32]) -> Result<Vec<OwnedFd>, Error> {
+    pids.iter().map(|pid| open_pid(*pid)).collect()
+}
+
+fn open_pid(pid: u32) -> Result<OwnedFd, Error> {
+    let unknown = || Error::Usage(format!("there is no process with the id {pid}"));
+    let raw = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(unknown)?;
+    pidfd_open(raw, PidfdFlags::empty()).map_err(|error| match error {
+        rustix::io::Errno::SRCH => unknown(),
+        // Before and since 6.15, for the id of a thread that is not the first.
+        rustix::io::Errno::INVAL | rustix::io::Errno::NOENT => Error::Usage(format!(
+            "{pid} is a thread, not a process: give the id of its process"
+        )),
+        error => Error::failed(format!("process {pid} cannot be watched"), error),
+    })
+}
+
+/// A cgroup that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cgroup {
+    path: PathBuf,
+    pub(super) wanted: WantedCgroup,
+}
+
+/// Finds cgroup directories.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for what is no cgroup v2 directory, [`Error::Failed`] on a host
+/// without them.
+pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    if paths.len() > MAX_CGROUPS {
+        return Err(Error::Usage(format!(
+            "at most {MAX_CGROUPS} cgroups can be asked for"
+        )));
+    }
+    let mount = mount().ok_or_else(|| {
+        Error::Failed(
+            "this host has no cgroup v2 hierarchy: none is mounted\n\
+             start it with systemd.unified_cgroup_hierarchy=1, or filter by process"
+                .to_owned(),
+        )
+    })?;
+    paths.iter().map(|path| open_cgroup(&mount, path)).collect()
+}
+
+fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Error::Usage(format!(
+            "{} is not a cgroup v2 directory: {why} (they are below {})",
+            given.display(),
+            mount.display()
+        ))
+    };
+    // Relative to the mount, and so is /system.slice, as the cgroup column has it.
+    let below = given.strip_prefix("/").unwrap_or(given);
+    let path = fs::canonicalize(given)
+        .ok()
+        .filter(|path| given.is_absolute() && path.starts_with(mount))
+        .or_else(|| fs::canonicalize(mount.join(below)).ok())
+        .ok_or_else(|| refused(&"there is no such directory"))?;
+    let level = path
+        .strip_prefix(mount)
+        .map_err(|_| refused(&"it is elsewhere"))?
+        .components()
+        .count();
+    let metadata = fs::metadata(&path).map_err(|error| refused(&error))?;
+    if !metadata.is_dir() {
+        return Err(refused(&"it is a file"));
+    }
+    Ok(Cgroup {
+        wanted: WantedCgroup {
+            id: metadata.ino(),
+            level: u32::try_from(level).unwrap_or(u32::MAX),
+        },
+        path,
+    })
+}
+
+/// What became of the cgroups meanwhile, for the closing words; empty if nothing did.
+pub(super) fn describe_changes(cgroups: &[Cgroup]) -> String {
+    let mut text = String::new();
+    for cgroup in cgroups {
+        let path = cgroup.path.display();
+        match fs::metadata(&cgroup.path) {
+            Ok(now) if now.ino() == cgroup.wanted.id => {}
+            Ok(_) => text.push_str(&format!(
+                "\n{path} was removed and made again: what happened in the new one is not counted"
+            )),
+            Err(_) => text.push_str(&format!("\n{path} was removed meanwhile")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_that_nobody_has_is_refused() {
+        for pid in [0, 99_999_999, u32::MAX] {
+            assert_eq!(open_pid(pid).expect_err("nobody").status(), 2);
+        }
+        assert!(open_pid(std::process::id()).is_ok());
+    }
+
+    #[test]
+    fn cgroups_are_found_by_either_path_and_nothing_else_is_one() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mount = dir.path().canonicalize().expect("path");
+        fs::create_dir_all(mount.join("a.slice/b")).expect("mkdir");
+        fs::write(mount.join("file"), "").expect("write");
+        let level = |given: &Path| open_cgroup(&mount, given).map(|c| c.wanted.level);
+        assert_eq!(level(Path::new("a.slice/b")).expect("relative"), 2);
+        assert_eq!(level(Path::new("/a.slice")).expect("as in the column"), 1);
+        assert_eq!(level(&mount.join("a.slice")).expect("absolute"), 1);
+        assert_eq!(level(Path::new("/")).expect("the root"), 0);
+        for bad in ["/etc", "nonexistent", "file", "../..", "a.slice/../../.."] {
+            assert_eq!(level(Path::new(bad)).expect_err(bad).status(), 2);
+        }
+    }
+}

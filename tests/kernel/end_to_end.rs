@@ -1,0 +1,135 @@
+//! The program as a user runs it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::harness::{NETATOP, Workload, counters, wait_for};
+
+/// Starts a recording and returns when it counts.
+fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
+    let mut child = Command::new(NETATOP)
+        .args(["record", "--verbose"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start netatop");
+    let mut messages = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.starts_with("netatop: attached") {
+        line.clear();
+        assert!(
+            messages.read_line(&mut line).expect("read") > 0,
+            "it never attached"
+        );
+    }
+    let rest = std::thread::spawn(move || std::io::read_to_string(messages).expect("read"));
+    (child, rest)
+}
+
+fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, signal).expect("kill");
+}
+
+fn rows(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}")))
+        .collect()
+}
+
+/// Ids of the programs and maps in the kernel that bear our names.
+fn left_behind() -> Vec<String> {
+    let list = |kind: &str| -> Vec<Value> {
+        let output = Command::new("bpftool")
+            .args(["-j", kind, "show"])
+            .output()
+            .expect("bpftool");
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let ours = [
+        "on_send", "on_recv", "on_exit", "dump", "blocks", "spare", "exits", "overflow",
+    ];
+    ["prog", "map"]
+        .iter()
+        .flat_map(|kind| list(kind))
+        .filter_map(|item| item["name"].as_str().map(str::to_owned))
+        .filter(|name| ours.contains(&name.as_str()))
+        .collect()
+}
+
+#[test]
+fn each_way_of_ending_writes_the_last_sample_and_leaves_nothing_behind() {
+    use nix::sys::signal::Signal::{SIGINT, SIGKILL, SIGTERM};
+    for how in [SIGINT, SIGTERM, SIGKILL] {
+        let (child, summary) = record(&["-f", "json"]);
+        let lines = Workload::start(&["tcp"]).finish();
+        assert!(
+            left_behind().iter().any(|name| name == "on_send"),
+            "it is attached"
+        );
+        signal(&child, how);
+        let output = child.wait_with_output().expect("wait");
+        if how != SIGKILL {
+            assert!(output.status.success(), "{how}: {}", output.status);
+            let rows = rows(&String::from_utf8(output.stdout).expect("utf-8"));
+            let row = rows
+                .iter()
+                .find(|r| r["pid"] == lines[0]["pid"])
+                .expect("its row");
+            let counted = counters(row, Default::default());
+            assert_eq!(counted, counters(&lines[0], counted));
+            assert_eq!(row["state"], "exited");
+            assert!(
+                summary
+                    .join()
+                    .expect("summary")
+                    .contains("unattributed: 0 messages")
+            );
+        }
+        // The kernel frees programs a little after their last user is gone.
+        wait_for("the programs to go", || {
+            left_behind().is_empty().then_some(())
+        });
+    }
+}
+
+#[test]
+fn intervals_add_up_to_the_whole() {
+    let (child, _) = record(&["-f", "json", "-i", "20ms"]);
+    let flow = Workload::start(&["flow", "size=3000"]);
+    let pid = flow.pid();
+    // Until several intervals must have passed: it has used some processor time.
+    wait_for("some traffic", || {
+        let io = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let ticks: u64 = io.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()?;
+        (ticks > 20).then_some(())
+    });
+    let lines = flow.finish();
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    let output = child.wait_with_output().expect("wait");
+    let rows = rows(&String::from_utf8(output.stdout).expect("utf-8"));
+    let ours: Vec<_> = rows.iter().filter(|r| r["pid"] == pid).collect();
+    assert!(ours.len() > 2, "{} intervals", ours.len());
+    let sum = ours.iter().map(|r| counters(r, Default::default())).sum();
+    let line = lines.iter().find(|l| l["pid"] == pid).expect("its line");
+    assert_eq!(counters(line, sum), sum);
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let (mut child, summary) = record(&["-f", "json", "-i", "10ms"]);
+    let flow = Workload::start(&["flow", "size=100"]);
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut first)
+        .expect("read");
+    assert!(first.starts_with('{'));
+    let status = child.wait().expect("wait");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(summary.join().expect("messages"), "");
+    flow.finish();
+}

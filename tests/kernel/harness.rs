@@ -1,0 +1,238 @@
+//! Runs a workload while the programs count, and holds their figures against its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use netatop::kernel::{Capacity, Filter, Storage, Tracer};
+use netatop::model::{Counters, Interval, Ledger, ThreadRecord, Usage};
+use netatop::source::Source;
+use serde_json::Value;
+
+pub const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
+
+/// The workload program, built beside the tests.
+pub fn workload() -> PathBuf {
+    let path = PathBuf::from(NETATOP)
+        .with_file_name("examples")
+        .join("workload");
+    assert!(
+        path.exists(),
+        "build it first: cargo build --example workload"
+    );
+    path
+}
+
+/// Polls until `ready` gives something. The deadline is for what will never come.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A workload in progress.
+pub struct Workload {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Workload {
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(workload())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the workload");
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        Self {
+            child,
+            input,
+            output,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line it prints.
+    pub fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("read");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
+    }
+
+    /// Lets a workload with `delay-go=1` begin.
+    pub fn go(&mut self) {
+        let input = self.input.as_mut().expect("still open");
+        input.write_all(b"\n").expect("write");
+        input.flush().expect("write");
+    }
+
+    /// Lets it end, and returns the lines that it has yet to print.
+    pub fn finish(mut self) -> Vec<Value> {
+        drop(self.input.take());
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).expect("read");
+        let status = self.child.wait().expect("wait");
+        assert!(status.success(), "the workload failed: {status}");
+        rest.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}")))
+            .collect()
+    }
+}
+
+/// Why a scenario cannot be made here.
+pub fn unavailable(lines: &[Value]) -> Option<String> {
+    lines
+        .iter()
+        .find_map(|l| l["unavailable"].as_str())
+        .map(str::to_owned)
+}
+
+/// What a line of the workload, or of netatop's json, says. A count that the workload
+/// cannot know is taken over from `other`.
+pub fn counters(line: &Value, other: Counters) -> Counters {
+    let get = |name: &str, other: u64| line[name].as_u64().unwrap_or(other);
+    Counters {
+        tcp_send_msgs: get("tcp_send_msgs", other.tcp_send_msgs),
+        tcp_send_bytes: get("tcp_send_bytes", other.tcp_send_bytes),
+        tcp_recv_msgs: get("tcp_recv_msgs", other.tcp_recv_msgs),
+        tcp_recv_bytes: get("tcp_recv_bytes", other.tcp_recv_bytes),
+        udp_send_msgs: get("udp_send_msgs", other.udp_send_msgs),
+        udp_send_bytes: get("udp_send_bytes", other.udp_send_bytes),
+        udp_recv_msgs: get("udp_recv_msgs", other.udp_recv_msgs),
+        udp_recv_bytes: get("udp_recv_bytes", other.udp_recv_bytes),
+    }
+}
+
+/// The attached programs and a ledger behind them.
+pub struct Counting<'a> {
+    tracer: Tracer<'a>,
+    ledger: Ledger,
+}
+
+impl<'a> Counting<'a> {
+    pub fn new(storage: &'a mut Storage, filter: &Filter, by_thread: bool) -> Self {
+        Self {
+            tracer: Tracer::attach(storage, Capacity::default(), filter).expect("attach"),
+            ledger: Ledger::new(by_thread),
+        }
+    }
+
+    /// Takes a sample, without ending the interval.
+    pub fn sample(&mut self) {
+        let sample = self.tracer.sample().expect("sample");
+        self.ledger.snapshot(&sample.living, sample.losses);
+        self.ledger.exits(&sample.exits);
+    }
+
+    /// Takes the exit records, as a session does between samples.
+    pub fn drain(&mut self) {
+        let exits = self.tracer.drain().expect("drain");
+        self.ledger.exits(&exits);
+    }
+
+    pub fn interval(&mut self) -> Interval {
+        self.sample();
+        let tracer = &self.tracer;
+        self.ledger.interval(|process| tracer.is_alive(process))
+    }
+
+    pub fn living(&self) -> Vec<ThreadRecord> {
+        self.ledger.living().copied().collect()
+    }
+}
+
+/// Counts with the usual sizes while `run` runs.
+pub fn counting<T>(by_thread: bool, run: impl FnOnce(&mut Counting<'_>) -> T) -> T {
+    let mut storage = Storage::default();
+    run(&mut Counting::new(
+        &mut storage,
+        &Filter::default(),
+        by_thread,
+    ))
+}
+
+pub fn of_pid(interval: &Interval, pid: u32) -> Vec<&Usage> {
+    interval
+        .usage
+        .iter()
+        .filter(|u| u.last.process.pid == pid)
+        .collect()
+}
+
+/// What the workload says of a process, and what was counted for it, are the same.
+pub fn assert_exact(interval: &Interval, line: &Value) {
+    let pid = line["pid"].as_u64().expect("a pid") as u32;
+    let rows = of_pid(interval, pid);
+    let counted: Counters = rows.iter().map(|u| u.counters).sum();
+    assert_eq!(counted, counters(line, counted), "pid {pid}: {line}");
+    assert!(
+        interval.unattributed.is_zero(),
+        "{:?}",
+        interval.unattributed
+    );
+    if let Some(comm) = line["comm"].as_str()
+        && let Some(row) = rows.first()
+    {
+        assert_eq!(row.last.comm.to_str_lossy(), comm);
+    }
+}
+
+/// Runs a scenario from begin to end and compares every process of it.
+pub fn exact(args: &[&str]) {
+    counting(false, |counting| {
+        let lines = Workload::start(args).finish();
+        if let Some(why) = unavailable(&lines) {
+            eprintln!("{}: cannot be made here: {why}", args.join(" "));
+            return;
+        }
+        assert!(!lines.is_empty(), "the workload said nothing");
+        let interval = counting.interval();
+        for line in &lines {
+            assert_exact(&interval, line);
+        }
+    });
+}
+
+/// Runs a scenario of very many processes and compares their sums.
+pub fn exact_sum(args: &[&str], by_comm: &str) {
+    counting(false, |counting| {
+        let mut workload = Workload::start(args);
+        // As a session would: the ring is emptied while it fills.
+        let line = std::thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                let line = workload.line();
+                workload.finish();
+                line
+            });
+            while !reader.is_finished() {
+                counting.drain();
+                std::thread::yield_now();
+            }
+            reader.join().expect("reader")
+        });
+        let interval = counting.interval();
+        let ours = interval
+            .usage
+            .iter()
+            .filter(|u| u.last.comm.as_bytes() == by_comm.as_bytes());
+        let counted: Counters = ours.clone().map(|u| u.counters).sum();
+        assert_eq!(counted, counters(&line, counted), "{line}");
+        assert!(
+            interval.unattributed.is_zero(),
+            "{:?}",
+            interval.unattributed
+        );
+    });
+}

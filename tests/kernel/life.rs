@@ -1,0 +1,194 @@
+//! Threads and processes that begin, change and end.
+
+use netatop::model::{Counters, State};
+
+use super::harness::{
+    Workload, assert_exact, counters, counting, exact, exact_sum, of_pid, unavailable, wait_for,
+};
+
+#[test]
+fn threads_add_up_to_their_process_and_have_rows_of_their_own() {
+    counting(true, |counting| {
+        let mut workload = Workload::start(&["threads", "threads=50", "hold=1"]);
+        let line = workload.line();
+        let interval = counting.interval();
+        assert_exact(&interval, &line);
+        let threads = line["threads"].as_array().expect("threads");
+        assert_eq!(threads.len(), 50);
+        for thread in threads {
+            let tid = thread["tid"].as_u64().expect("tid") as u32;
+            let row = interval
+                .usage
+                .iter()
+                .find(|u| u.last.tid == tid)
+                .expect("its row");
+            assert_eq!(row.counters, counters(thread, row.counters));
+            assert_eq!(
+                row.last.thread_comm.to_str_lossy(),
+                thread["comm"].as_str().expect("comm")
+            );
+        }
+        workload.finish();
+    });
+}
+
+#[test]
+fn threads_of_a_process_that_has_ended_are_all_there() {
+    exact(&["threads", "threads=50"]);
+}
+
+#[test]
+fn a_leader_that_ends_before_its_threads_loses_nothing() {
+    exact(&["leader-exits"]);
+}
+
+#[test]
+fn exec_by_a_thread_loses_nothing() {
+    exact(&["exec-thread"]);
+}
+
+/// The calling thread takes over the leader's id: what it did before must not count twice.
+#[test]
+fn exec_by_a_thread_seen_before_and_after_counts_once() {
+    counting(false, |counting| {
+        let workload = Workload::start(&["exec-thread"]);
+        let pid = workload.pid();
+        let reader = std::thread::spawn(move || workload.finish());
+        let mut counted = Counters::default();
+        let mut add = |interval: &netatop::model::Interval| {
+            for usage in of_pid(interval, pid) {
+                counted += usage.counters;
+            }
+        };
+        while !reader.is_finished() {
+            add(&counting.interval());
+        }
+        add(&counting.interval());
+        let lines = reader.join().expect("reader");
+        let line = lines.iter().find(|l| l["pid"] == pid).expect("its line");
+        assert_eq!(counted, counters(line, counted));
+    });
+}
+
+#[test]
+fn exec_after_exec_is_one_process() {
+    exact(&["exec-chain", "n=5"]);
+}
+
+#[test]
+fn exit_group_takes_every_thread_along() {
+    exact(&["exit-group"]);
+}
+
+#[test]
+fn a_killed_process_keeps_what_it_did() {
+    exact(&["sigkill"]);
+}
+
+#[test]
+fn a_zombie_has_exited() {
+    counting(false, |counting| {
+        let mut workload = Workload::start(&["zombie"]);
+        let line = workload.line();
+        let interval = counting.interval();
+        assert_exact(&interval, &line);
+        let pid = line["pid"].as_u64().expect("pid") as u32;
+        assert_eq!(of_pid(&interval, pid)[0].state, State::Exited);
+        workload.finish();
+    });
+}
+
+#[test]
+fn a_process_is_running_until_it_has_exited() {
+    counting(false, |counting| {
+        let mut workload = Workload::start(&["udp", "hold=1"]);
+        let line = workload.line();
+        let interval = counting.interval();
+        assert_exact(&interval, &line);
+        assert_eq!(of_pid(&interval, workload.pid())[0].state, State::Running);
+        let pid = workload.pid();
+        assert!(counting.living().iter().any(|t| t.process.pid == pid));
+        workload.finish();
+        assert!(
+            of_pid(&counting.interval(), pid).is_empty(),
+            "no traffic, no row"
+        );
+    });
+}
+
+#[test]
+fn a_name_may_hold_any_byte() {
+    // a " , newline escape ÿ(not UTF-8) z
+    let hex = "6122272c0a1bff7a";
+    counting(false, |counting| {
+        let lines = Workload::start(&["name", &format!("hex={hex}")]).finish();
+        let interval = counting.interval();
+        let pid = lines[0]["pid"].as_u64().expect("pid") as u32;
+        let rows = of_pid(&interval, pid);
+        let bytes = rows[0].last.comm.as_bytes();
+        let got: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(got, hex);
+        assert_eq!(rows[0].counters, counters(&lines[0], rows[0].counters));
+    });
+}
+
+#[test]
+fn each_process_of_a_tree_has_its_own_row() {
+    exact(&["fork-tree", "depth=5", "processes=200", "list=1"]);
+}
+
+#[test]
+fn a_socket_passed_on_is_charged_to_whoever_uses_it() {
+    exact(&["passed-socket"]);
+    exact(&["inherited-socket"]);
+}
+
+#[test]
+fn twenty_thousand_short_lived_processes_are_all_counted() {
+    exact_sum(&["process-storm", "n=20000", "parallel=4"], "workload");
+}
+
+#[test]
+fn short_lived_threads_are_all_counted() {
+    exact_sum(&["thread-storm", "n=20000", "parallel=4"], "workload");
+}
+
+#[test]
+fn ten_thousand_living_threads_are_all_counted() {
+    counting(false, |counting| {
+        let mut workload = Workload::start(&["live-threads", "n=10000"]);
+        let line = workload.line();
+        if let Some(why) = unavailable(std::slice::from_ref(&line)) {
+            eprintln!("cannot be made here: {why}");
+            return;
+        }
+        assert_exact(&counting.interval(), &line);
+        workload.finish();
+        assert!(counting.interval().unattributed.is_zero());
+    });
+}
+
+#[test]
+fn sampling_as_fast_as_possible_while_everything_ends_counts_once() {
+    counting(false, |counting| {
+        let workload = Workload::start(&["process-storm", "n=3000", "parallel=4"]);
+        let reader = std::thread::spawn(move || workload.finish());
+        let mut counted = Counters::default();
+        let mut rounds = 0;
+        wait_for("the storm to end", || {
+            let ended = reader.is_finished();
+            let interval = counting.interval();
+            rounds += 1;
+            assert!(interval.unattributed.is_zero());
+            counted += interval
+                .usage
+                .iter()
+                .filter(|u| u.last.comm.as_bytes() == b"workload")
+                .map(|u| u.counters)
+                .sum();
+            ended.then_some(())
+        });
+        let lines = reader.join().expect("reader");
+        assert_eq!(counted, counters(&lines[0], counted), "{rounds} rounds");
+    });
+}

@@ -1,0 +1,12 @@
+//! The real programs, in the running kernel, against real traffic.
+//!
+//! Needs root. Every comparison is with what the workload itself counted, never with
+//! another figure of netatop's own.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod end_to_end;
+mod harness;
+mod life;
+mod operations;
+mod refusals;
