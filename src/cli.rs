@@ -46,7 +46,8 @@ pub struct HeldCommand {
 /// Messages are socket calls, not packets; bytes are what those calls returned.
 #[derive(Debug, Args)]
 pub struct Record {
-    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a bare number is seconds. Without it, until Ctrl-C
+    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a bare number is seconds. Without it, until Ctrl-C,
+    /// until COMMAND ends, or until every --pid has ended
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 

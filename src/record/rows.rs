@@ -62,7 +62,7 @@ impl Rows {
                 .collect(),
             by => group(by, &interval.usage, cgroups),
         };
-        rows.sort_by(|(a, _), (b, _)| self.order(a).cmp(&self.order(b)));
+        rows.sort_by_cached_key(|(row, _)| self.order(row));
         let rest = rows.split_off(self.top.unwrap_or(usize::MAX).min(rows.len()));
         let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
         if !rest.is_empty() {

@@ -98,7 +98,13 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
         .ok()
         .filter(|path| given.is_absolute() && path.starts_with(mount))
         .or_else(|| fs::canonicalize(mount.join(below)).ok())
-        .ok_or_else(|| refused(&"there is no such directory"))?;
+        .ok_or_else(|| {
+            refused(&if given.exists() {
+                "it is something else"
+            } else {
+                "there is no such directory"
+            })
+        })?;
     let level = path
         .strip_prefix(mount)
         .map_err(|_| refused(&"it is elsewhere"))?

@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod end_to_end;
+mod filters;
 mod harness;
 mod life;
 mod operations;

@@ -1,0 +1,181 @@
+//! Datagrams: UDP in its families, in batches, and in large sends that the kernel splits.
+
+use std::net::SocketAddr;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{self, MsgFlags, SockaddrStorage, sockopt};
+
+use crate::call::{Call, Result};
+use crate::net::{Burst, Family, Socket, udp_pair, udp_socket};
+use crate::truth::{Kind, Truth};
+
+const NO_FLAGS: MsgFlags = MsgFlags::empty();
+
+/// `udp`: sendto and recvfrom over IPv4.
+pub fn udp(_: &Call, truth: &mut Truth) -> Result {
+    unconnected(truth, Family::V4)
+}
+
+/// `udp6`: the same over IPv6.
+pub fn udp6(_: &Call, truth: &mut Truth) -> Result {
+    unconnected(truth, Family::V6)
+}
+
+fn unconnected(truth: &mut Truth, family: Family) -> Result {
+    let (one, other) = (udp_socket(family)?, udp_socket(family)?);
+    let to = address(other.local_addr()?);
+    let (one, other) = (Socket::new(one, Kind::Udp), Socket::new(other, Kind::Udp));
+    let mut buf = [0; 2048];
+    for i in 0..11 {
+        let sent = socket::sendto(one.raw(), &vec![1; 50 + 17 * i], &to, NO_FLAGS)?;
+        truth.sent(Kind::Udp, sent);
+        // One in four stays unread.
+        if i % 4 != 3 {
+            let (received, _) = socket::recvfrom::<SockaddrStorage>(other.raw(), &mut buf)?;
+            truth.received(Kind::Udp, received, NO_FLAGS);
+        }
+    }
+    Ok(())
+}
+
+/// A socket address as nix wants it.
+pub fn address(address: SocketAddr) -> SockaddrStorage {
+    address.into()
+}
+
+/// `udp-connected`: send and recv on connected sockets.
+pub fn connected(_: &Call, truth: &mut Truth) -> Result {
+    let (one, other) = udp_pair(Family::V4)?;
+    let there = Burst {
+        messages: 13,
+        size: 71,
+        step: 5,
+    };
+    there.exchange(truth, &one, &other, 1500)?;
+    let back = Burst {
+        messages: 4,
+        size: 500,
+        step: 1,
+    };
+    back.send(truth, &other)
+}
+
+/// `empty-datagram`: datagrams of no bytes, which are messages all the same.
+pub fn empty(_: &Call, truth: &mut Truth) -> Result {
+    let (one, other) = udp_pair(Family::V4)?;
+    let mut buf = [0; 100];
+    for size in [0, 0, 33, 0, 0, 0] {
+        one.send_whole(truth, &vec![1; size])?;
+        other.recv(truth, &mut buf, NO_FLAGS)?;
+    }
+    one.send_whole(truth, &[])
+}
+
+/// `short-buffer`: datagrams that are longer than the buffer they are received into.
+pub fn short_buffer(_: &Call, truth: &mut Truth) -> Result {
+    let (one, other) = udp_pair(Family::V4)?;
+    let datagrams = Burst {
+        messages: 6,
+        size: 90,
+        step: 30,
+    };
+    datagrams.exchange(truth, &one, &other, 100)
+}
+
+/// `mmsg`: many messages in one call; `n=` of them, at most 1024.
+pub fn mmsg(call: &Call, truth: &mut Truth) -> Result {
+    let count = call.number("n", 1024)?.min(1024);
+    let (one, other) = udp_pair(Family::V4)?;
+    // Room for all of them; without the privilege some are dropped, which the receiver notices.
+    let _ = socket::setsockopt(&other, sockopt::RcvBufForce, &(16 << 20));
+
+    let mut buf = vec![3_u8; 4096];
+    let mut parts: Vec<_> = (0..count).map(|i| part(&mut buf, 1 + i % 100)).collect();
+    let mut messages: Vec<_> = parts.iter_mut().map(message).collect();
+    for sent in send_many(&one, &mut messages)? {
+        truth.sent(Kind::Udp, sent);
+    }
+
+    // Two thirds at a time: the second call gets less than it has room for, and the third nothing.
+    let mut parts: Vec<_> = (0..count * 2 / 3).map(|_| part(&mut buf, 64)).collect();
+    loop {
+        let mut messages: Vec<_> = parts.iter_mut().map(message).collect();
+        match receive_many(&other, &mut messages, libc::MSG_DONTWAIT) {
+            Ok(lengths) => lengths
+                .iter()
+                .for_each(|length| truth.received(Kind::Udp, *length, NO_FLAGS)),
+            Err(Errno::EAGAIN) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// All messages share one buffer: what they contain does not matter.
+fn part(buf: &mut [u8], length: usize) -> libc::iovec {
+    libc::iovec {
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: length.min(buf.len()),
+    }
+}
+
+fn message(part: &mut libc::iovec) -> libc::mmsghdr {
+    // SAFETY: all zeroes is a valid message header: no address, no buffers, no control data.
+    let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    message.msg_hdr.msg_iov = part;
+    message.msg_hdr.msg_iovlen = 1;
+    message
+}
+
+/// Sends all, in as many calls as it takes, and says how long each was.
+fn send_many(socket: &Socket, messages: &mut [libc::mmsghdr]) -> nix::Result<Vec<usize>> {
+    let mut done = 0;
+    while done < messages.len() {
+        let rest = &mut messages[done..];
+        // SAFETY: the headers and the buffers they point to outlive the call.
+        let sent = unsafe { libc::sendmmsg(socket.raw(), rest.as_mut_ptr(), rest.len() as u32, 0) };
+        done += Errno::result(sent)? as usize;
+    }
+    Ok(messages.iter().map(|m| m.msg_len as usize).collect())
+}
+
+/// Receives what one call yields, and says how long each message was.
+fn receive_many(
+    socket: &Socket,
+    messages: &mut [libc::mmsghdr],
+    flags: libc::c_int,
+) -> nix::Result<Vec<usize>> {
+    // SAFETY: the headers and the buffers they point to outlive the call; no timeout is given.
+    let received = unsafe {
+        libc::recvmmsg(
+            socket.raw(),
+            messages.as_mut_ptr(),
+            messages.len() as u32,
+            flags as _,
+            ptr::null_mut(),
+        )
+    };
+    let received = Errno::result(received)? as usize;
+    Ok(messages[..received]
+        .iter()
+        .map(|m| m.msg_len as usize)
+        .collect())
+}
+
+/// `gso`: one send of ten segments, received whole by a socket that can, and in ten pieces by one
+/// that cannot.
+pub fn gso(_: &Call, truth: &mut Truth) -> Result {
+    for whole in [true, false] {
+        let (one, other) = udp_pair(Family::V4)?;
+        socket::setsockopt(&one, sockopt::UdpGsoSegment, &100)?;
+        socket::setsockopt(&other, sockopt::UdpGroSegment, &whole)?;
+        one.send_whole(truth, &[7; 1000])?;
+        let mut buf = [0; 2000];
+        let mut left = 1000;
+        while left > 0 {
+            left -= other.recv(truth, &mut buf, NO_FLAGS)?.min(left);
+        }
+    }
+    Ok(())
+}
