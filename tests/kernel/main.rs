@@ -7,6 +7,7 @@
 
 mod end_to_end;
 mod filters;
+mod formats;
 mod harness;
 mod life;
 mod operations;
