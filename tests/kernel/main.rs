@@ -9,6 +9,7 @@ mod end_to_end;
 mod filters;
 mod formats;
 mod harness;
+mod iperf;
 mod life;
 mod operations;
 mod refusals;
