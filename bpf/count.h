@@ -24,24 +24,14 @@ static __always_inline void add(struct counters *c, enum protocol protocol,
 	}
 }
 
-/* An event that no block can take: a loss, or a record of its own. */
-static __noinline int add_aside(struct block *block, enum protocol protocol,
-				enum direction direction, __u64 bytes)
+/* An event that no block can take. */
+static __noinline int add_aside(bool no_memory, enum protocol protocol, enum direction direction,
+				__u64 bytes)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct counters one = {};
 
 	add(&one, protocol, direction, bytes);
-	if (!task->pid)
-		add_lost(&losses.no_task, &one);
-	else if (block)
-		/*
-		 * After the thread's exit record: the traffic of a network file system
-		 * that flushes while files are closed.
-		 */
-		hand_over(task, &one, new_block_id(), RECORD_EXITED);
-	else
-		add_lost(&losses.no_memory, &one);
+	add_lost(no_memory ? &losses.no_memory : &losses.no_task, &one);
 	return 0;
 }
 
@@ -84,7 +74,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	if (!block && task->pid)
 		block = make_block(task);
 	if (!block || block->exited)
-		return add_aside(block, protocol, direction, ret);
+		return add_aside(!block && task->pid, protocol, direction, ret);
 	add(&block->counters, protocol, direction, ret);
 	return 0;
 }
@@ -97,48 +87,59 @@ static __always_inline bool has_traffic(const struct counters *c)
 
 static __always_inline int thread_exit(struct task_struct *task)
 {
-	struct block *block;
-	__u32 flags = RECORD_EXITED;
+	struct block *block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	struct block *spared = spare_block(task);
+	struct thread_record record = {};
+	enum record_flag flags = RECORD_EXITED;
 	__u64 key = (__u64)task;
 
+	if (!block && !spared)
+		return 0;
 	if (task->signal->live.counter == 0)
 		flags |= RECORD_GROUP_DEAD;
-	block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	identify(&record, task, flags);
+	record.cgroup = bpf_get_current_cgroup_id();
 	if (block && !block->exited) {
 		/* Before the record leaves: a snapshot begun after it must not show it. */
 		block->exited = 1;
 		if (has_traffic(&block->counters))
-			hand_over(task, &block->counters, block->id, flags);
+			hand_over(&record, block);
 	}
-	block = spare_block(task);
-	if (block) {
-		if (has_traffic(&block->counters))
-			hand_over(task, &block->counters, block->id, flags);
+	if (spared) {
+		if (has_traffic(&spared->counters))
+			hand_over(&record, spared);
 		bpf_map_delete_elem(&spare, &key);
 	}
 	return 0;
 }
 
-static __always_inline void dump_block(struct bpf_iter__task *ctx, struct task_struct *task,
+static __always_inline void dump_block(struct bpf_iter__task *ctx, struct thread_record *record,
 				       struct block *block)
 {
-	struct thread_record record;
-
 	if (!block || block->exited)
 		return;
-	fill_record(&record, task, &block->counters, block->id, 0);
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	record->block = block->id;
+	record->counters = block->counters;
+	bpf_seq_write(ctx->meta->seq, record, sizeof(*record));
 }
 
 static __always_inline int dump_thread(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
+	struct thread_record record = {};
+	struct block *block, *spared;
 
 	/* The kernel's call after the last task. */
 	if (!task)
 		return 0;
-	dump_block(ctx, task, bpf_task_storage_get(&blocks, task, NULL, 0));
-	dump_block(ctx, task, spare_block(task));
+	block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	spared = spare_block(task);
+	if (!block && !spared)
+		return 0;
+	identify(&record, task, 0);
+	record.cgroup = task->cgroups->dfl_cgrp->kn->id;
+	dump_block(ctx, &record, block);
+	dump_block(ctx, &record, spared);
 	return 0;
 }
 

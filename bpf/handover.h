@@ -17,10 +17,12 @@ static __always_inline void add_lost(struct counters *to, const struct counters 
 
 /*
  * Everything is loaded straight through pointers that the verifier trusts: the probe
- * helpers are refused under lockdown, and are not needed.
+ * helpers are refused under lockdown, and are not needed. Each such pointer costs the
+ * verifier a search of all of the kernel's types, milliseconds of every start: so this is
+ * done at one place in a program, and the cgroup is the caller's to find.
  */
-static __always_inline void fill_record(struct thread_record *record, struct task_struct *task,
-					const struct counters *counters, __u64 block, __u32 flags)
+static __always_inline void identify(struct thread_record *record, struct task_struct *task,
+				     enum record_flag flags)
 {
 	struct task_struct *leader = task->group_leader;
 	const struct cred *cred = task->cred;
@@ -28,47 +30,40 @@ static __always_inline void fill_record(struct thread_record *record, struct tas
 
 	if (cred->euid.val != uid || cred->suid.val != uid)
 		flags |= RECORD_CREDS_DIFFER;
-	record->block = block;
 	record->start = leader->start_boottime;
-	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	record->tgid = task->tgid;
 	record->tid = task->pid;
 	record->uid = uid;
 	record->flags = flags;
 	__builtin_memcpy(record->comm, leader->comm, sizeof(record->comm));
 	__builtin_memcpy(record->thread_comm, task->comm, sizeof(record->thread_comm));
-	record->counters = *counters;
 }
 
 /*
- * Hands over final counters: through the ring, else through the overflow table, and
- * where both are full as a loss that user space reports.
+ * Hands over a block's final counters: through the ring, else through the overflow table,
+ * and where both are full as a loss that user space reports.
  */
-static __noinline int hand_over(struct task_struct *task, const struct counters *counters,
-				__u64 block, enum record_flag flags)
+static __noinline int hand_over(struct thread_record *record, const struct block *block)
 {
-	struct thread_record *record, spilled;
+	__u64 key = block->id;
+	__u64 waiting;
 
-	record = bpf_ringbuf_reserve(&exits, sizeof(*record), 0);
-	if (record) {
-		__u64 waiting;
-
-		fill_record(record, task, counters, block, flags);
-		/*
-		 * The reader is woken only when it is needed: a wake-up for each exit
-		 * would cost more than the exit itself.
-		 */
-		waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
-		bpf_ringbuf_submit(record,
-				   waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	record->block = key;
+	record->counters = block->counters;
+	/*
+	 * The reader is woken only when it is needed: a wake-up for each exit would cost more
+	 * than the exit itself.
+	 */
+	waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
+	if (bpf_ringbuf_output(&exits, record, sizeof(*record),
+			       waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP) ==
+	    0)
 		return 0;
-	}
-	fill_record(&spilled, task, counters, block, flags);
-	if (bpf_map_update_elem(&overflow, &block, &spilled, BPF_NOEXIST) == 0) {
+	if (bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST) == 0) {
 		__sync_fetch_and_add(&losses.overflowed, 1);
 		return 0;
 	}
-	add_lost(&losses.exits, counters);
+	add_lost(&losses.exits, &record->counters);
 	__sync_fetch_and_add(&losses.exits_lost, 1);
 	return 0;
 }

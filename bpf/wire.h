@@ -27,7 +27,7 @@ _Static_assert(sizeof(struct counters) == 64, "struct counters is shared with us
 
 enum { COMM_LEN = 16 };
 
-/* thread_record.flags */
+/* What a record says of its thread. */
 enum record_flag {
 	/* The thread has ended: these are its final counters. */
 	RECORD_EXITED = 1,
@@ -56,8 +56,8 @@ struct thread_record {
 	__u32 tid;
 	/* Real user id. */
 	__u32 uid;
-	/* enum record_flag */
-	__u32 flags;
+	/* Any of them, ored. */
+	enum record_flag flags;
 	/* Name of the process (of its first thread), and of this thread. */
 	char comm[COMM_LEN];
 	char thread_comm[COMM_LEN];
@@ -74,7 +74,10 @@ struct losses {
 	struct counters no_memory;
 	/* A thread ended while both the ring and the overflow table were full. */
 	struct counters exits;
-	/* Traffic in the name of no task: the idle loop was running. */
+	/*
+	 * Traffic in the name of no task: the idle loop was running, or the task's exit
+	 * record had been written (a network file system that flushes while files close).
+	 */
 	struct counters no_task;
 	/* How many exit records are meant by `exits`. */
 	__u64 exits_lost;

@@ -34,7 +34,7 @@ fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
 /// Decodes one thread's record; `None` if the bytes are too few.
 pub(super) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
     let record: types::thread_record = read(bytes)?;
-    let is = |flag| record.flags & flag != 0;
+    let is = |flag| record.flags.0 & flag != 0;
     Some(ThreadRecord {
         block: record.block,
         process: ProcessId {
@@ -91,7 +91,7 @@ mod tests {
             tgid: 4,
             tid: 5,
             uid: 6,
-            flags: flag::EXITED | flag::CREDS_DIFFER,
+            flags: types::record_flag(flag::EXITED | flag::CREDS_DIFFER),
             ..Default::default()
         };
         raw.comm[..2].copy_from_slice(&[b'n' as _, 0xffu8 as _]);

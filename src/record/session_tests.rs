@@ -1,229 +1,20 @@
 //! The session from its start to its end, with a scripted source and a clock of its own.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
+mod scripted;
+mod sums;
+
 use std::fs;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use clap::ValueEnum;
-use proptest::prelude::*;
+use chrono::TimeDelta;
 
+use self::scripted::*;
 use super::*;
 use crate::error::Error;
-use crate::model::{Comm, Counters, Losses, ProcessId, Report, Row, State, ThreadRecord, Who};
-use crate::output::{Csv, Existing, Format, GroupBy, Layout, Sink};
-use crate::source::{Sample, Source};
-
-/// Time as a test wants it. The clock moves it on, and so does a source that is slow.
-#[derive(Clone)]
-struct Time {
-    start: Instant,
-    passed: Rc<Cell<Duration>>,
-    /// What the wall clock is set wrong by.
-    set: Rc<Cell<TimeDelta>>,
-}
-
-impl Time {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            passed: Rc::default(),
-            set: Rc::default(),
-        }
-    }
-
-    /// Never goes back.
-    fn reach(&self, at: Duration) {
-        self.passed.set(self.passed.get().max(at));
-    }
-}
-
-/// Wakes at each deadline, or earlier for what is to happen, and then says what did.
-struct FakeClock {
-    time: Time,
-    happens: VecDeque<(Duration, Woken)>,
-    /// How long after a deadline it wakes.
-    late: Duration,
-}
-
-impl FakeClock {
-    fn new(time: &Time, happens: impl IntoIterator<Item = (u64, Woken)>) -> Self {
-        Self {
-            time: time.clone(),
-            happens: happens
-                .into_iter()
-                .map(|(at, what)| (ms(at), what))
-                .collect(),
-            late: Duration::ZERO,
-        }
-    }
-}
-
-impl Clock for FakeClock {
-    fn now(&self) -> Instant {
-        self.time.start + self.time.passed.get()
-    }
-
-    fn utc(&self) -> DateTime<Utc> {
-        let passed = TimeDelta::from_std(self.time.passed.get()).expect("a short test");
-        DateTime::UNIX_EPOCH + passed + self.time.set.get()
-    }
-
-    fn wait(
-        &mut self,
-        deadline: Option<Instant>,
-        _wakeup: Option<BorrowedFd<'_>>,
-    ) -> Result<Woken, Error> {
-        let due = deadline.map(|deadline| deadline.duration_since(self.time.start));
-        let now = self.time.passed.get();
-        if let Some((at, what)) = self.happens.front().copied()
-            && due.is_none_or(|due| at <= due.max(now))
-        {
-            self.happens.pop_front();
-            self.time.reach(at);
-            return Ok(what);
-        }
-        let due = due.ok_or_else(|| Error::Failed("it would wait for ever".to_owned()))?;
-        if due > now {
-            self.time.reach(due + self.late);
-        }
-        Ok(Woken::Deadline)
-    }
-}
-
-/// Gives what `sample` says, and takes the next of `costs` for it.
-struct Scripted<F> {
-    time: Time,
-    sample: F,
-    costs: VecDeque<Duration>,
-    drains: VecDeque<Vec<ThreadRecord>>,
-}
-
-impl<F: FnMut(Duration) -> Result<Sample, Error>> Scripted<F> {
-    fn new(time: &Time, sample: F) -> Self {
-        Self {
-            time: time.clone(),
-            sample,
-            costs: VecDeque::new(),
-            drains: VecDeque::new(),
-        }
-    }
-}
-
-impl<F: FnMut(Duration) -> Result<Sample, Error>> Source for Scripted<F> {
-    fn sample(&mut self) -> Result<Sample, Error> {
-        let now = self.time.passed.get();
-        self.time
-            .reach(now + self.costs.pop_front().unwrap_or_default());
-        (self.sample)(self.time.passed.get())
-    }
-
-    fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
-        Ok(self.drains.pop_front().unwrap_or_default())
-    }
-
-    fn wakeup(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn is_alive(&self, _process: ProcessId) -> bool {
-        false
-    }
-}
-
-/// Keeps the reports as they are.
-#[derive(Default)]
-struct Kept(Vec<Report>);
-
-impl Format for Kept {
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
-
-    fn report(&mut self, report: &Report, _out: &mut Vec<u8>) {
-        self.0.push(report.clone());
-    }
-}
-
-impl Kept {
-    fn intervals(&self) -> Vec<u128> {
-        self.0.iter().map(|r| r.interval.as_millis()).collect()
-    }
-
-    fn bytes(&self) -> Vec<u64> {
-        self.0.iter().map(|r| r.total().bytes()).collect()
-    }
-}
-
-fn ms(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
-
-fn schedule(duration: Option<u64>, interval: Option<u64>) -> Schedule {
-    Schedule {
-        duration: duration.map(ms),
-        interval: interval.map(ms),
-        grace: None,
-    }
-}
-
-fn rows() -> Rows {
-    Rows {
-        layout: Layout::default(),
-        sort: SortKey::Bytes,
-        top: None,
-        booted: DateTime::UNIX_EPOCH,
-    }
-}
-
-fn thread(block: u64, pid: u32, tid: u32, counters: Counters) -> ThreadRecord {
-    ThreadRecord {
-        block,
-        process: ProcessId { pid, start: 7 },
-        tid,
-        comm: Comm::new(b"test"),
-        thread_comm: Comm::new(b"thread"),
-        uid: 0,
-        cgroup: 1,
-        exited: false,
-        group_dead: false,
-        creds_differ: false,
-        counters,
-    }
-}
-
-fn sent(bytes: u64) -> Counters {
-    Counters {
-        tcp_send_msgs: bytes,
-        tcp_send_bytes: bytes,
-        ..Counters::default()
-    }
-}
-
-/// A process that sends one byte each millisecond: what is sent in an interval is its length.
-fn steady(now: Duration) -> Result<Sample, Error> {
-    Ok(Sample {
-        living: vec![thread(1, 10, 10, sent(now.as_millis() as u64))],
-        ..Sample::default()
-    })
-}
-
-fn record(
-    source: &mut dyn Source,
-    clock: &mut FakeClock,
-    schedule: Schedule,
-) -> (Kept, Result<Summary, Error>) {
-    let (mut kept, mut sink) = (Kept::default(), nowhere());
-    let cgroups = Cgroups::default();
-    let done = Session::new(source, clock, &mut kept, &mut sink, rows(), cgroups).run(schedule);
-    (kept, done)
-}
-
-fn nowhere() -> Sink {
-    Sink::open(Path::new("/dev/null"), Existing::Replace).expect("/dev/null")
-}
+use crate::model::{Comm, Counters, Row, State, Who};
+use crate::output::{Csv, Existing, Layout, Sink};
+use crate::source::Sample;
 
 #[test]
 fn a_duration_ends_it_with_one_report() {
@@ -400,4 +191,128 @@ fn setting_the_wall_clock_back_changes_no_interval() {
         .map(|report| report.time.timestamp())
         .collect();
     assert_eq!(times, [1, 2 - 3_600, 3 - 3_600]);
+}
+
+/// Two good samples, then none.
+fn failing() -> impl FnMut(std::time::Duration) -> Result<Sample, Error> {
+    |now| match now.as_millis() {
+        ..3_000 => steady(now),
+        _ => Err(Error::Failed("the source failed".to_owned())),
+    }
+}
+
+#[test]
+fn a_source_that_fails_ends_it_with_its_error_and_earlier_intervals_stay_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("out.csv");
+    let mut sink = Sink::open(&path, Existing::Refuse).expect("a file");
+    let time = Time::new();
+    let mut clock = FakeClock::new(&time, []);
+    let mut source = Scripted::new(&time, failing());
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
+    let cgroups = Cgroups::default();
+    let session = Session::new(
+        &mut source,
+        &mut clock,
+        &mut csv,
+        &mut sink,
+        rows(),
+        cgroups,
+    );
+    let error = session
+        .run(schedule(None, Some(1_000)))
+        .expect_err("it fails");
+    assert_eq!(error.to_string(), "the source failed");
+    assert_eq!(error.status(), 1);
+    let written = fs::read_to_string(&path).expect("the file");
+    let times: Vec<&str> = written
+        .lines()
+        .map(|line| line.split(',').next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        times,
+        [
+            "time",
+            "1970-01-01T00:00:01.000Z",
+            "1970-01-01T00:00:02.000Z"
+        ]
+    );
+    assert!(written.ends_with('\n'));
+}
+
+#[test]
+fn each_interval_is_in_the_file_when_the_next_one_begins() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("out.csv");
+    let mut sink = Sink::open(&path, Existing::Refuse).expect("a file");
+    let time = Time::new();
+    let mut clock = FakeClock::new(&time, []);
+    let mut lines = Vec::new();
+    let mut source = Scripted::new(&time, |now| {
+        lines.push(fs::read_to_string(&path).expect("the file").lines().count());
+        steady(now)
+    });
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
+    let cgroups = Cgroups::default();
+    Session::new(
+        &mut source,
+        &mut clock,
+        &mut csv,
+        &mut sink,
+        rows(),
+        cgroups,
+    )
+    .run(schedule(Some(3_000), Some(1_000)))
+    .expect("no error");
+    // The header, then one row each.
+    assert_eq!(lines, [1, 2, 3]);
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    let time = Time::new();
+    let mut clock = FakeClock::new(&time, []);
+    let mut source = Scripted::new(&time, steady);
+    let mut sink = Sink::open(Path::new("/dev/full"), Existing::Replace).expect("/dev/full");
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), false);
+    let cgroups = Cgroups::default();
+    let session = Session::new(
+        &mut source,
+        &mut clock,
+        &mut csv,
+        &mut sink,
+        rows(),
+        cgroups,
+    );
+    let error = session
+        .run(schedule(None, Some(1_000)))
+        .expect_err("it is full");
+    assert_eq!(error.status(), 1);
+    assert!(error.to_string().starts_with("/dev/full: "), "{error}");
+    assert_eq!(time.passed.get(), ms(1_000), "it goes on without an output");
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_without_an_error_status() {
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let mut sink = Sink::open(Path::new(&path), Existing::Replace).expect("the pipe");
+    drop((reader, writer));
+    let time = Time::new();
+    let mut clock = FakeClock::new(&time, []);
+    let mut source = Scripted::new(&time, steady);
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), false);
+    let cgroups = Cgroups::default();
+    let session = Session::new(
+        &mut source,
+        &mut clock,
+        &mut csv,
+        &mut sink,
+        rows(),
+        cgroups,
+    );
+    let error = session
+        .run(schedule(None, Some(1_000)))
+        .expect_err("nobody reads");
+    assert_eq!(error.status(), 0);
 }

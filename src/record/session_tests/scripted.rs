@@ -1,0 +1,223 @@
+//! A clock and a source that do what a test says, and a writer that keeps what it gets.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::Error;
+use crate::model::{Comm, Counters, ProcessId, Report, ThreadRecord};
+use crate::output::{Existing, Format, Layout, Sink};
+use crate::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
+use crate::source::{Sample, Source};
+
+/// Time as a test wants it. The clock moves it on, and so does a source that is slow.
+#[derive(Clone)]
+pub(super) struct Time {
+    pub(super) start: Instant,
+    pub(super) passed: Rc<Cell<Duration>>,
+    /// What the wall clock is set wrong by.
+    pub(super) set: Rc<Cell<TimeDelta>>,
+}
+
+impl Time {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            passed: Rc::default(),
+            set: Rc::default(),
+        }
+    }
+
+    /// Never goes back.
+    pub(super) fn reach(&self, at: Duration) {
+        self.passed.set(self.passed.get().max(at));
+    }
+}
+
+/// Wakes at each deadline, or earlier for what is to happen, and then says what did.
+pub(super) struct FakeClock {
+    pub(super) time: Time,
+    pub(super) happens: VecDeque<(Duration, Woken)>,
+    /// How long after a deadline it wakes.
+    pub(super) late: Duration,
+}
+
+impl FakeClock {
+    pub(super) fn new(time: &Time, happens: impl IntoIterator<Item = (u64, Woken)>) -> Self {
+        Self {
+            time: time.clone(),
+            happens: happens
+                .into_iter()
+                .map(|(at, what)| (ms(at), what))
+                .collect(),
+            late: Duration::ZERO,
+        }
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Instant {
+        self.time.start + self.time.passed.get()
+    }
+
+    fn utc(&self) -> DateTime<Utc> {
+        let passed = TimeDelta::from_std(self.time.passed.get()).expect("a short test");
+        DateTime::UNIX_EPOCH + passed + self.time.set.get()
+    }
+
+    fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        _wakeup: Option<BorrowedFd<'_>>,
+    ) -> Result<Woken, Error> {
+        let due = deadline.map(|deadline| deadline.duration_since(self.time.start));
+        let now = self.time.passed.get();
+        if let Some((at, what)) = self.happens.front().copied()
+            && due.is_none_or(|due| at <= due.max(now))
+        {
+            self.happens.pop_front();
+            self.time.reach(at);
+            return Ok(what);
+        }
+        let due = due.ok_or_else(|| Error::Failed("it would wait for ever".to_owned()))?;
+        if due > now {
+            self.time.reach(due + self.late);
+        }
+        Ok(Woken::Deadline)
+    }
+}
+
+/// Gives what `sample` says, and takes the next of `costs` for it.
+pub(super) struct Scripted<F> {
+    pub(super) time: Time,
+    pub(super) sample: F,
+    pub(super) costs: VecDeque<Duration>,
+    pub(super) drains: VecDeque<Vec<ThreadRecord>>,
+}
+
+impl<F: FnMut(Duration) -> Result<Sample, Error>> Scripted<F> {
+    pub(super) fn new(time: &Time, sample: F) -> Self {
+        Self {
+            time: time.clone(),
+            sample,
+            costs: VecDeque::new(),
+            drains: VecDeque::new(),
+        }
+    }
+}
+
+impl<F: FnMut(Duration) -> Result<Sample, Error>> Source for Scripted<F> {
+    fn sample(&mut self) -> Result<Sample, Error> {
+        let now = self.time.passed.get();
+        self.time
+            .reach(now + self.costs.pop_front().unwrap_or_default());
+        (self.sample)(self.time.passed.get())
+    }
+
+    fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        Ok(self.drains.pop_front().unwrap_or_default())
+    }
+
+    fn wakeup(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn is_alive(&self, _process: ProcessId) -> bool {
+        false
+    }
+}
+
+/// Keeps the reports as they are.
+#[derive(Default)]
+pub(super) struct Kept(pub(super) Vec<Report>);
+
+impl Format for Kept {
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn report(&mut self, report: &Report, _out: &mut Vec<u8>) {
+        self.0.push(report.clone());
+    }
+}
+
+impl Kept {
+    pub(super) fn intervals(&self) -> Vec<u128> {
+        self.0.iter().map(|r| r.interval.as_millis()).collect()
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u64> {
+        self.0.iter().map(|r| r.total().bytes()).collect()
+    }
+}
+
+pub(super) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub(super) fn schedule(duration: Option<u64>, interval: Option<u64>) -> Schedule {
+    Schedule {
+        duration: duration.map(ms),
+        interval: interval.map(ms),
+        grace: None,
+    }
+}
+
+pub(super) fn rows() -> Rows {
+    Rows {
+        layout: Layout::default(),
+        sort: SortKey::Bytes,
+        top: None,
+        booted: DateTime::UNIX_EPOCH,
+    }
+}
+
+pub(super) fn thread(block: u64, pid: u32, tid: u32, counters: Counters) -> ThreadRecord {
+    ThreadRecord {
+        block,
+        process: ProcessId { pid, start: 7 },
+        tid,
+        comm: Comm::new(b"test"),
+        thread_comm: Comm::new(b"thread"),
+        uid: 0,
+        cgroup: 1,
+        exited: false,
+        group_dead: false,
+        creds_differ: false,
+        counters,
+    }
+}
+
+pub(super) fn sent(bytes: u64) -> Counters {
+    Counters {
+        tcp_send_msgs: bytes,
+        tcp_send_bytes: bytes,
+        ..Counters::default()
+    }
+}
+
+/// A process that sends one byte each millisecond: what is sent in an interval is its length.
+pub(super) fn steady(now: Duration) -> Result<Sample, Error> {
+    Ok(Sample {
+        living: vec![thread(1, 10, 10, sent(now.as_millis() as u64))],
+        ..Sample::default()
+    })
+}
+
+pub(super) fn record(
+    source: &mut dyn Source,
+    clock: &mut FakeClock,
+    schedule: Schedule,
+) -> (Kept, Result<Summary, Error>) {
+    let (mut kept, mut sink) = (Kept::default(), nowhere());
+    let cgroups = Cgroups::default();
+    let done = Session::new(source, clock, &mut kept, &mut sink, rows(), cgroups).run(schedule);
+    (kept, done)
+}
+
+pub(super) fn nowhere() -> Sink {
+    Sink::open(Path::new("/dev/null"), Existing::Replace).expect("/dev/null")
+}
