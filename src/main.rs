@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use netatop::cli::{Cli, Command};
 use netatop::error::Error;
 use netatop::record;
@@ -26,15 +27,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help goes to standard output; anything else is one line, without the usage behind it.
+/// Help is printed as it is; anything else becomes one line, without the usage behind it.
 fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
+    let status = if error.use_stderr() { 2 } else { 0 };
+    if status == 0 || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // Who asked for help and does not read it has no use for an error either.
         let _ = error.print();
-        return ExitCode::SUCCESS;
+        return ExitCode::from(status);
     }
     let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    eprintln!("netatop: {}", line.strip_prefix("error: ").unwrap_or(line));
-    ExitCode::from(2)
+    let what: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let line = what.join(" ");
+    eprintln!("netatop: {}", line.strip_prefix("error: ").unwrap_or(&line));
+    ExitCode::from(status)
 }

@@ -1,6 +1,7 @@
 //! Numbers in a person's units: five digits or fewer.
 
-const PREFIXES: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+/// Up to what the largest count in a nanosecond makes of a rate.
+const PREFIXES: [&str; 9] = ["K", "M", "G", "T", "P", "E", "Z", "Y", "R"];
 
 /// A count: exact up to 99,999, then with a decimal prefix (K is 1,000).
 #[must_use]
@@ -45,6 +46,8 @@ fn scaled(value: f64, space: &str, unit: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -60,14 +63,16 @@ mod tests {
         assert_eq!(bytes(1_500), "1.5 KB");
         assert_eq!(bits_per_second(125_000, 1.0), "1.0 Mbps");
         assert_eq!(bits_per_second(1, 0.0), "-");
+        assert_eq!(bits_per_second(u64::MAX, 1e-9), "148 Rbps");
     }
 
     proptest! {
         #[test]
-        fn no_count_is_wider_than_its_column(value in any::<u64>(), seconds in 0.0f64..1e6) {
+        fn no_count_is_wider_than_its_column(value in any::<u64>(), nanos in any::<u64>()) {
+            let seconds = Duration::from_nanos(nanos).as_secs_f64();
             prop_assert!(count(value).len() <= 5);
             prop_assert!(bytes(value).len() <= 8);
-            let _ = bits_per_second(value, seconds);
+            prop_assert!(bits_per_second(value, seconds).len() <= 9);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Where text goes: standard output or a file, always in whole lines.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
@@ -28,6 +28,10 @@ pub struct Sink {
     /// The same file, where it is one that can be cut back to whole lines.
     regular: Option<File>,
     first_line: Option<Vec<u8>>,
+    /// Made by this program and not begun yet: to be removed if it never is.
+    made: Option<PathBuf>,
+    /// The length to cut it to when it is begun.
+    cut_to: Option<u64>,
 }
 
 impl Sink {
@@ -39,6 +43,8 @@ impl Sink {
             file: Box::new(io::stdout()),
             regular: None,
             first_line: None,
+            made: None,
+            cut_to: None,
         }
     }
 
@@ -50,10 +56,12 @@ impl Sink {
             file: Box::new(io::stderr()),
             regular: None,
             first_line: None,
+            made: None,
+            cut_to: None,
         }
     }
 
-    /// Opens or creates `path`.
+    /// Opens or creates `path`, and changes nothing in it before [`Sink::begin`].
     ///
     /// # Errors
     ///
@@ -61,28 +69,28 @@ impl Sink {
     /// off, or cannot be written.
     pub fn open(path: &Path, existing: Existing) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let mut options = OpenOptions::new();
-        match existing {
-            Existing::Refuse => options.write(true).create_new(true),
-            Existing::Replace => options.write(true).create(true).truncate(true),
-            Existing::Append { .. } => options.read(true).append(true).create(true),
+        let (mut file, is_new) = open_or_create(path, existing, &name)?;
+        let failed = |error| unreadable(&name, &error);
+        let length = file.metadata().map_err(failed)?;
+        let mut first = None;
+        let cut_to = match existing {
+            Existing::Refuse => None,
+            Existing::Replace => Some(0),
+            Existing::Append { repair } => {
+                let half = length_of_half_line(&mut file).map_err(failed)?;
+                if half > 0 && !repair {
+                    return Err(Error::Usage(format!(
+                        "{name} ends in the middle of a line ({half} bytes of it)\n\
+                         --append --force cuts these off; or mend the file by hand"
+                    )));
+                }
+                first = first_line(&mut file).map_err(failed)?;
+                (half > 0).then(|| length.len().saturating_sub(half))
+            }
         };
-        let mut file = options.open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::Usage(format!(
-                "{name} exists: --force replaces it, --append adds to it"
-            )),
-            _ => Error::Failed(format!("{name}: could not be opened for writing: {error}")),
-        })?;
-        let failed =
-            |error: io::Error| Error::Failed(format!("{name}: could not be read: {error}"));
-        let first_line = if let Existing::Append { repair } = existing {
-            check_last_line(&mut file, &name, repair)?;
-            first_line(&mut file).map_err(failed)?
-        } else {
-            None
-        };
-        let is_regular = file.metadata().map_err(failed)?.is_file();
-        let regular = is_regular
+        // Neither a pipe nor a device can be cut, and neither needs to be.
+        let is_file = length.is_file();
+        let regular = is_file
             .then(|| file.try_clone())
             .transpose()
             .map_err(failed)?;
@@ -90,8 +98,26 @@ impl Sink {
             name,
             file: Box::new(file),
             regular,
-            first_line,
+            first_line: first,
+            made: is_new.then(|| path.to_owned()),
+            cut_to: cut_to.filter(|_| is_file),
         })
+    }
+
+    /// Makes it ready for writing: what is to be replaced or cut off goes now, when
+    /// nothing stands in the way of the recording any more.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be cut.
+    pub fn begin(&mut self) -> Result<(), Error> {
+        self.made = None;
+        if let (Some(length), Some(file)) = (self.cut_to.take(), &self.regular) {
+            file.set_len(length).map_err(|error| {
+                Error::Failed(format!("{}: could not be cut back: {error}", self.name))
+            })?;
+        }
+        Ok(())
     }
 
     /// The first line of a file that is appended to; `None` if it has none.
@@ -156,25 +182,41 @@ fn first_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     let mut start = Vec::new();
     Read::by_ref(file).take(LONGEST).read_to_end(&mut start)?;
     let line = start.split_inclusive(|byte| *byte == b'\n').next();
-    Ok(line.map(<[u8]>::to_vec))
+    Ok(line
+        .filter(|line| line.ends_with(b"\n"))
+        .map(<[u8]>::to_vec))
 }
 
-/// A recording that was killed, or whose disk was full, can end in the middle of a line.
-fn check_last_line(file: &mut File, name: &str, repair: bool) -> Result<(), Error> {
-    let read = |error: io::Error| Error::Failed(format!("{name}: could not be read: {error}"));
-    let half = length_of_half_line(file).map_err(read)?;
-    if half == 0 {
-        return Ok(());
+fn unreadable(name: &str, error: &io::Error) -> Error {
+    Error::Failed(format!("{name}: could not be read: {error}"))
+}
+
+/// Opens `path`, and tells whether it had to be made.
+fn open_or_create(path: &Path, existing: Existing, name: &str) -> Result<(File, bool), Error> {
+    let failed = |error: io::Error| {
+        Error::Failed(format!("{name}: could not be opened for writing: {error}"))
+    };
+    let append = matches!(existing, Existing::Append { .. });
+    let mut options = OpenOptions::new();
+    options.read(append).append(append).write(true);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
+        Err(_) if existing == Existing::Refuse => Err(Error::Usage(format!(
+            "{name} exists: --force replaces it, --append adds to it"
+        ))),
+        Err(_) => Ok((options.open(path).map_err(failed)?, false)),
     }
-    if !repair {
-        return Err(Error::Usage(format!(
-            "{name} ends in the middle of a line ({half} bytes of it)\n\
-             --append --force cuts these off; or mend the file by hand"
-        )));
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(path) = &self.made {
+            // The recording never began, and why was said: an empty file would only be
+            // in the way of the next one.
+            let _ = fs::remove_file(path);
+        }
     }
-    let length = file.metadata().map_err(read)?.len();
-    file.set_len(length.saturating_sub(half))
-        .map_err(|error| Error::Failed(format!("{name}: could not be cut back: {error}")))
 }
 
 /// Bytes behind the last line end.
@@ -201,23 +243,25 @@ fn length_of_half_line(file: &mut File) -> io::Result<u64> {
 mod tests {
     use super::*;
 
+    fn begun(path: &Path, existing: Existing) -> Sink {
+        let mut sink = Sink::open(path, existing).expect("open");
+        sink.begin().expect("begin");
+        sink
+    }
+
     #[test]
     fn an_existing_file_is_refused_replaced_or_continued() {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("out.csv");
-        Sink::open(&path, Existing::Refuse)
-            .expect("new")
-            .write(b"a\n")
-            .expect("write");
+        begun(&path, Existing::Refuse).write(b"a\n").expect("write");
         let refused = Sink::open(&path, Existing::Refuse).err().expect("exists");
         assert_eq!(refused.status(), 2);
         assert!(refused.to_string().contains("--append"));
-        let mut sink = Sink::open(&path, Existing::Append { repair: false }).expect("append");
+        let mut sink = begun(&path, Existing::Append { repair: false });
         assert_eq!(sink.first_line(), Some(b"a\n".as_slice()));
         sink.write(b"b\n").expect("write");
         assert_eq!(std::fs::read(&path).expect("read"), b"a\nb\n");
-        Sink::open(&path, Existing::Replace)
-            .expect("replace")
+        begun(&path, Existing::Replace)
             .write(b"c\n")
             .expect("write");
         assert_eq!(std::fs::read(&path).expect("read"), b"c\n");
@@ -234,11 +278,22 @@ mod tests {
             .expect("half");
         assert!(told.to_string().contains("200000 bytes"), "{told}");
         assert_eq!(std::fs::read(&path).expect("read"), long.as_bytes());
-        Sink::open(&path, Existing::Append { repair: true })
-            .expect("mended")
+        begun(&path, Existing::Append { repair: true })
             .write(b"next\n")
             .expect("write");
         assert_eq!(std::fs::read(&path).expect("read"), b"whole\nnext\n");
+    }
+
+    #[test]
+    fn nothing_is_changed_by_a_recording_that_never_begins() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("out.csv");
+        drop(Sink::open(&path, Existing::Refuse).expect("open"));
+        assert!(!path.exists());
+        std::fs::write(&path, "precious\nhalf").expect("write");
+        drop(Sink::open(&path, Existing::Replace).expect("open"));
+        drop(Sink::open(&path, Existing::Append { repair: true }).expect("open"));
+        assert_eq!(std::fs::read(&path).expect("read"), b"precious\nhalf");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::columns::{OTHER, UNATTRIBUTED};
 use super::{Format, GroupBy, Layout, bits_per_second, count};
@@ -17,7 +18,7 @@ pub struct Look {
     pub width: Option<usize>,
     /// Whether the header and the total may be emphasised.
     pub color: bool,
-    /// Whether control characters in names must be escaped.
+    /// Whether all control characters in names must be escaped; line breaks always are.
     pub escape: bool,
     /// Whether tables follow each other: each is then headed by its time.
     pub repeated: bool,
@@ -125,9 +126,11 @@ impl Table {
         cells
     }
 
-    /// Names can hold anything: on a terminal, control characters would be commands.
+    /// Names can hold anything: on a terminal, control characters would be commands, and
+    /// anywhere a line break would make two rows of one.
     fn printable<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if !self.look.escape || !name.chars().any(needs_escape) {
+        let needs_escape = |c| c == '\n' || (self.look.escape && commands_terminal(c));
+        if !name.contains(needs_escape) {
             return Cow::Borrowed(name);
         }
         let mut escaped = String::new();
@@ -217,10 +220,15 @@ impl Table {
     }
 }
 
-fn needs_escape(c: char) -> bool {
-    // Besides control characters: those that change the direction of what follows.
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Control characters, and those that change the direction of what follows.
+fn commands_terminal(c: char) -> bool {
+    const DIRECTIONS: [RangeInclusive<char>; 4] = [
+        '\u{61c}'..='\u{61c}',
+        '\u{200e}'..='\u{200f}',
+        '\u{202a}'..='\u{202e}',
+        '\u{2066}'..='\u{2069}',
+    ];
+    c.is_control() || DIRECTIONS.iter().any(|range| range.contains(&c))
 }
 
 /// Cuts a name to `width` columns, with an ellipsis where something is missing.
@@ -229,13 +237,13 @@ fn shorten(name: &str, width: usize) -> String {
         return name.to_owned();
     }
     let mut short = String::new();
-    let mut used = 1;
     for c in name.chars() {
-        used += c.width().unwrap_or(0);
-        if used > width {
+        short.push(c);
+        // Measured as a whole: some characters change the width of the one before.
+        if short.width() >= width {
+            short.pop();
             break;
         }
-        short.push(c);
     }
     short.push('…');
     short

@@ -97,6 +97,7 @@ impl<'a> Session<'a> {
     pub fn run(mut self, schedule: Schedule) -> Result<Summary, Error> {
         let mut text = Vec::new();
         self.format.begin(&mut text);
+        self.sink.begin()?;
         self.sink.write(&text)?;
 
         let mut end = schedule.duration.and_then(|d| self.started.checked_add(d));

@@ -31,7 +31,10 @@ fn iperf(args: &[&str]) -> Ends {
     let mut line = String::new();
     while !line.contains("listening") {
         line.clear();
-        assert!(output.read_line(&mut line).expect("read") > 0, "it does not listen");
+        assert!(
+            output.read_line(&mut line).expect("read") > 0,
+            "it does not listen"
+        );
     }
     let client = Command::new("iperf3")
         .args(["-c", "127.0.0.1", "-p", &port, "--json"])
@@ -59,7 +62,10 @@ fn tcp_bytes_are_iperfs_at_both_ends() {
         let bytes = |end: &str| ends.report["end"][end]["bytes"].as_u64().expect("bytes");
         let (client, server) = (of(ends.client), of(ends.server));
         let control = client.tcp_send_bytes - bytes("sum_sent");
-        assert!(control < CONTROL, "{control} bytes more than iperf3 reports");
+        assert!(
+            control < CONTROL,
+            "{control} bytes more than iperf3 reports"
+        );
         // Everything that one end sent has reached the other, control included.
         assert_eq!(server.tcp_recv_bytes, bytes("sum_received") + control);
         assert_eq!(server.tcp_send_bytes, client.tcp_recv_bytes);
@@ -74,8 +80,14 @@ fn udp_bytes_are_iperfs_to_the_byte() {
         let client = of_pid(&interval, ends.client)[0].counters;
         let sum = &ends.report["end"]["sum"];
         // One datagram of four bytes each way opens the stream.
-        assert_eq!(client.udp_send_bytes, sum["bytes"].as_u64().expect("bytes") + 4);
-        assert_eq!(client.udp_send_msgs, sum["packets"].as_u64().expect("packets") + 1);
+        assert_eq!(
+            client.udp_send_bytes,
+            sum["bytes"].as_u64().expect("bytes") + 4
+        );
+        assert_eq!(
+            client.udp_send_msgs,
+            sum["packets"].as_u64().expect("packets") + 1
+        );
         assert_eq!((client.udp_recv_msgs, client.udp_recv_bytes), (1, 4));
     });
 }

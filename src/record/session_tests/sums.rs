@@ -202,7 +202,11 @@ fn check(script: &Script, layout: Layout, sort: SortKey) -> Result<(), TestCaseE
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_sum_over_the_rows_is_the_truth_whatever_the_options(

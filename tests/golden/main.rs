@@ -1,0 +1,256 @@
+//! What the writers write, byte for byte. The expected text is beside this file, in
+//! `expected/`; `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod properties;
+mod reports;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use netatop::model::Report;
+use netatop::output::{Csv, Format, GroupBy, Json, Layout, Look, Table};
+
+fn expected() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/expected")
+}
+
+/// Compares with the file `name`, or writes it if asked to.
+#[track_caller]
+fn assert_golden(name: &str, text: &[u8]) {
+    let path = expected().join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        fs::write(&path, text).expect("the expected file can be written");
+        return;
+    }
+    let wanted = fs::read(&path).unwrap_or_default();
+    assert!(text == wanted, "{name} differs:\n{}", diff(&wanted, text));
+}
+
+/// The lines that differ, each with what is invisible in it made visible.
+fn diff(wanted: &[u8], text: &[u8]) -> String {
+    let mut lines = String::new();
+    let mut wanted = wanted.split_inclusive(|byte| *byte == b'\n');
+    let mut found = text.split_inclusive(|byte| *byte == b'\n');
+    for number in 1.. {
+        let (wanted, found) = (wanted.next(), found.next());
+        if wanted.is_none() && found.is_none() {
+            break;
+        }
+        if wanted == found {
+            continue;
+        }
+        for (sign, line) in [('-', wanted), ('+', found)] {
+            if let Some(line) = line {
+                writeln!(lines, "{number:4} {sign} {}", line.escape_ascii()).expect("memory");
+            }
+        }
+    }
+    lines
+}
+
+fn written(mut format: impl Format, reports: &[Report]) -> Vec<u8> {
+    let mut text = Vec::new();
+    format.begin(&mut text);
+    for report in reports {
+        format.report(report, &mut text);
+    }
+    text
+}
+
+fn csv(layout: Layout, reports: &[Report]) -> Vec<u8> {
+    written(Csv::new(layout, "host".to_owned(), true), reports)
+}
+
+fn json(layout: Layout, reports: &[Report]) -> Vec<u8> {
+    written(Json::new(layout, "host".to_owned()), reports)
+}
+
+fn table(layout: Layout, look: Look, report: Report) -> Vec<u8> {
+    written(Table::new(layout, look), &[report])
+}
+
+const PROCESSES: Layout = Layout {
+    group_by: GroupBy::Process,
+    threads: false,
+};
+
+const THREADS: Layout = Layout {
+    group_by: GroupBy::Process,
+    threads: true,
+};
+
+const fn by(group_by: GroupBy) -> Layout {
+    Layout {
+        group_by,
+        threads: false,
+    }
+}
+
+/// Into a file or a pipe.
+const PLAIN: Look = Look {
+    width: None,
+    color: false,
+    escape: false,
+    repeated: false,
+};
+
+/// On a terminal, without colour.
+const fn columns(width: usize) -> Look {
+    Look {
+        width: Some(width),
+        color: false,
+        escape: true,
+        repeated: false,
+    }
+}
+
+#[test]
+fn processes_exited_ones_and_what_is_nobodys_in_csv_and_json() {
+    let reports = [reports::ordinary()];
+    assert_golden("ordinary.csv", &csv(PROCESSES, &reports));
+    assert_golden("ordinary.jsonl", &json(PROCESSES, &reports));
+}
+
+#[test]
+fn hostile_names_are_quoted_in_csv_and_json() {
+    let reports = [reports::hostile()];
+    assert_golden("hostile.csv", &csv(PROCESSES, &reports));
+    assert_golden("hostile.jsonl", &json(PROCESSES, &reports));
+}
+
+#[test]
+fn the_largest_counters_are_exact_in_csv_and_json() {
+    let reports = [reports::huge()];
+    assert_golden("huge.csv", &csv(PROCESSES, &reports));
+    assert_golden("huge.jsonl", &json(PROCESSES, &reports));
+}
+
+#[test]
+fn threads_have_a_column_of_their_own_in_csv_and_json() {
+    let reports = [reports::threads()];
+    assert_golden("threads.csv", &csv(THREADS, &reports));
+    assert_golden("threads.jsonl", &json(THREADS, &reports));
+}
+
+#[test]
+fn groups_have_their_key_and_the_number_of_processes_in_csv_and_json() {
+    let comm = [reports::by_comm()];
+    assert_golden("by_comm.csv", &csv(by(GroupBy::Comm), &comm));
+    assert_golden("by_comm.jsonl", &json(by(GroupBy::Comm), &comm));
+    let cgroup = [reports::by_cgroup()];
+    assert_golden("by_cgroup.csv", &csv(by(GroupBy::Cgroup), &cgroup));
+    assert_golden("by_cgroup.jsonl", &json(by(GroupBy::Cgroup), &cgroup));
+    let user = [reports::by_user()];
+    assert_golden("by_user.csv", &csv(by(GroupBy::User), &user));
+    assert_golden("by_user.jsonl", &json(by(GroupBy::User), &user));
+}
+
+#[test]
+fn an_interval_without_traffic_is_no_row() {
+    let reports = [reports::empty()];
+    assert_eq!(csv(PROCESSES, &reports), Csv::header(PROCESSES));
+    assert_eq!(json(PROCESSES, &reports), b"");
+}
+
+#[test]
+fn the_header_is_written_once_and_not_at_all_where_there_is_one() {
+    let reports = [reports::ordinary(), reports::empty(), reports::ordinary()];
+    let whole = csv(PROCESSES, &reports);
+    let appended = written(Csv::new(PROCESSES, "host".to_owned(), false), &reports);
+    assert_eq!(whole, [Csv::header(PROCESSES), appended].concat());
+    let headers = whole.windows(9).filter(|part| part == b"time,inte");
+    assert_eq!(headers.count(), 1);
+}
+
+#[test]
+fn a_table_in_a_file_leaves_nothing_out() {
+    assert_golden(
+        "ordinary.table",
+        &table(PROCESSES, PLAIN, reports::ordinary()),
+    );
+    assert_golden("threads.table", &table(THREADS, PLAIN, reports::threads()));
+    assert_golden("huge.table", &table(PROCESSES, PLAIN, reports::huge()));
+    assert_golden(
+        "instant.table",
+        &table(PROCESSES, PLAIN, reports::instant()),
+    );
+    let cgroup = table(by(GroupBy::Cgroup), PLAIN, reports::by_cgroup());
+    assert_golden("by_cgroup.table", &cgroup);
+    let user = table(by(GroupBy::User), PLAIN, reports::by_user());
+    assert_golden("by_user.table", &user);
+}
+
+#[test]
+fn an_interval_without_traffic_is_a_sentence_in_a_table() {
+    assert_golden("empty.table", &table(PROCESSES, PLAIN, reports::empty()));
+    assert_golden(
+        "empty_80.table",
+        &table(PROCESSES, columns(80), reports::empty()),
+    );
+}
+
+#[test]
+fn a_table_is_fitted_to_the_terminal() {
+    let ordinary = |width| table(PROCESSES, columns(width), reports::ordinary());
+    assert_golden("ordinary_80.table", &ordinary(80));
+    assert_golden("ordinary_120.table", &ordinary(120));
+    assert_golden("ordinary_200.table", &ordinary(200));
+    let threads = |width| table(THREADS, columns(width), reports::threads());
+    assert_golden("threads_80.table", &threads(80));
+    assert_golden("threads_120.table", &threads(120));
+    assert_golden(
+        "huge_80.table",
+        &table(PROCESSES, columns(80), reports::huge()),
+    );
+    let cgroup = |width| table(by(GroupBy::Cgroup), columns(width), reports::by_cgroup());
+    assert_golden("by_cgroup_80.table", &cgroup(80));
+    assert_golden("by_cgroup_120.table", &cgroup(120));
+    assert_golden("by_cgroup_200.table", &cgroup(200));
+}
+
+#[test]
+fn hostile_names_are_harmless_on_a_terminal_and_one_line_in_a_file() {
+    let hostile = |look| table(PROCESSES, look, reports::hostile());
+    assert_golden("hostile.table", &hostile(PLAIN));
+    assert_golden("hostile_80.table", &hostile(columns(80)));
+    assert_golden("hostile_200.table", &hostile(columns(200)));
+    let comm = table(by(GroupBy::Comm), columns(80), reports::by_comm());
+    assert_golden("by_comm_80.table", &comm);
+}
+
+#[test]
+fn colour_emphasises_the_header_and_the_total() {
+    let look = Look {
+        color: true,
+        ..columns(120)
+    };
+    assert_golden(
+        "color_120.table",
+        &table(PROCESSES, look, reports::ordinary()),
+    );
+}
+
+#[test]
+fn repeated_tables_are_headed_by_their_time() {
+    let repeated = |look| Look {
+        repeated: true,
+        ..look
+    };
+    let reports = [reports::ordinary(), reports::empty(), reports::by_user()];
+    let all = written(Table::new(PROCESSES, repeated(PLAIN)), &reports[..2]);
+    assert_golden("repeated.table", &all);
+    let narrow = written(Table::new(PROCESSES, repeated(columns(80))), &reports[..2]);
+    assert_golden("repeated_80.table", &narrow);
+}
+
+#[test]
+fn every_expected_file_is_compared_with_something() {
+    let tests = include_str!("main.rs");
+    for entry in fs::read_dir(expected()).expect("a directory") {
+        let name = entry.expect("an entry").file_name();
+        let name = name.to_str().expect("UTF-8");
+        assert!(tests.contains(&format!("\"{name}\"")), "{name} is not used");
+    }
+}

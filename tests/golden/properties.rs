@@ -1,0 +1,300 @@
+//! What holds for every report, whatever is in it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use netatop::model::{Comm, Counters, Process, Report, Row, State, Who};
+use netatop::output::{GroupBy, Layout, Look, Table};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
+
+use super::reports::counters;
+use super::{csv, json, written};
+
+const COUNTERS: [(&str, fn(&Counters) -> u64); 8] = [
+    ("tcp_send_msgs", |c| c.tcp_send_msgs),
+    ("tcp_send_bytes", |c| c.tcp_send_bytes),
+    ("tcp_recv_msgs", |c| c.tcp_recv_msgs),
+    ("tcp_recv_bytes", |c| c.tcp_recv_bytes),
+    ("udp_send_msgs", |c| c.udp_send_msgs),
+    ("udp_send_bytes", |c| c.udp_send_bytes),
+    ("udp_recv_msgs", |c| c.udp_recv_msgs),
+    ("udp_recv_bytes", |c| c.udp_recv_bytes),
+];
+
+/// Also the edges, which chance alone would not find.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        0u64..100_000,
+        any::<u64>(),
+        (0u64..10).prop_map(|below| u64::MAX - below),
+    ]
+}
+
+/// Text of every kind of character that is special to someone.
+fn text() -> impl Strategy<Value = String> {
+    let character = prop_oneof![
+        any::<char>(),
+        prop::char::range('!', 'z'),
+        prop::sample::select(vec![
+            '\n', '\r', '\t', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2067}', '\u{61c}',
+            '\u{2028}', '\u{301}', '\u{200d}', '\u{fe0f}', '☎', '語', '👩',
+        ]),
+    ];
+    vec(character, 0..60).prop_map(String::from_iter)
+}
+
+/// All that the kernel allows as a name, and text cut somewhere, even within a character.
+fn comm() -> impl Strategy<Value = Comm> {
+    prop_oneof![
+        vec(any::<u8>(), 0..=15).prop_map(|bytes| Comm::new(&bytes)),
+        text().prop_map(|text| Comm::new(&text.as_bytes()[..text.len().min(15)])),
+    ]
+}
+
+/// Four digits of a year, as RFC 3339 has it.
+fn time() -> impl Strategy<Value = DateTime<Utc>> {
+    (0i64..253_402_300_800_000).prop_map(|ms| DateTime::from_timestamp_millis(ms).expect("range"))
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    prop::sample::select(vec![
+        Layout {
+            group_by: GroupBy::Process,
+            threads: false,
+        },
+        Layout {
+            group_by: GroupBy::Process,
+            threads: true,
+        },
+        Layout {
+            group_by: GroupBy::Comm,
+            threads: false,
+        },
+        Layout {
+            group_by: GroupBy::Cgroup,
+            threads: false,
+        },
+        Layout {
+            group_by: GroupBy::User,
+            threads: false,
+        },
+    ])
+}
+
+fn process(threads: bool) -> impl Strategy<Value = Who> {
+    (
+        any::<(u32, u32, u32, bool)>(),
+        comm(),
+        prop::option::of(text()),
+        time(),
+    )
+        .prop_map(move |((pid, tid, uid, exited), comm, cgroup, start)| {
+            Who::Process(Process {
+                pid,
+                tid: threads.then_some(tid),
+                comm,
+                uid,
+                cgroup,
+                start,
+                state: if exited {
+                    State::Exited
+                } else {
+                    State::Running
+                },
+            })
+        })
+}
+
+fn who(layout: Layout) -> BoxedStrategy<Who> {
+    let processes = any::<u32>().prop_map(u64::from);
+    let rest = prop_oneof![
+        processes
+            .clone()
+            .prop_map(|processes| Who::Other { processes }),
+        Just(Who::Unattributed),
+    ];
+    match layout.group_by {
+        GroupBy::Process => prop_oneof![4 => process(layout.threads), 1 => rest].boxed(),
+        _ => {
+            let group =
+                (text(), processes).prop_map(|(key, processes)| Who::Group { key, processes });
+            prop_oneof![4 => group, 1 => rest].boxed()
+        }
+    }
+}
+
+fn report() -> impl Strategy<Value = (Layout, Report)> {
+    layout().prop_flat_map(|layout| {
+        let row = (who(layout), prop::array::uniform8(number())).prop_map(|(who, numbers)| Row {
+            who,
+            counters: counters(numbers),
+        });
+        let interval = prop_oneof![0u64..10_000, any::<u32>().prop_map(u64::from)];
+        (Just(layout), time(), interval, vec(row, 0..6)).prop_map(|(layout, time, us, rows)| {
+            let interval = Duration::from_micros(us);
+            let report = Report {
+                time,
+                interval,
+                rows,
+            };
+            (layout, report)
+        })
+    })
+}
+
+fn timestamp(time: DateTime<Utc>) -> Value {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true).into()
+}
+
+/// What a row must say, by column; null for what it does not have.
+fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Value)> {
+    let mut values = vec![
+        ("time", timestamp(report.time)),
+        (
+            "interval",
+            (report.interval.as_micros() as f64 / 1e6).into(),
+        ),
+        ("host", "host".into()),
+    ];
+    let name: Value = match &row.who {
+        Who::Process(process) => process.comm.to_str_lossy().into(),
+        Who::Group { key, .. } => key.as_str().into(),
+        Who::Other { .. } => "(other)".into(),
+        Who::Unattributed => "(unattributed)".into(),
+    };
+    let process = match &row.who {
+        Who::Process(process) => Some(process),
+        _ => None,
+    };
+    let of = |value: fn(&Process) -> Value| process.map_or(Value::Null, value);
+    if layout.group_by == GroupBy::Process {
+        values.push(("pid", of(|p| p.pid.into())));
+        if layout.threads {
+            values.push(("tid", of(|p| p.tid.into())));
+        }
+        values.extend([
+            ("comm", name),
+            ("uid", of(|p| p.uid.into())),
+            ("cgroup", of(|p| p.cgroup.clone().into())),
+            ("start", of(|p| timestamp(p.start))),
+            (
+                "state",
+                of(|p| match p.state {
+                    State::Running => "running".into(),
+                    State::Exited => "exited".into(),
+                }),
+            ),
+        ]);
+    } else {
+        let key = match layout.group_by {
+            GroupBy::Cgroup => "cgroup",
+            GroupBy::User => "user",
+            _ => "comm",
+        };
+        let processes = match row.who {
+            Who::Group { processes, .. } | Who::Other { processes } => processes.into(),
+            _ => Value::Null,
+        };
+        values.extend([(key, name), ("processes", processes)]);
+    }
+    values.extend(COUNTERS.map(|(id, get)| (id, get(&row.counters).into())));
+    values
+}
+
+/// A value as csv has it: numbers and text look the same, and nothing is empty.
+fn field(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Widths on a terminal, and the lines they are the widths of.
+fn widest(text: &str) -> (usize, &str) {
+    let lines = text.lines().map(|line| (line.width(), line));
+    lines.max().unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn csv_reads_back_as_what_was_written((layout, report) in report()) {
+        let text = csv(layout, std::slice::from_ref(&report));
+        let mut reader = csv::Reader::from_reader(text.as_slice());
+        let header: Vec<String> = reader.headers().expect("a header").iter().map(Into::into).collect();
+        let records: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("rows");
+        prop_assert_eq!(records.len(), report.rows.len());
+        for (record, row) in records.iter().zip(&report.rows) {
+            let wanted = values(&report, row, layout);
+            prop_assert_eq!(&header, &wanted.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+            for ((id, wanted), found) in wanted.iter().zip(record) {
+                if *id == "interval" {
+                    prop_assert_eq!(found.parse::<f64>().ok(), wanted.as_f64());
+                } else {
+                    prop_assert_eq!(found, field(wanted), "{}", id);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_reads_back_as_what_was_written((layout, report) in report()) {
+        let text = String::from_utf8(json(layout, std::slice::from_ref(&report))).expect("UTF-8");
+        prop_assert!(text.is_empty() || text.ends_with('\n'));
+        let lines: Vec<&str> = text.split_terminator('\n').collect();
+        prop_assert_eq!(lines.len(), report.rows.len());
+        for (line, row) in lines.iter().zip(&report.rows) {
+            let found: serde_json::Map<String, Value> = serde_json::from_str(line).expect("an object");
+            for (id, _) in COUNTERS {
+                prop_assert!(found[id].is_u64(), "{} is {}", id, found[id]);
+            }
+            let found: Vec<(&str, Value)> =
+                found.iter().map(|(id, value)| (id.as_str(), value.clone())).collect();
+            prop_assert_eq!(found, values(&report, row, layout));
+        }
+    }
+
+    #[test]
+    fn no_line_of_a_table_is_wider_than_the_terminal(
+        (layout, report) in report(),
+        width in 80usize..220,
+        repeated: bool,
+    ) {
+        let look = Look { width: Some(width), color: false, escape: true, repeated };
+        let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
+        let (widest, line) = widest(&text);
+        prop_assert!(widest <= width, "{} > {}: {:?}\n{}", widest, width, line, text);
+    }
+
+    #[test]
+    fn nothing_in_an_escaped_table_commands_the_terminal(
+        (layout, report) in report(),
+        width in prop::option::of(40usize..220),
+    ) {
+        let look = Look { width, color: false, escape: true, repeated: false };
+        let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
+        let commands = |c: char| {
+            (c.is_control() && c != '\n')
+                || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        prop_assert!(!text.contains(commands), "{:?}", text);
+    }
+
+    #[test]
+    fn each_row_is_one_line_in_every_table(
+        (layout, report) in report(),
+        escape: bool,
+    ) {
+        let look = Look { width: None, color: false, escape, repeated: false };
+        let lines = if report.rows.is_empty() { 1 } else { report.rows.len() + 2 };
+        let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
+        prop_assert_eq!(text.lines().count(), lines, "{}", text);
+    }
+}

@@ -1,0 +1,203 @@
+//! Reports as a recording would make them, with everything that can be in one.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use netatop::model::{Comm, Counters, Process, Report, Row, State, Who};
+
+/// 2026-03-01T12:00:00Z and some milliseconds.
+pub fn noon(milliseconds: i64) -> DateTime<Utc> {
+    let noon = DateTime::from_timestamp(1_772_366_400, 0).expect("in range");
+    noon + TimeDelta::milliseconds(milliseconds)
+}
+
+pub fn report(rows: Vec<Row>) -> Report {
+    Report {
+        time: noon(5),
+        interval: Duration::from_micros(10_000_250),
+        rows,
+    }
+}
+
+pub fn counters(numbers: [u64; 8]) -> Counters {
+    let [a, b, c, d, e, f, g, h] = numbers;
+    Counters {
+        tcp_send_msgs: a,
+        tcp_send_bytes: b,
+        tcp_recv_msgs: c,
+        tcp_recv_bytes: d,
+        udp_send_msgs: e,
+        udp_send_bytes: f,
+        udp_recv_msgs: g,
+        udp_recv_bytes: h,
+    }
+}
+
+/// A running process in a cgroup, with a little traffic.
+fn process(pid: u32, comm: &[u8]) -> Process {
+    Process {
+        pid,
+        tid: None,
+        comm: Comm::new(comm),
+        uid: 1000,
+        cgroup: Some("/user.slice".to_owned()),
+        start: noon(-3_600_000),
+        state: State::Running,
+    }
+}
+
+fn row(process: Process, numbers: [u64; 8]) -> Row {
+    Row {
+        who: Who::Process(process),
+        counters: counters(numbers),
+    }
+}
+
+fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
+    let key = key.to_owned();
+    Row {
+        who: Who::Group { key, processes },
+        counters: counters(numbers),
+    }
+}
+
+fn other(processes: u64, numbers: [u64; 8]) -> Row {
+    Row {
+        who: Who::Other { processes },
+        counters: counters(numbers),
+    }
+}
+
+fn unattributed(numbers: [u64; 8]) -> Row {
+    Row {
+        who: Who::Unattributed,
+        counters: counters(numbers),
+    }
+}
+
+/// One of each: running, exited, with a cgroup that is gone, left out by --top, nobody's.
+pub fn ordinary() -> Report {
+    let exited = Process {
+        state: State::Exited,
+        ..process(4_194_303, b"curl")
+    };
+    let gone = Process {
+        cgroup: None,
+        uid: 4_294_967_294,
+        ..process(77, b"named")
+    };
+    report(vec![
+        row(
+            process(1234, b"nginx: worker"),
+            [2_000, 123_456_789, 1_000, 65_536, 0, 0, 0, 0],
+        ),
+        row(exited, [1, 80, 3, 40_000, 0, 0, 0, 0]),
+        row(gone, [0, 0, 0, 0, 99_999, 6_399_936, 100_000, 51_200_000]),
+        other(12, [12, 144, 0, 0, 1, 0, 2, 0]),
+        unattributed([1, 1, 2, 3, 5, 8, 13, 21]),
+    ])
+}
+
+pub fn empty() -> Report {
+    report(Vec::new())
+}
+
+/// Names that could break a table, a row, a field, or a terminal.
+pub fn hostile() -> Report {
+    let names: [&[u8]; 14] = [
+        b"a,b",
+        b"say \"hi\"",
+        b"two\nlines",
+        b"\r",
+        b"tab\there",
+        b"red\x1b[31m",
+        b"\x07\x08\x7f",
+        b"bad\xff\xfeutf8",
+        "日本語漢字".as_bytes(),
+        "éèêëñöü".as_bytes(),
+        b"",
+        "\u{202e}gpj.exe".as_bytes(),
+        "csi\u{9b}31m".as_bytes(),
+        b"total",
+    ];
+    let rows = (1..).zip(names);
+    let rows =
+        rows.map(|(pid, name)| row(process(pid, name), [1, u64::from(pid), 0, 0, 0, 0, 0, 0]));
+    report(rows.collect())
+}
+
+/// Counters that saturate their sum, and a moment in which no average or rate makes sense.
+pub fn huge() -> Report {
+    Report {
+        interval: Duration::from_millis(10),
+        ..report(vec![
+            row(process(u32::MAX, b"everything"), [u64::MAX; 8]),
+            row(process(2, b"nearly"), [u64::MAX - 1; 8]),
+            row(process(3, b"bytes"), [1, u64::MAX, 1, u64::MAX, 0, 0, 0, 0]),
+            row(process(4, b"messages"), [0, 0, 0, 0, u64::MAX, 1, 0, 0]),
+            unattributed([1; 8]),
+        ])
+    }
+}
+
+/// A recording that was stopped in the instant in which it began.
+pub fn instant() -> Report {
+    Report {
+        interval: Duration::ZERO,
+        ..ordinary()
+    }
+}
+
+pub fn threads() -> Report {
+    let thread = |tid, name: &[u8], state| Process {
+        tid: Some(tid),
+        state,
+        ..process(1234, name)
+    };
+    report(vec![
+        row(
+            thread(1234, b"postgres", State::Running),
+            [10, 10_000, 20, 1_000, 0, 0, 0, 0],
+        ),
+        row(
+            thread(1240, b"wal, \"writer\"", State::Exited),
+            [0, 0, 0, 0, 7, 70, 0, 0],
+        ),
+        other(2, [3, 30, 0, 0, 0, 0, 0, 0]),
+        unattributed([0, 0, 0, 0, 0, 0, 1, 512]),
+    ])
+}
+
+pub fn by_comm() -> Report {
+    report(vec![
+        group("nginx", 16, [2_000, 123_456_789, 1_000, 65_536, 0, 0, 0, 0]),
+        group("a\nb,\"c\"", 1, [1, 2, 0, 0, 0, 0, 0, 0]),
+        group("", 2, [0, 0, 1, 1, 0, 0, 0, 0]),
+        other(120, [12, 144, 0, 0, 1, 0, 2, 0]),
+        unattributed([0, 0, 0, 0, 0, 0, 1, 512]),
+    ])
+}
+
+/// The last one is what is known of cgroups that were gone before they could be looked up.
+pub fn by_cgroup() -> Report {
+    let pod = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0c1d.slice/\
+               cri-containerd-5f2d7a0e9b.scope";
+    report(vec![
+        group(pod, 3, [5, 500, 5, 500, 0, 0, 0, 0]),
+        group(
+            "/システム.slice/日本語のとても長い名前のサービス.service",
+            1,
+            [1, 9, 1, 9, 0, 0, 0, 0],
+        ),
+        group("/", 1, [0, 0, 1, 1, 0, 0, 0, 0]),
+        group("", 4, [0, 0, 0, 0, 0, 0, 2, 128]),
+    ])
+}
+
+pub fn by_user() -> Report {
+    report(vec![
+        group("root", 31, [5, 500, 5, 500, 1, 64, 1, 64]),
+        group("4294967294", 1, [0, 0, 1, 1, 0, 0, 0, 0]),
+        unattributed([0, 0, 1, 1, 0, 0, 0, 0]),
+    ])
+}
