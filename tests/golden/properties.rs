@@ -13,7 +13,9 @@ use unicode_width::UnicodeWidthStr;
 use super::reports::counters;
 use super::{csv, json, written};
 
-const COUNTERS: [(&str, fn(&Counters) -> u64); 8] = [
+type Counter = (&'static str, fn(&Counters) -> u64);
+
+const COUNTERS: [Counter; 8] = [
     ("tcp_send_msgs", |c| c.tcp_send_msgs),
     ("tcp_send_bytes", |c| c.tcp_send_bytes),
     ("tcp_recv_msgs", |c| c.tcp_recv_msgs),
