@@ -239,9 +239,11 @@ impl Unprivileged {
         };
         open(dir.path());
         // A copy: the place where it was built need not be open to others, and a copy has
-        // no capabilities.
+        // no capabilities. Made by another process: while this one had it open for writing,
+        // what another test starts could have it open as well, and it could not be run.
         let program = dir.path().join("netatop");
-        fs::copy(NETATOP, &program).expect("a copy");
+        let copied = Command::new("cp").arg(NETATOP).arg(&program).status();
+        assert!(copied.expect("cp starts").success());
         open(&program);
         Self { dir, program }
     }

@@ -1,0 +1,103 @@
+//! What one event costs: a one-byte receive from a filled loopback socket, without
+//! programs, counted, and filtered out in each way. Needs root.
+//!
+//! The cases take turns in one run, so that a change of the machine's pace hits all of
+//! them; what is printed are medians and their difference to no programs at all.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
+
+use netatop::kernel::{Capacity, Filter, Storage, Tracer, WantedCgroup};
+
+/// Receives a round. All of it fits the receive buffer.
+const EVENTS: usize = 100_000;
+const ROUNDS: usize = 25;
+
+type Case = (&'static str, Option<Filter>);
+
+fn cases() -> Vec<Case> {
+    // Process 1 is there, and is not this one; no cgroup has this id.
+    let other_process = Filter {
+        pids: vec![1],
+        ..Filter::default()
+    };
+    let other_cgroup = Filter {
+        cgroups: vec![WantedCgroup {
+            id: u64::MAX,
+            level: 1,
+        }],
+        ..Filter::default()
+    };
+    let this_process = Filter {
+        pids: vec![std::process::id()],
+        ..Filter::default()
+    };
+    vec![
+        ("no programs", None),
+        ("counted", Some(Filter::default())),
+        ("counted, by --pid", Some(this_process)),
+        ("filtered out by --pid", Some(other_process)),
+        ("filtered out by --cgroup", Some(other_cgroup)),
+    ]
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let sender = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+    let (receiver, _) = listener.accept().expect("accept");
+    (sender, receiver)
+}
+
+/// Nanoseconds an event.
+fn round(sender: &mut TcpStream, receiver: &mut TcpStream, filter: Option<&Filter>) -> f64 {
+    let mut storage = Storage::default();
+    let tracer = filter
+        .map(|filter| Tracer::attach(&mut storage, Capacity::default(), filter).expect("attach"));
+    let data = vec![0; EVENTS];
+    let mut byte = [0];
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.write_all(&data).expect("send"));
+    });
+    let begun = Instant::now();
+    for _ in 0..EVENTS {
+        receiver.read_exact(&mut byte).expect("receive");
+    }
+    let nanos = begun.elapsed().as_nanos() as f64 / EVENTS as f64;
+    drop(tracer);
+    nanos
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    let rounds = if std::env::args().any(|arg| arg == "--bench") {
+        ROUNDS
+    } else {
+        1
+    };
+    let cases = cases();
+    let (mut sender, mut receiver) = pair();
+    let mut measured = vec![Vec::new(); cases.len()];
+    for _ in 0..rounds {
+        for ((_, filter), values) in cases.iter().zip(&mut measured) {
+            values.push(round(&mut sender, &mut receiver, filter.as_ref()));
+        }
+    }
+    let medians: Vec<f64> = measured.iter_mut().map(|values| median(values)).collect();
+    println!("| 1-byte TCP receive | ns an event | more than without | ratio |");
+    println!("|---|---|---|---|");
+    for ((name, _), nanos) in cases.iter().zip(&medians) {
+        println!(
+            "| {name} | {nanos:.0} | {:.0} | {:.2} |",
+            nanos - medians[0],
+            nanos / medians[0]
+        );
+    }
+}
