@@ -7,6 +7,23 @@ use serde_json::Value;
 
 use super::harness::{NETATOP, Workload, counters, wait_for};
 
+/// Reads messages up to the one that says that everything is attached.
+pub fn wait_until_attached(messages: &mut impl BufRead) {
+    let mut line = String::new();
+    while !line.starts_with("netatop: attached") {
+        line.clear();
+        assert!(
+            messages.read_line(&mut line).expect("read") > 0,
+            "it never attached"
+        );
+    }
+}
+
+/// Ends a recording in good order.
+pub fn interrupt(child: &Child) {
+    signal(child, nix::sys::signal::Signal::SIGINT);
+}
+
 /// Starts a recording and returns when it counts.
 pub fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
     let mut child = Command::new(NETATOP)
@@ -18,14 +35,7 @@ pub fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
         .spawn()
         .expect("start netatop");
     let mut messages = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while !line.starts_with("netatop: attached") {
-        line.clear();
-        assert!(
-            messages.read_line(&mut line).expect("read") > 0,
-            "it never attached"
-        );
-    }
+    wait_until_attached(&mut messages);
     let rest = std::thread::spawn(move || std::io::read_to_string(messages).expect("read"));
     (child, rest)
 }

@@ -11,5 +11,6 @@ mod formats;
 mod harness;
 mod iperf;
 mod life;
+mod loss;
 mod operations;
 mod refusals;
