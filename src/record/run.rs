@@ -1,6 +1,7 @@
 //! Puts a recording together: output first, then the kernel's side, then the session.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -67,14 +68,22 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     let mut sink = open(options, format)?;
     let writer = writer(options, format, &sink)?;
     let mut clock = SystemClock::new()?;
+    let mut pids = targets.pids.clone();
+    pids.sort_unstable();
+    pids.dedup();
     let mut filter = Filter {
-        pids: targets.pids.clone(),
+        pids,
         follow: targets.follow,
         cgroups: cgroups.iter().map(|cgroup| cgroup.wanted).collect(),
     };
     if targets.command.is_empty() {
-        clock.watch(processes);
-        let summary = record(options, writer, &mut sink, &mut clock, &filter, None)?;
+        let recording = Recording {
+            options,
+            filter: &filter,
+            processes,
+            command: None,
+        };
+        let summary = recording.run(writer, &mut sink, &mut clock)?;
         if !options.quiet {
             let living = describe_living(&summary, 0);
             let living = if targets.follow {
@@ -93,9 +102,13 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     let mut command = Held::start(&targets.command, targets.user.as_deref())?;
     filter.pids = vec![command.pid()];
     filter.follow = true;
-    clock.watch(targets::open_pids(&filter.pids)?);
-    let held = Some(&command);
-    let recorded = record(options, writer, &mut sink, &mut clock, &filter, held);
+    let recording = Recording {
+        options,
+        filter: &filter,
+        processes: targets::open_pids(&filter.pids)?,
+        command: Some(&command),
+    };
+    let recorded = recording.run(writer, &mut sink, &mut clock);
     let summary = match recorded {
         Ok(summary) => summary,
         Err(error) => {
@@ -119,36 +132,49 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     Ok(status.unwrap_or(0))
 }
 
-/// Attaches, lets the command go if there is one, and records.
-fn record(
-    options: &Options,
-    mut writer: Box<dyn Format>,
-    sink: &mut Sink,
-    clock: &mut SystemClock,
-    filter: &Filter,
-    command: Option<&Held>,
-) -> Result<Summary, Error> {
-    let begun = Instant::now();
-    let mut storage = Storage::default();
-    let mut tracer = Tracer::attach(&mut storage, Capacity::default(), filter)?;
-    if options.verbose {
-        eprintln!("netatop: attached in {} ms", begun.elapsed().as_millis());
+/// What one recording takes, once everything is open.
+struct Recording<'a> {
+    options: &'a Options,
+    filter: &'a Filter,
+    /// The processes whose end is its end.
+    processes: Vec<OwnedFd>,
+    command: Option<&'a Held>,
+}
+
+impl Recording<'_> {
+    /// Attaches, lets the command go if there is one, and records.
+    fn run(
+        self,
+        mut writer: Box<dyn Format>,
+        sink: &mut Sink,
+        clock: &mut SystemClock,
+    ) -> Result<Summary, Error> {
+        let options = self.options;
+        let begun = Instant::now();
+        let mut storage = Storage::default();
+        let mut tracer = Tracer::attach(&mut storage, Capacity::default(), self.filter)?;
+        // Only now is it sure that no other process had got one of the ids.
+        targets::still_there(&self.processes)?;
+        clock.watch(self.processes);
+        if options.verbose {
+            eprintln!("netatop: attached in {} ms", begun.elapsed().as_millis());
+        }
+        let rows = Rows {
+            layout: options.layout,
+            sort: options.sort,
+            top: options.top,
+            booted: booted(),
+        };
+        let cgroups = Cgroups::new();
+        if let Some(command) = self.command {
+            command.release()?;
+        }
+        let mut schedule = options.schedule;
+        schedule.grace = self.command.map(|_| GRACE);
+        Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
+            .with_progress(progress(options))
+            .run(schedule)
     }
-    let rows = Rows {
-        layout: options.layout,
-        sort: options.sort,
-        top: options.top,
-        booted: booted(),
-    };
-    let cgroups = Cgroups::new();
-    if let Some(command) = command {
-        command.release()?;
-    }
-    let mut schedule = options.schedule;
-    schedule.grace = command.map(|_| GRACE);
-    Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
-        .with_progress(progress(options))
-        .run(schedule)
 }
 
 /// How long a command may take to end after Ctrl-C until the recording ends without it.
@@ -226,8 +252,16 @@ fn keys(line: &[u8]) -> Option<Vec<String>> {
 
 fn look(options: &Options) -> Look {
     let repeated = options.schedule.interval.is_some();
-    let stdout = io::stdout();
-    if options.output.is_some() || !stdout.is_terminal() {
+    // Beside a command's own output, the table goes to standard error.
+    if options.targets.command.is_empty() {
+        look_of(options, repeated, io::stdout())
+    } else {
+        look_of(options, repeated, io::stderr())
+    }
+}
+
+fn look_of(options: &Options, repeated: bool, stream: impl IsTerminal + AsFd) -> Look {
+    if options.output.is_some() || !stream.is_terminal() {
         return Look {
             repeated,
             ..Look::default()
@@ -235,7 +269,7 @@ fn look(options: &Options) -> Look {
     }
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     Look {
-        width: rustix::termios::tcgetwinsize(&stdout)
+        width: rustix::termios::tcgetwinsize(&stream)
             .ok()
             .map(|size| usize::from(size.ws_col))
             .filter(|columns| *columns > 0),
@@ -245,7 +279,7 @@ fn look(options: &Options) -> Look {
     }
 }
 
-/// Only for a person who would otherwise stare at nothing.
+/// Only for a person who would otherwise stare at nothing: a command has its own output.
 fn progress(options: &Options) -> Option<Progress> {
     let too_short = options
         .schedule
@@ -254,7 +288,11 @@ fn progress(options: &Options) -> Option<Progress> {
     let rows_run_by = options.schedule.interval.is_some()
         && options.output.is_none()
         && io::stdout().is_terminal();
-    let wanted = !options.quiet && !too_short && !rows_run_by && io::stderr().is_terminal();
+    let wanted = !options.quiet
+        && options.targets.command.is_empty()
+        && !too_short
+        && !rows_run_by
+        && io::stderr().is_terminal();
     wanted.then(|| Progress::new(options.schedule.duration))
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::cgroups::mount;
@@ -50,6 +51,27 @@ fn open_pid(pid: u32) -> Result<OwnedFd, Error> {
         )),
         error => Error::failed(format!("process {pid} cannot be watched"), error),
     })
+}
+
+/// Checks that none of these processes has ended. What was done by their ids before was
+/// then done to them.
+///
+/// # Errors
+///
+/// [`Error::Failed`] if one has.
+pub(super) fn still_there(processes: &[OwnedFd]) -> Result<(), Error> {
+    let mut fds: Vec<PollFd<'_>> = processes
+        .iter()
+        .map(|process| PollFd::new(process, PollFlags::IN))
+        .collect();
+    // One that cannot be asked is as good as gone.
+    let ended = poll(&mut fds, Some(&Timespec::default())).map_or(1, |ended| ended);
+    if ended == 0 {
+        return Ok(());
+    }
+    Err(Error::Failed(
+        "a process that was to be recorded ended before the recording began".to_owned(),
+    ))
 }
 
 /// A cgroup that was asked for.
@@ -149,6 +171,19 @@ mod tests {
             assert_eq!(open_pid(pid).expect_err("nobody").status(), 2);
         }
         assert!(open_pid(std::process::id()).is_ok());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_noticed() {
+        let here = open_pid(std::process::id()).expect("this process");
+        assert!(still_there(&[here]).is_ok());
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("cat");
+        let gone = open_pid(child.id()).expect("the child");
+        child.wait().expect("wait closes its input");
+        assert!(still_there(&[gone]).is_err());
     }
 
     #[test]
