@@ -17,4 +17,5 @@ pub mod kernel;
 pub mod model;
 pub mod output;
 pub mod record;
+pub mod signals;
 pub mod source;

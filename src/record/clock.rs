@@ -1,13 +1,13 @@
 //! Time, and waiting for it, for records, or for the end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::Error;
+use crate::signals;
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,6 @@ pub struct SystemClock {
     watching: bool,
 }
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
-
 impl SystemClock {
     /// Takes over the signals: the first one ends the session in good order, the next
     /// one the program at once.
@@ -62,20 +60,8 @@ impl SystemClock {
     ///
     /// If the signals cannot be taken over.
     pub fn new() -> Result<Self, Error> {
-        let failed =
-            |error: &dyn std::fmt::Display| Error::failed("signals could not be set up", error);
-        let (stop, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| failed(&error))?;
-        ctrlc::set_handler(move || {
-            if STOPPING.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            // If the pipe is gone, so is the one who would read it.
-            let _ = rustix::io::write(&tell, b"x");
-        })
-        .map_err(|error| failed(&error))?;
         Ok(Self {
-            stop,
+            stop: signals::stop()?,
             stopped: false,
             watched: Vec::new(),
             watching: false,

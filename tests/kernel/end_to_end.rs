@@ -151,3 +151,29 @@ fn a_closed_pipe_ends_it_quietly() {
     assert_eq!(summary.join().expect("messages"), "");
     flow.finish();
 }
+
+/// As someone does who leaves a recording behind when logging out.
+#[test]
+fn a_hangup_ends_it_unless_it_was_started_with_nohup() {
+    use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
+    let (child, _) = record(&["-f", "json"]);
+    signal(&child, SIGHUP);
+    assert!(child.wait_with_output().expect("wait").status.success());
+
+    let mut child = Command::new("nohup")
+        .args([NETATOP, "record", "--verbose", "-f", "json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("nohup");
+    let mut messages = BufReader::new(child.stderr.take().expect("piped"));
+    wait_until_attached(&mut messages);
+    signal(&child, SIGHUP);
+    let lines = Workload::start(&["tcp"]).finish();
+    signal(&child, SIGTERM);
+    let output = child.wait_with_output().expect("wait");
+    assert!(output.status.success());
+    let rows = rows(&String::from_utf8(output.stdout).expect("utf-8"));
+    assert!(rows.iter().any(|row| row["pid"] == lines[0]["pid"]));
+}
