@@ -12,6 +12,12 @@ pub fn count(value: u64) -> String {
     scaled(value as f64, "", "")
 }
 
+/// So many of something: `1 message`, `2 messages`. `plural` is what is not one.
+#[must_use]
+pub fn counted(value: u64, one: &str, plural: &str) -> String {
+    format!("{} {}", count(value), if value == 1 { one } else { plural })
+}
+
 /// Bytes, with a decimal prefix.
 #[must_use]
 pub fn bytes(value: u64) -> String {
@@ -59,6 +65,8 @@ mod tests {
         assert_eq!(count(999_950), "1.0M");
         assert_eq!(count(123_456_789_012_345), "123T");
         assert_eq!(count(u64::MAX), "18.4E");
+        assert_eq!(counted(1, "message", "messages"), "1 message");
+        assert_eq!(counted(0, "message", "messages"), "0 messages");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500), "1.5 KB");
         assert_eq!(bits_per_second(125_000, 1.0), "1.0 Mbps");

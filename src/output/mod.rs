@@ -9,7 +9,7 @@ mod table;
 
 pub use columns::{COUNTERS, Column, GroupBy, Layout, Value};
 pub use csv::Csv;
-pub use human::{bits_per_second, bytes, count};
+pub use human::{bits_per_second, bytes, count, counted};
 pub use json::Json;
 pub use sink::{Existing, Sink};
 pub use table::{Look, Table};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::model::Counters;
-use crate::output::{bytes, count};
+use crate::output::{bytes, counted};
 
 /// A line that is drawn anew each second, and gone at the end.
 pub struct Progress {
@@ -40,8 +40,8 @@ impl Progress {
     /// Shows what was counted so far.
     pub fn show(&self, elapsed: Duration, counters: Counters) {
         let counted = format!(
-            "{} messages, {}",
-            count(counters.msgs()),
+            "{}, {}",
+            counted(counters.msgs(), "message", "messages"),
             bytes(counters.bytes())
         );
         let message = match self.duration {

@@ -1,50 +1,56 @@
 //! The closing words: what was recorded, and what could not be.
 
 use super::Summary;
-use crate::output::{bytes, count};
+use crate::output::{bytes, counted};
 
 /// The closing line, and one for each kind of loss.
 pub(super) fn describe(summary: &Summary) -> String {
+    let messages = |count| counted(count, "message", "messages");
     let mut text = format!(
-        "{:.1} s, {} processes, {} messages, {}; unattributed: {} messages, {}",
+        "{:.1} s, {}, {}, {}; unattributed: {}, {}",
         summary.elapsed.as_secs_f64(),
-        summary.processes,
-        count(summary.total.msgs()),
+        counted(summary.processes as u64, "process", "processes"),
+        messages(summary.total.msgs()),
         bytes(summary.total.bytes()),
-        count(summary.unattributed.msgs()),
+        messages(summary.unattributed.msgs()),
         bytes(summary.unattributed.bytes()),
     );
     let losses = &summary.losses;
-    if losses.exits_lost > 0 {
-        text.push_str(&format!(
-            "\n{} threads ended while there was no room for a record of it: the reader was held up",
-            losses.exits_lost
-        ));
-    }
-    if !losses.no_memory.is_zero() {
-        text.push_str(&format!(
-            "\n{} messages came when the kernel had no memory to count them by thread",
-            losses.no_memory.msgs()
-        ));
-    }
-    if !losses.no_task.is_zero() {
-        text.push_str(&format!(
-            "\n{} messages were no task's",
-            losses.no_task.msgs()
-        ));
-    }
-    if losses.untracked > 0 {
-        text.push_str(&format!(
-            "\n{} new tasks could not be followed for want of memory: their traffic is missing",
-            losses.untracked
-        ));
-    }
-    if losses.missed_events > 0 {
-        text.push_str(&format!(
-            "\n{} events were missed by the kernel, and nobody knows how large they were",
-            losses.missed_events
-        ));
-    }
+    let mut add = |count: u64, one: &str, plural: &str, what: &str| {
+        if count > 0 {
+            text.push_str(&format!("\n{} {what}", counted(count, one, plural)));
+        }
+    };
+    add(
+        losses.exits_lost,
+        "thread",
+        "threads",
+        "ended while there was no room for a record of it: the reader was held up",
+    );
+    add(
+        losses.no_memory.msgs(),
+        "message",
+        "messages",
+        "came when the kernel had no memory to count them by thread",
+    );
+    add(
+        losses.no_task.msgs(),
+        "message",
+        "messages",
+        "belonged to no task",
+    );
+    add(
+        losses.untracked,
+        "new task",
+        "new tasks",
+        "could not be followed for want of memory: the traffic is missing",
+    );
+    add(
+        losses.missed_events,
+        "event",
+        "events",
+        "missed by the kernel, of unknown size",
+    );
     text
 }
 

@@ -51,6 +51,7 @@ fn assert_refused(ran: &Ran, lines: usize, part: &str) {
     assert!(ran.stderr.starts_with("netatop: "), "{ran:?}");
     assert!(ran.stderr.ends_with('\n'), "{ran:?}");
     assert!(ran.stderr.lines().count() <= lines, "{ran:?}");
+    assert!(!ran.stderr.contains("Usage:"), "{ran:?}");
     assert!(ran.stderr.contains(part), "{part:?} is not in {ran:?}");
 }
 
