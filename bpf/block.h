@@ -5,7 +5,7 @@
 
 static __always_inline __u64 new_block_id(void)
 {
-	return __sync_add_and_fetch(&last_block, 1);
+	return __sync_add_and_fetch(&losses.last_block, 1);
 }
 
 /* The block of a thread that had to go without task storage, or NULL. */

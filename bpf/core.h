@@ -43,6 +43,9 @@ enum {
 	BPF_RB_RING_SIZE = 1,
 };
 
+/* include/linux/sched.h: a task that is ending. */
+enum { PF_EXITING = 0x4 };
+
 /* include/linux/socket.h, include/linux/net.h, include/uapi/linux/in.h */
 enum {
 	AF_INET = 2,
@@ -99,6 +102,7 @@ struct signal_struct {
 };
 
 struct task_struct {
+	unsigned int flags;
 	int pid;
 	int tgid;
 	__u64 start_boottime;

@@ -71,10 +71,14 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 		if (!block)
 			return 0;
 	}
-	if (!block && task->pid)
+	if (!block || block->exited) {
+		/* A block made now would be freed with the task, and nobody would see it. */
+		if (!task->pid || (task->flags & PF_EXITING))
+			return add_aside(false, protocol, direction, ret);
 		block = make_block(task);
-	if (!block || block->exited)
-		return add_aside(!block && task->pid, protocol, direction, ret);
+	}
+	if (!block)
+		return add_aside(true, protocol, direction, ret);
 	add(&block->counters, protocol, direction, ret);
 	return 0;
 }
@@ -100,10 +104,13 @@ static __always_inline int thread_exit(struct task_struct *task)
 	identify(&record, task, flags);
 	record.cgroup = bpf_get_current_cgroup_id();
 	if (block && !block->exited) {
-		/* Before the record leaves: a snapshot begun after it must not show it. */
-		block->exited = 1;
 		if (has_traffic(&block->counters))
 			hand_over(&record, block);
+		/*
+		 * After the record has left: at every moment the thread is in snapshots or
+		 * has a record. A moment in which it has both is user space's to sort out.
+		 */
+		block->exited = 1;
 	}
 	if (spared) {
 		if (has_traffic(&spared->counters))
@@ -139,7 +146,17 @@ static __always_inline int dump_thread(struct bpf_iter__task *ctx)
 	identify(&record, task, 0);
 	record.cgroup = task->cgroups->dfl_cgrp->kn->id;
 	dump_block(ctx, &record, block);
-	dump_block(ctx, &record, spared);
+	if (spared) {
+		record.block = spared->id;
+		record.counters = spared->counters;
+		/*
+		 * An entry that was deleted meanwhile can be another thread's by now; the
+		 * task's own exit record has what was in it.
+		 */
+		spared = spare_block(task);
+		if (spared && spared->id == record.block)
+			bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	}
 	return 0;
 }
 

@@ -46,7 +46,7 @@ static __always_inline void identify(struct thread_record *record, struct task_s
 static __noinline int hand_over(struct thread_record *record, const struct block *block)
 {
 	__u64 key = block->id;
-	__u64 waiting;
+	__u64 waiting, flags;
 
 	record->block = key;
 	record->counters = block->counters;
@@ -55,12 +55,14 @@ static __noinline int hand_over(struct thread_record *record, const struct block
 	 * than the exit itself.
 	 */
 	waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
-	if (bpf_ringbuf_output(&exits, record, sizeof(*record),
-			       waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP) ==
-	    0)
+	flags = waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	if (bpf_ringbuf_output(&exits, record, sizeof(*record), flags) == 0) {
+		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;
+	}
 	if (bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST) == 0) {
 		__sync_fetch_and_add(&losses.overflowed, 1);
+		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;
 	}
 	add_lost(&losses.exits, &record->counters);

@@ -58,7 +58,4 @@ struct {
 /* What could not be attributed. Read by user space through the map of .bss. */
 struct losses losses;
 
-/* The last block id given out. */
-static __u64 last_block;
-
 #endif

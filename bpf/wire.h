@@ -67,7 +67,9 @@ _Static_assert(sizeof(struct thread_record) == 136,
 	       "struct thread_record is shared with user space");
 
 /*
- * What could be counted, but not for anyone. Every total only grows.
+ * What could be counted, but not for anyone, and how the rest is getting on. Every total
+ * only grows. The only variable that is not constant: user space reads it as the front
+ * of .bss.
  */
 struct losses {
 	/* Neither task storage nor an entry of the spare table could be had. */
@@ -75,19 +77,23 @@ struct losses {
 	/* A thread ended while both the ring and the overflow table were full. */
 	struct counters exits;
 	/*
-	 * Traffic in the name of no task: the idle loop was running, or the task's exit
-	 * record had been written (a network file system that flushes while files close).
+	 * Traffic in the name of no task: the idle loop was running, or the task was at its
+	 * end (a network file system that flushes while files close).
 	 */
 	struct counters no_task;
 	/* How many exit records are meant by `exits`. */
 	__u64 exits_lost;
-	/* Exit records put into the overflow table so far. */
+	/* Exit records written so far, to the ring or to the overflow table. */
+	__u64 handed_over;
+	/* Those of them that went into the overflow table. */
 	__u64 overflowed;
 	/* Blocks put into the spare table so far. */
 	__u64 spared;
 	/* New tasks that should have been tracked and could not be. */
 	__u64 untracked;
+	/* The last block id given out. */
+	__u64 last_block;
 };
-_Static_assert(sizeof(struct losses) == 224, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 240, "struct losses is shared with user space");
 
 #endif

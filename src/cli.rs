@@ -35,6 +35,10 @@ pub struct HeldCommand {
     #[arg(long)]
     pub user: Option<String>,
 
+    /// Only as a child of this process
+    #[arg(long)]
+    pub parent: u32,
+
     /// What to become
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,

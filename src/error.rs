@@ -1,7 +1,7 @@
 //! What can go wrong, and what the exit status says of it.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write};
 
 /// Why netatop ends early. The text names the cause and, on a line of its own where it
 /// needs one, the way out.
@@ -42,4 +42,15 @@ impl Error {
             Self::Usage(_) => 2,
         }
     }
+}
+
+/// Says something to the user, on standard error. If that is closed or full, there is
+/// nobody left to say it to.
+pub fn tell(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The same without a line end.
+pub fn tell_raw(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -11,6 +11,9 @@
 //! output     rows to table, csv, json
 //! ```
 
+// They panic when nobody can be told; error::tell does not.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod cli;
 pub mod error;
 pub mod kernel;

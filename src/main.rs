@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use netatop::cli::{Cli, Command};
-use netatop::error::Error;
+use netatop::error::{Error, tell};
 use netatop::record;
 
 fn main() -> ExitCode {
@@ -15,13 +15,17 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
-        Command::Held(args) => Ok(record::become_command(&args.command, args.user.as_deref())),
+        Command::Held(args) => Ok(record::become_command(
+            &args.command,
+            args.user.as_deref(),
+            args.parent,
+        )),
     };
     match done {
         Ok(status) => ExitCode::from(status),
         Err(Error::ClosedPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netatop: {error}");
+            tell(format!("netatop: {error}"));
             ExitCode::from(error.status())
         }
     }
@@ -43,6 +47,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .collect();
     let line = what.join(" ");
-    eprintln!("netatop: {}", line.strip_prefix("error: ").unwrap_or(&line));
+    tell(format!(
+        "netatop: {}",
+        line.strip_prefix("error: ").unwrap_or(&line)
+    ));
     ExitCode::from(status)
 }

@@ -5,9 +5,11 @@ mod decode;
 mod host;
 mod liveness;
 mod requirements;
+mod setup;
 mod skel;
 mod tracer;
 
 pub use host::HostFacts;
 pub use requirements::{Requirement, missing, requirements};
-pub use tracer::{Capacity, Filter, MAX_CGROUPS, Storage, Tracer, WantedCgroup, libbpf_messages};
+pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
+pub use tracer::{Storage, Tracer, libbpf_messages};

@@ -16,39 +16,15 @@ use super::decode::{self, RECORD_SIZE};
 use super::host::HostFacts;
 use super::liveness;
 use super::requirements::missing;
-use super::skel::{NetatopSkel, NetatopSkelBuilder, types};
-use crate::error::Error;
+use super::setup::{Capacity, Filter};
+use super::skel::{NetatopSkel, NetatopSkelBuilder};
+use crate::error::{Error, tell_raw};
 use crate::model::{Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
 
 /// Room for the loaded object; it has to outlive the [`Tracer`] made from it.
 #[derive(Default)]
 pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
-
-/// How much the kernel's side can hold back for a reader that does not come.
-///
-/// The defaults hold 7,200 exits in the ring and 65,536 behind it: at 5,000 exits a
-/// second, 14 seconds of a stopped reader. What does not fit is counted as lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
-    /// Bytes of the ring of exit records: a power of two and a multiple of the page size.
-    pub ring_bytes: u32,
-    /// Exit records behind the full ring. Memory is taken when they are needed.
-    pub overflow: u32,
-    /// Threads that could not get task storage. Memory is taken in advance, since they
-    /// are needed when there is none left: about 150 bytes each.
-    pub spare: u32,
-}
-
-impl Default for Capacity {
-    fn default() -> Self {
-        Self {
-            ring_bytes: 1 << 20,
-            overflow: 1 << 16,
-            spare: 1 << 13,
-        }
-    }
-}
 
 /// The attached programs. Dropping it detaches them and leaves nothing behind.
 pub struct Tracer<'a> {
@@ -60,11 +36,13 @@ pub struct Tracer<'a> {
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     buffer: Vec<u8>,
     overflowed: u64,
+    /// Exit records taken so far.
+    received: u64,
 }
 
 /// Lets libbpf's own messages through to standard error, or not.
 pub fn libbpf_messages(show: bool) {
-    let print: fn(PrintLevel, String) = |_, message| eprint!("{message}");
+    let print: fn(PrintLevel, String) = |_, message| tell_raw(&message);
     libbpf_rs::set_print(show.then_some((PrintLevel::Debug, print)));
 }
 
@@ -75,29 +53,6 @@ fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
          --verbose shows libbpf's own messages, and the kernel's log may say more"
     ))
 }
-
-/// A cgroup v2 directory as the kernel knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WantedCgroup {
-    /// Inode number of the directory.
-    pub id: u64,
-    /// Its depth below the root of the hierarchy, which is 0.
-    pub level: u32,
-}
-
-/// Whose traffic is counted; everybody's by default. The kernel's side decides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only these processes, if there are any; they must be there when attaching.
-    pub pids: Vec<u32>,
-    /// Also what they fork from then on, and its descendants.
-    pub follow: bool,
-    /// Only while in one of these or below, if there are any. At most [`MAX_CGROUPS`].
-    pub cgroups: Vec<WantedCgroup>,
-}
-
-/// How many cgroups a [`Filter`] can hold (`bpf/filter.h`).
-pub const MAX_CGROUPS: usize = 64;
 
 impl<'a> Tracer<'a> {
     /// Checks the host, loads the programs and attaches them. Counting has begun when it
@@ -123,12 +78,12 @@ impl<'a> Tracer<'a> {
             .set_max_entries(capacity.ring_bytes)
             .and_then(|()| maps.overflow.set_max_entries(capacity.overflow))
             .and_then(|()| maps.spare.set_max_entries(capacity.spare))
-            .and_then(|()| maps.wanted.set_max_entries(wanted_entries(filter)))
+            .and_then(|()| maps.wanted.set_max_entries(filter.wanted_entries()))
             .map_err(|error| refused("size the maps", &error))?;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             // Early enough to be there before it is full, late enough to be rare.
             rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
-            set_filter(&mut rodata.filter, filter);
+            filter.write_to(&mut rodata.filter);
         }
         let tracked = !filter.pids.is_empty();
         open.progs.on_newtask.set_autoload(tracked);
@@ -160,6 +115,7 @@ impl<'a> Tracer<'a> {
             exits,
             buffer: vec![0; READ_BYTES],
             overflowed: 0,
+            received: 0,
         })
     }
 
@@ -195,7 +151,7 @@ impl<'a> Tracer<'a> {
         Ok(records)
     }
 
-    fn losses(&self) -> Result<(Losses, u64), Error> {
+    fn losses(&self) -> Result<(Losses, Progress), Error> {
         let failed = || Error::Failed("the loss counters could not be read".to_owned());
         let bss = self
             .skel
@@ -213,7 +169,11 @@ impl<'a> Tracer<'a> {
             untracked: raw.untracked,
             missed_events: self.missed_events(),
         };
-        Ok((losses, raw.overflowed))
+        let progress = Progress {
+            overflowed: raw.overflowed,
+            handed_over: raw.handed_over,
+        };
+        Ok((losses, progress))
     }
 
     /// How often the kernel could not run a program because it was running already.
@@ -248,26 +208,20 @@ impl<'a> Tracer<'a> {
     }
 }
 
+/// How the exit records are getting on.
+struct Progress {
+    overflowed: u64,
+    handed_over: u64,
+}
+
+/// How often something is tried that fails only while the kernel is busy with it.
+const TRIES: u32 = 100;
+
 /// What one read of the iterator can return at most (PAGE_SIZE << 3 in
 /// kernel/bpf/bpf_iter.c), and room for the record that was cut by it.
 const READ_BYTES: usize = 2 * (32 << 10);
 /// The iterator's answer when it looked at a million tasks in vain.
 const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
-
-fn wanted_entries(filter: &Filter) -> u32 {
-    u32::try_from(filter.pids.len()).unwrap_or(u32::MAX).max(1)
-}
-
-fn set_filter(raw: &mut types::filter, filter: &Filter) {
-    raw.tracked = u32::from(!filter.pids.is_empty());
-    raw.follow = u32::from(filter.follow);
-    raw.cgroups = 0;
-    for (to, from) in raw.cgroup.iter_mut().zip(&filter.cgroups) {
-        to.id = from.id;
-        to.level = from.level;
-        raw.cgroups += 1;
-    }
-}
 
 /// Marks all threads of `pids`; those that they make meanwhile are marked as they come.
 fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
@@ -313,24 +267,51 @@ fn ring<'a>(
 
 impl Source for Tracer<'_> {
     fn sample(&mut self) -> Result<Sample, Error> {
-        // In this order: who ends during the look has left a record by the end of it.
-        let living = self.living()?;
-        let exits = self.drain()?;
-        let (losses, _) = self.losses()?;
-        Ok(Sample {
-            living,
-            exits,
-            losses,
-        })
+        // Makes room, so that fewer are lost during the look.
+        let mut exits = self.drain()?;
+        let mut tries = 0;
+        loop {
+            let (before, _) = self.losses()?;
+            // In this order: who ends during the look has left a record by the end of it.
+            let living = self.living()?;
+            exits.extend(self.drain()?);
+            let (after, _) = self.losses()?;
+            tries += 1;
+            // A thread that was seen alive and whose record was lost then would be in
+            // both. Under a storm without end the older losses are the consistent ones:
+            // what came since is in the next sample's.
+            if after.exits_lost == before.exits_lost || tries == TRIES {
+                let losses = Losses {
+                    exits: before.exits,
+                    exits_lost: before.exits_lost,
+                    ..after
+                };
+                return Ok(Sample {
+                    living,
+                    exits,
+                    losses,
+                });
+            }
+        }
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
-        let (_, overflowed) = self.losses()?;
-        self.ring
-            .consume()
-            .map_err(|error| Error::failed("the exit records could not be read", error))?;
-        self.drain_overflow(overflowed)?;
-        Ok(mem::take(&mut *self.exits.borrow_mut()))
+        let mut tries = 0;
+        loop {
+            let (_, progress) = self.losses()?;
+            self.ring
+                .consume()
+                .map_err(|error| Error::failed("the exit records could not be read", error))?;
+            self.drain_overflow(progress.overflowed)?;
+            let waiting = self.exits.borrow().len() as u64;
+            tries += 1;
+            // One record that is being written hides those behind it in the ring.
+            if self.received + waiting >= progress.handed_over || tries == TRIES {
+                self.received += waiting;
+                return Ok(mem::take(&mut *self.exits.borrow_mut()));
+            }
+            std::thread::yield_now();
+        }
     }
 
     fn wakeup(&self) -> Option<BorrowedFd<'_>> {

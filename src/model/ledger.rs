@@ -139,7 +139,8 @@ impl Ledger {
             }
             let ended = entry.live_blocks == 0;
             if !idle {
-                let exited = entry.group_dead || (ended && !alive(*process));
+                // A thread has ended when its record says so; a process when no thread is left.
+                let exited = entry.group_dead || (ended && (self.by_thread || !alive(*process)));
                 usage.push(Usage {
                     last: entry.last,
                     state: if exited {

@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv;
+mod escape;
 mod human;
 mod json;
 mod sink;
@@ -9,6 +10,7 @@ mod table;
 
 pub use columns::{COUNTERS, Column, GroupBy, Layout, Value};
 pub use csv::Csv;
+pub use escape::Escaped;
 pub use human::{bits_per_second, bytes, count, counted};
 pub use json::Json;
 pub use sink::{Existing, Sink};

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -38,23 +39,23 @@ impl Sink {
     /// Standard output.
     #[must_use]
     pub fn stdout() -> Self {
-        Self {
-            name: "standard output".to_owned(),
-            file: Box::new(io::stdout()),
-            regular: None,
-            first_line: None,
-            made: None,
-            cut_to: None,
-        }
+        Self::stream("standard output", io::stdout())
     }
 
     /// Standard error, for rows beside a command's own output.
     #[must_use]
     pub fn stderr() -> Self {
+        Self::stream("standard error", io::stderr())
+    }
+
+    fn stream(name: &str, stream: impl Write + AsFd + 'static) -> Self {
+        // The shell may have put a file there.
+        let file = stream.as_fd().try_clone_to_owned().map(File::from).ok();
+        let regular = file.filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
         Self {
-            name: "standard error".to_owned(),
-            file: Box::new(io::stderr()),
-            regular: None,
+            name: name.to_owned(),
+            file: Box::new(stream),
+            regular,
             first_line: None,
             made: None,
             cut_to: None,

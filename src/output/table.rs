@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::ops::RangeInclusive;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement};
 use unicode_width::UnicodeWidthStr;
 
 use super::columns::{OTHER, UNATTRIBUTED};
+use super::escape::escaped;
 use super::{Format, GroupBy, Layout, bits_per_second, count};
 use crate::model::{Counters, Report, Row, State, Who};
 
@@ -129,19 +129,15 @@ impl Table {
     /// Names can hold anything: on a terminal, control characters would be commands, and
     /// anywhere a line break would make two rows of one.
     fn printable<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        let needs_escape = |c| c == '\n' || (self.look.escape && commands_terminal(c));
-        if !name.contains(needs_escape) {
-            return Cow::Borrowed(name);
+        let text = if self.look.escape {
+            escaped(name, &[])
+        } else {
+            Cow::Borrowed(name)
+        };
+        if text.contains('\n') {
+            return Cow::Owned(text.replace('\n', "\\n"));
         }
-        let mut escaped = String::new();
-        for c in name.chars() {
-            if needs_escape(c) {
-                escaped.extend(c.escape_default());
-            } else {
-                escaped.push(c);
-            }
-        }
-        Cow::Owned(escaped)
+        text
     }
 
     fn render(&self, report: &Report, narrow: bool, name_width: usize) -> Vec<String> {
@@ -218,17 +214,6 @@ impl Table {
         }
         (Vec::new(), true)
     }
-}
-
-/// Control characters, and those that change the direction of what follows.
-fn commands_terminal(c: char) -> bool {
-    const DIRECTIONS: [RangeInclusive<char>; 4] = [
-        '\u{61c}'..='\u{61c}',
-        '\u{200e}'..='\u{200f}',
-        '\u{202a}'..='\u{202e}',
-        '\u{2066}'..='\u{2069}',
-    ];
-    c.is_control() || DIRECTIONS.iter().any(|range| range.contains(&c))
 }
 
 /// Cuts a name to `width` columns, with an ellipsis where something is missing.

@@ -85,7 +85,10 @@ fn find_mount(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let kind = filesystem.split(' ').next()?;
-        (kind == "cgroup2").then(|| mount.split(' ').nth(4).map(unescape))?
+        let mut fields = mount.split(' ').skip(3);
+        // A part of the hierarchy that is mounted somewhere has another root.
+        let whole = fields.next()? == "/";
+        (kind == "cgroup2" && whole).then(|| fields.next().map(unescape))?
     })
 }
 

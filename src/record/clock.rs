@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Error;
-use crate::signals;
+use crate::signals::Stop;
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,26 +47,33 @@ pub trait Clock {
 
 /// The host's clocks, and an end asked for by Ctrl-C, SIGTERM or SIGHUP.
 pub struct SystemClock {
-    stop: OwnedFd,
+    stop: Stop,
     stopped: bool,
     watched: Vec<OwnedFd>,
     watching: bool,
+    command: Option<Pid>,
 }
 
 impl SystemClock {
-    /// Takes over the signals: the first one ends the session in good order, the next
-    /// one the program at once.
+    /// Takes over the signals: the first one ends the session in good order.
     ///
     /// # Errors
     ///
     /// If the signals cannot be taken over.
     pub fn new() -> Result<Self, Error> {
         Ok(Self {
-            stop: signals::stop()?,
+            stop: Stop::new()?,
+            command: None,
             stopped: false,
             watched: Vec::new(),
             watching: false,
         })
+    }
+
+    /// Passes SIGTERM on to this process when it comes: who ends the recording of a
+    /// command in that way means the command.
+    pub fn pass_on_to(&mut self, command: u32) {
+        self.command = i32::try_from(command).ok().and_then(Pid::from_raw);
     }
 
     /// Ends the session when all these processes have ended; each is a pidfd.
@@ -92,10 +100,8 @@ impl Clock for SystemClock {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                // Who is late must still be able to stop.
-                return Ok(self
-                    .ready(wakeup, Duration::ZERO)?
-                    .unwrap_or(Woken::Deadline));
+                // Who is late must still be able to stop; records can wait until after.
+                return Ok(self.ready(None, Duration::ZERO)?.unwrap_or(Woken::Deadline));
             }
             if let Some(woken) = self.ready(wakeup, left.unwrap_or(Duration::MAX))? {
                 return Ok(woken);
@@ -126,7 +132,7 @@ impl SystemClock {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Error::failed("waiting failed", error)),
         }
-        let mut readable = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut readable = fds.iter().map(|fd| fd.revents().intersects(PollFlags::IN));
         let stopped = stop.is_some() && readable.next() == Some(true);
         let records = wakeup.is_some() && readable.next() == Some(true);
         let ended: Vec<bool> = readable.collect();
@@ -134,6 +140,10 @@ impl SystemClock {
         self.watched.retain(|_| ended.next() != Some(true));
         Ok(if stopped {
             self.stopped = true;
+            if let Some(command) = self.command.filter(|_| self.stop.terminated()) {
+                // If it has ended meanwhile, all the better.
+                let _ = kill_process(command, Signal::TERM);
+            }
             Some(Woken::Stopped)
         } else if self.watching && self.watched.is_empty() {
             Some(Woken::Ended)

@@ -10,10 +10,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal,
+    waitpid,
 };
 
-use crate::error::Error;
+use crate::error::{Error, tell};
 
 /// The hidden subcommand that the child is started with.
 pub const HELD: &str = "held-command";
@@ -27,6 +28,7 @@ const NOT_EXECUTABLE: u8 = 126;
 pub struct Held {
     child: Child,
     pid: Pid,
+    released: bool,
 }
 
 impl Held {
@@ -46,7 +48,7 @@ impl Held {
         }
         let program = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut held = Command::new(program);
-        held.arg(HELD);
+        held.args([HELD, "--parent", &std::process::id().to_string()]);
         if let Some(user) = user {
             held.args(["--user", user]);
         }
@@ -69,7 +71,11 @@ impl Held {
                 }
             }
         }
-        Ok(Self { child, pid })
+        Ok(Self {
+            child,
+            pid,
+            released: false,
+        })
     }
 
     /// Its process id, which is COMMAND's too.
@@ -83,16 +89,28 @@ impl Held {
     /// # Errors
     ///
     /// If it is gone.
-    pub fn release(&self) -> Result<(), Error> {
+    pub fn release(&mut self) -> Result<(), Error> {
+        self.released = true;
         kill_process(self.pid, Signal::CONT)
             .map_err(|error| Error::failed("the command could not be continued", error))
     }
 
-    /// Ends one that was never released.
-    pub fn abandon(&mut self) {
-        // If it is gone already, so much the better.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// After a recording that failed: one that was never released is ended. One that
+    /// runs is none of the recording's to end; it is waited for, as if nothing had been.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell how it ended.
+    pub fn abandon(&mut self) -> Result<u8, Error> {
+        if !self.released {
+            // If it is gone already, so much the better.
+            let _ = self.child.kill();
+        }
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| Error::failed("the command's status is not known", error))?;
+        Ok(shell_status(status))
     }
 
     /// The exit status to end with, as a shell gives it; `None` while COMMAND runs.
@@ -117,29 +135,35 @@ fn shell_status(status: ExitStatus) -> u8 {
     u8::try_from(number & 0xff).unwrap_or(1)
 }
 
-/// The child's part: stops, and becomes `command` when it is continued. Returns the exit
-/// status if that fails.
+/// The child's part: stops, and becomes `command` when `parent` continues it. Returns the
+/// exit status if that fails.
 #[must_use]
-pub fn become_command(command: &[OsString], user: Option<&str>) -> u8 {
-    // If netatop is killed now, nobody would ever continue this process.
-    let held = set_parent_process_death_signal(Some(Signal::KILL))
+pub fn become_command(command: &[OsString], user: Option<&str>, parent: u32) -> u8 {
+    // If netatop is killed now, nobody would ever continue this process; if it is gone
+    // already, the signal will not come.
+    let death = set_parent_process_death_signal(Some(Signal::KILL));
+    let ours = getppid().is_some_and(|pid| u32::try_from(pid.as_raw_pid()) == Ok(parent));
+    if !ours {
+        return NOT_EXECUTABLE;
+    }
+    let held = death
         .and_then(|()| kill_process(getpid(), Signal::STOP))
         .and_then(|()| set_parent_process_death_signal(None));
     if let Err(error) = held {
-        eprintln!("netatop: the command could not be held: {error}");
+        tell(format!("netatop: the command could not be held: {error}"));
         return NOT_EXECUTABLE;
     }
     if let Some(user) = user
         && let Err(error) = become_user(user)
     {
-        eprintln!("netatop: cannot become user {user}: {error}");
+        tell(format!("netatop: cannot become user {user}: {error}"));
         return NOT_EXECUTABLE;
     }
     let Some((program, arguments)) = command.split_first() else {
         return NOT_FOUND;
     };
     let error = Command::new(program).args(arguments).exec();
-    eprintln!("netatop: {}: {error}", program.display());
+    tell(format!("netatop: {}: {error}", program.display()));
     match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,9 +13,9 @@ use super::command::Held;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
 use super::{Cgroups, Progress, Rows, Schedule, Session, SortKey, Summary, SystemClock, Targets};
-use crate::error::Error;
+use crate::error::{Error, tell};
 use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
-use crate::output::{Csv, Existing, Format, Json, Layout, Look, Sink, Table};
+use crate::output::{Csv, Escaped, Existing, Format, GroupBy, Json, Layout, Look, Sink, Table};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,6 +61,11 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<u8, Error> {
     let targets = &options.targets;
     libbpf_messages(options.verbose);
+    if options.sort == SortKey::Pid && options.layout.group_by != GroupBy::Process {
+        return Err(Error::Usage(
+            "--sort pid needs rows of processes: groups have no process id".to_owned(),
+        ));
+    }
     let processes = targets::open_pids(&targets.pids)?;
     let cgroups = targets::open_cgroups(&targets.cgroups)?;
     let format = options.format.unwrap_or_else(|| format_of(options));
@@ -91,11 +96,11 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             } else {
                 String::new()
             };
-            eprintln!(
+            tell(format!(
                 "{}{living}{}",
                 describe(&summary),
                 describe_changes(&cgroups)
-            );
+            ));
         }
         return Ok(0);
     }
@@ -106,14 +111,18 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         options,
         filter: &filter,
         processes: targets::open_pids(&filter.pids)?,
-        command: Some(&command),
+        command: Some(&mut command),
     };
     let recorded = recording.run(writer, &mut sink, &mut clock);
     let summary = match recorded {
         Ok(summary) => summary,
         Err(error) => {
-            command.abandon();
-            return Err(error);
+            let status = command.abandon()?;
+            return match error {
+                // Nobody wants to read any more; the command is as good as without us.
+                Error::ClosedPipe => Ok(status),
+                error => Err(error),
+            };
         }
     };
     let status = command.status()?;
@@ -123,11 +132,11 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             None => format!("\nthe command is left running: {}", command.pid()),
         };
         let living = describe_living(&summary, command.pid());
-        eprintln!(
+        tell(format!(
             "{}{left}{living}{}",
             describe(&summary),
             describe_changes(&cgroups)
-        );
+        ));
     }
     Ok(status.unwrap_or(0))
 }
@@ -138,7 +147,7 @@ struct Recording<'a> {
     filter: &'a Filter,
     /// The processes whose end is its end.
     processes: Vec<OwnedFd>,
-    command: Option<&'a Held>,
+    command: Option<&'a mut Held>,
 }
 
 impl Recording<'_> {
@@ -151,13 +160,18 @@ impl Recording<'_> {
     ) -> Result<Summary, Error> {
         let options = self.options;
         let begun = Instant::now();
+        // Before counting begins: reading many cgroups takes a while.
+        let cgroups = Cgroups::new();
         let mut storage = Storage::default();
         let mut tracer = Tracer::attach(&mut storage, Capacity::default(), self.filter)?;
         // Only now is it sure that no other process had got one of the ids.
         targets::still_there(&self.processes)?;
         clock.watch(self.processes);
         if options.verbose {
-            eprintln!("netatop: attached in {} ms", begun.elapsed().as_millis());
+            tell(format!(
+                "netatop: attached in {} ms",
+                begun.elapsed().as_millis()
+            ));
         }
         let rows = Rows {
             layout: options.layout,
@@ -165,12 +179,12 @@ impl Recording<'_> {
             top: options.top,
             booted: booted(),
         };
-        let cgroups = Cgroups::new();
+        let mut schedule = options.schedule;
         if let Some(command) = self.command {
+            schedule.grace = Some(GRACE);
+            clock.pass_on_to(command.pid());
             command.release()?;
         }
-        let mut schedule = options.schedule;
-        schedule.grace = self.command.map(|_| GRACE);
         Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
             .with_progress(progress(options))
             .run(schedule)
@@ -189,14 +203,26 @@ fn format_of(options: &Options) -> OutputFormat {
     }
 }
 
+/// The file to write to; `-` is standard output by old custom.
+fn file(options: &Options) -> Option<&Path> {
+    let path = options.output.as_deref()?;
+    (path.as_os_str() != "-").then_some(path)
+}
+
 fn open(options: &Options, format: OutputFormat) -> Result<Sink, Error> {
-    let Some(path) = &options.output else {
+    let path = options
+        .output
+        .as_ref()
+        .filter(|path| path.as_os_str() != "-");
+    let Some(path) = path else {
         // Standard output is the command's own.
-        return Ok(if options.targets.command.is_empty() {
-            Sink::stdout()
-        } else {
-            Sink::stderr()
-        });
+        return Ok(
+            if options.targets.command.is_empty() || options.output.is_some() {
+                Sink::stdout()
+            } else {
+                Sink::stderr()
+            },
+        );
     };
     if matches!(options.existing, Existing::Append { .. }) && format == OutputFormat::Table {
         return Err(Error::Usage(
@@ -219,15 +245,23 @@ fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dy
             sink.name()
         ))
     };
+    let escape = look(options).escape;
+    let safe = |format: Box<dyn Format>| -> Box<dyn Format> {
+        if escape {
+            Box::new(Escaped(format))
+        } else {
+            format
+        }
+    };
     Ok(match format {
         OutputFormat::Table => Box::new(Table::new(layout, look(options))),
         OutputFormat::Csv => {
             let header = Csv::header(layout);
             match sink.first_line() {
                 Some(line) if line.trim_ascii_end() != header.trim_ascii_end() => {
-                    return Err(other_columns(&String::from_utf8_lossy(line.trim_ascii())));
+                    return Err(other_columns(&line.trim_ascii().escape_ascii().to_string()));
                 }
-                there => Box::new(Csv::new(layout, host, there.is_none())),
+                there => safe(Box::new(Csv::new(layout, host, there.is_none()))),
             }
         }
         OutputFormat::Json => {
@@ -239,7 +273,7 @@ fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dy
                     return Err(other_columns(&keys.join(", ")));
                 }
             }
-            Box::new(Json::new(layout, host))
+            safe(Box::new(Json::new(layout, host)))
         }
     })
 }
@@ -253,7 +287,7 @@ fn keys(line: &[u8]) -> Option<Vec<String>> {
 fn look(options: &Options) -> Look {
     let repeated = options.schedule.interval.is_some();
     // Beside a command's own output, the table goes to standard error.
-    if options.targets.command.is_empty() {
+    if options.targets.command.is_empty() || options.output.is_some() {
         look_of(options, repeated, io::stdout())
     } else {
         look_of(options, repeated, io::stderr())
@@ -261,7 +295,7 @@ fn look(options: &Options) -> Look {
 }
 
 fn look_of(options: &Options, repeated: bool, stream: impl IsTerminal + AsFd) -> Look {
-    if options.output.is_some() || !stream.is_terminal() {
+    if file(options).is_some() || !stream.is_terminal() {
         return Look {
             repeated,
             ..Look::default()
@@ -286,7 +320,7 @@ fn progress(options: &Options) -> Option<Progress> {
         .duration
         .is_some_and(|d| d <= Progress::WORTH_IT);
     let rows_run_by = options.schedule.interval.is_some()
-        && options.output.is_none()
+        && file(options).is_none()
         && io::stdout().is_terminal();
     let wanted = !options.quiet
         && options.targets.command.is_empty()

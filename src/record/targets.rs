@@ -81,6 +81,9 @@ pub(super) struct Cgroup {
     pub(super) wanted: WantedCgroup,
 }
 
+/// `PROC_CGROUP_INIT_INO` of include/uapi/linux/nsfs.h.
+const INITIAL_CGROUP_NS: u64 = 0xEFFF_FFFB;
+
 /// Finds cgroup directories.
 ///
 /// # Errors
@@ -103,6 +106,16 @@ pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
                 .to_owned(),
         )
     })?;
+    // The kernel's side counts levels from the real root.
+    let initial =
+        fs::metadata("/proc/self/ns/cgroup").is_ok_and(|ns| ns.ino() == INITIAL_CGROUP_NS);
+    if !initial {
+        return Err(Error::Failed(
+            "--cgroup needs the initial cgroup namespace, and this is another one\n\
+             run it on the host, or in a container that shares the host's cgroup namespace"
+                .to_owned(),
+        ));
+    }
     paths.iter().map(|path| open_cgroup(&mount, path)).collect()
 }
 
