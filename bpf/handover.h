@@ -26,9 +26,10 @@ static __always_inline void identify(struct thread_record *record, struct task_s
 {
 	struct task_struct *leader = task->group_leader;
 	const struct cred *cred = task->cred;
-	__u32 uid = cred->uid.val;
+	__u32 uid = cred->uid.val, gid = cred->gid.val;
 
-	if (cred->euid.val != uid || cred->suid.val != uid)
+	if (cred->euid.val != uid || cred->suid.val != uid || cred->egid.val != gid ||
+	    cred->sgid.val != gid)
 		flags |= RECORD_CREDS_DIFFER;
 	record->start = leader->start_boottime;
 	record->tgid = task->tgid;

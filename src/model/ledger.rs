@@ -43,6 +43,9 @@ pub struct Usage {
 pub struct Interval {
     /// Only those with traffic in the interval, in no particular order.
     pub usage: Vec<Usage>,
+    /// Processes seen in this interval or before, with traffic in it or not, of which
+    /// nothing more is expected: all their threads have ended. Empty with rows by thread.
+    pub ended: Vec<ProcessId>,
     /// Counted, but for nobody.
     pub unattributed: Counters,
 }
@@ -132,15 +135,19 @@ impl Ledger {
     pub fn interval(&mut self, mut alive: impl FnMut(ProcessId) -> bool) -> Interval {
         self.find_vanished();
         let mut usage = Vec::new();
+        let mut gone = Vec::new();
         self.entries.retain(|(process, _), entry| {
             let idle = entry.counters.is_zero();
             if entry.live_blocks > 0 && idle {
                 return true;
             }
             let ended = entry.live_blocks == 0;
+            // A thread has ended when its record says so; a process when no thread is left.
+            let exited = entry.group_dead || (ended && (self.by_thread || !alive(*process)));
+            if ended && exited && !self.by_thread {
+                gone.push(*process);
+            }
             if !idle {
-                // A thread has ended when its record says so; a process when no thread is left.
-                let exited = entry.group_dead || (ended && (self.by_thread || !alive(*process)));
                 usage.push(Usage {
                     last: entry.last,
                     state: if exited {
@@ -155,6 +162,7 @@ impl Ledger {
         });
         Interval {
             usage,
+            ended: gone,
             unattributed: self.unattributed(),
         }
     }

@@ -115,6 +115,39 @@ fn a_process_lives_on_when_only_its_busy_thread_has_ended() {
 }
 
 #[test]
+fn the_end_of_a_process_is_told_once_also_when_it_was_idle() {
+    let mut ledger = Ledger::new(false);
+    let mut idle = record(1, 10, 10, 5);
+    ledger.snapshot(&[idle, record(2, 11, 11, 5)], Losses::default());
+    assert!(ledger.interval(|_| true).ended.is_empty());
+    idle.group_dead = true;
+    ledger.snapshot(&[record(2, 11, 11, 5)], Losses::default());
+    ledger.exits(&[exit(idle), exit(record(2, 11, 11, 5))]);
+    // The second one lives on, without a thread that ever had traffic.
+    let interval = ledger.interval(|process| process.pid == 11);
+    assert!(interval.usage.is_empty());
+    assert_eq!(interval.ended, [ProcessId { pid: 10, start: 7 }]);
+    assert!(ledger.interval(|_| false).ended.is_empty());
+}
+
+#[test]
+fn a_process_of_which_a_thread_is_still_to_report_has_not_ended() {
+    let mut ledger = Ledger::new(false);
+    let mut flagged = exit(record(1, 10, 10, 5));
+    flagged.group_dead = true;
+    ledger.snapshot(&[record(2, 10, 11, 1)], Losses::default());
+    ledger.exits(&[flagged]);
+    let interval = ledger.interval(|_| false);
+    assert_eq!(sent(&interval), [(10, 6, State::Exited)]);
+    assert!(interval.ended.is_empty());
+    ledger.snapshot(&[], Losses::default());
+    ledger.exits(&[exit(record(2, 10, 11, 3))]);
+    let interval = ledger.interval(|_| false);
+    assert_eq!(sent(&interval), [(10, 2, State::Exited)]);
+    assert_eq!(interval.ended.len(), 1);
+}
+
+#[test]
 fn a_recycled_pid_is_another_process() {
     let mut ledger = Ledger::new(false);
     let mut second = record(2, 10, 10, 7);
