@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Existing, GroupBy, Layout};
 use crate::record::{HELD, Options, OutputFormat, Schedule, SortKey, Targets};
+use crate::serve;
 
 /// Says exactly which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Measure, and report
     Record(Record),
+    /// Answer atop on its socket
+    Serve(Serve),
     /// Stops, and becomes COMMAND when it is continued
     #[command(name = HELD, hide = true)]
     Held(HeldCommand),
@@ -128,6 +131,43 @@ pub struct Record {
     pub command: Vec<OsString>,
 }
 
+/// Fills the network columns of atop (2.10 or later, started with -K), in place of netatop-bpf:
+/// answers on its socket, and counts while somebody is connected.
+///
+/// Root sees every process; everybody else sees their own.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Listen on PATH instead of /run/netatop-bpf-socket
+    #[arg(short, long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// Who may connect, as the file mode of the socket [default: 666]
+    #[arg(short, long, value_name = "OCTAL", value_parser = mode)]
+    pub mode: Option<u32>,
+
+    /// Serve at most N clients at a time
+    #[arg(long, value_name = "N", value_parser = clients, default_value_t = serve::CLIENTS,
+          allow_negative_numbers = true)]
+    pub max_clients: usize,
+
+    /// Show libbpf's own messages
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+impl Serve {
+    /// What it comes to.
+    #[must_use]
+    pub fn options(&self) -> serve::Options {
+        serve::Options {
+            socket: self.socket.clone(),
+            mode: self.mode,
+            max_clients: self.max_clients,
+            verbose: self.verbose,
+        }
+    }
+}
+
 impl Record {
     /// What it comes to.
     #[must_use]
@@ -192,6 +232,20 @@ fn pid(text: &str) -> Result<u32, String> {
     }
 }
 
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(mode),
+        _ => Err("it must be an octal file mode up to 777, like 660".to_owned()),
+    }
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(clients @ 1..=10_000) => Ok(clients),
+        _ => Err("it must be a number from 1 to 10000".to_owned()),
+    }
+}
+
 fn top(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("it must be a number of rows, 1 or more".to_owned()),
@@ -225,10 +279,24 @@ mod tests {
         assert!(interval("10ms").is_ok());
     }
 
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode("660"), Ok(0o660));
+        assert_eq!(mode("0600"), Ok(0o600));
+        for bad in ["", "8", "1777", "-1", "rw"] {
+            assert!(mode(bad).is_err(), "{bad}");
+        }
+        assert_eq!(clients("1"), Ok(1));
+        for bad in ["0", "-1", "10001", "x"] {
+            assert!(clients(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn noise_is_refused_without_panic(text in ".*") {
             let _ = (duration(&text), interval(&text), top(&text), pid(&text));
+            let _ = (mode(&text), clients(&text));
             let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text, "-p", &text]);
         }
     }

@@ -9,6 +9,7 @@
 //! model      the ledger turns samples into what each process did in an interval
 //! record     when to sample; naming, grouping and ordering of rows
 //! output     rows to table, csv, json
+//! serve      the same samples, as totals for atop
 //! ```
 
 // They panic when nobody can be told; error::tell does not.
@@ -20,5 +21,6 @@ pub mod kernel;
 pub mod model;
 pub mod output;
 pub mod record;
+pub mod serve;
 pub mod signals;
 pub mod source;

@@ -6,7 +6,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use netatop::cli::{Cli, Command};
 use netatop::error::{Error, tell};
-use netatop::record;
+use netatop::{record, serve};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
+        Command::Serve(args) => serve::run(&args.options()),
         Command::Held(args) => Ok(record::become_command(
             &args.command,
             args.user.as_deref(),

@@ -29,4 +29,7 @@ pub trait Source {
 
     /// Whether a process, of which all threads with counters have ended, lives on.
     fn is_alive(&self, process: ProcessId) -> bool;
+
+    /// Whether the pid of a process that has ended is that of another living one by now.
+    fn is_reused(&self, process: ProcessId) -> bool;
 }

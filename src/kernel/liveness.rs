@@ -2,26 +2,35 @@
 
 use std::fs;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 use crate::model::ProcessId;
 
 /// Whether any thread of `process` has not ended. A pid that belongs to another process
 /// by now, a zombie, and a /proc that does not tell all count as no.
 pub(super) fn is_alive(process: ProcessId) -> bool {
-    fs::read_to_string(format!("/proc/{}/stat", process.pid))
-        .ok()
-        .and_then(|stat| {
-            parse(
-                &stat,
-                process.start,
-                rustix::param::clock_ticks_per_second(),
-            )
-        })
-        .unwrap_or(false)
+    look(process).is_some_and(|(same, alive)| same && alive)
 }
 
-/// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat) for a process that started
-/// `start` nanoseconds after boot.
-fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<bool> {
+/// Whether the pid of `process` is that of another living one. A /proc that does not tell
+/// counts as no.
+pub(super) fn is_reused(process: ProcessId) -> bool {
+    // Most often there is none: that is told in a tenth of the time.
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    let free = pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH));
+    !free && look(process).is_some_and(|(same, alive)| !same && alive)
+}
+
+fn look(process: ProcessId) -> Option<(bool, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).ok()?;
+    let ticks = rustix::param::clock_ticks_per_second();
+    parse(&stat, process.start, ticks)
+}
+
+/// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat): whether it is about the process
+/// that started `start` nanoseconds after boot, and whether that one is alive.
+fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<(bool, bool)> {
     // The name in parentheses may hold anything, parentheses and blanks included.
     let (_, rest) = stat.rsplit_once(") ")?;
     let field: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -33,7 +42,7 @@ fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<bool> {
     let same = started == start.checked_div(tick)?;
     // A first thread that has ended waits as a zombie for the others.
     let ended = matches!(state, "Z" | "X") && threads <= 1;
-    Some(same && !ended)
+    Some((same, !ended))
 }
 
 #[cfg(test)]
@@ -49,10 +58,12 @@ mod tests {
 
     #[test]
     fn a_zombie_leader_with_threads_is_alive_and_a_recycled_pid_is_not() {
-        assert_eq!(parse(&stat("S", 1, 123), 1_234_567_890, 100), Some(true));
-        assert_eq!(parse(&stat("Z", 3, 123), 1_234_567_890, 100), Some(true));
-        assert_eq!(parse(&stat("Z", 1, 123), 1_234_567_890, 100), Some(false));
-        assert_eq!(parse(&stat("S", 1, 124), 1_234_567_890, 100), Some(false));
+        let of =
+            |state, threads, started| parse(&stat(state, threads, started), 1_234_567_890, 100);
+        assert_eq!(of("S", 1, 123), Some((true, true)));
+        assert_eq!(of("Z", 3, 123), Some((true, true)));
+        assert_eq!(of("Z", 1, 123), Some((true, false)));
+        assert_eq!(of("S", 1, 124), Some((false, true)));
         assert_eq!(parse("garbage", 0, 100), None);
     }
 
@@ -68,10 +79,13 @@ mod tests {
             start: ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()),
         };
         assert!(is_alive(process));
-        assert!(!is_alive(ProcessId {
+        assert!(!is_reused(process));
+        let earlier = ProcessId {
             start: 0,
             ..process
-        }));
+        };
+        assert!(!is_alive(earlier));
+        assert!(is_reused(earlier));
     }
 
     proptest! {

@@ -323,6 +323,10 @@ impl Source for Tracer<'_> {
     fn is_alive(&self, process: ProcessId) -> bool {
         liveness::is_alive(process)
     }
+
+    fn is_reused(&self, process: ProcessId) -> bool {
+        liveness::is_reused(process)
+    }
 }
 
 #[cfg(test)]

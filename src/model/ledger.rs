@@ -46,6 +46,10 @@ pub struct Interval {
     /// Processes seen in this interval or before, with traffic in it or not, of which
     /// nothing more is expected: all their threads have ended. Empty with rows by thread.
     pub ended: Vec<ProcessId>,
+    /// Processes that live on, but of which every thread that ever had traffic has ended:
+    /// nothing will tell of their end, unless another thread has traffic. Each is named
+    /// when that happens. Empty with rows by thread.
+    pub silent: Vec<ProcessId>,
     /// Counted, but for nobody.
     pub unattributed: Counters,
 }
@@ -135,7 +139,7 @@ impl Ledger {
     pub fn interval(&mut self, mut alive: impl FnMut(ProcessId) -> bool) -> Interval {
         self.find_vanished();
         let mut usage = Vec::new();
-        let mut gone = Vec::new();
+        let (mut gone, mut silent) = (Vec::new(), Vec::new());
         self.entries.retain(|(process, _), entry| {
             let idle = entry.counters.is_zero();
             if entry.live_blocks > 0 && idle {
@@ -144,8 +148,8 @@ impl Ledger {
             let ended = entry.live_blocks == 0;
             // A thread has ended when its record says so; a process when no thread is left.
             let exited = entry.group_dead || (ended && (self.by_thread || !alive(*process)));
-            if ended && exited && !self.by_thread {
-                gone.push(*process);
+            if ended && !self.by_thread {
+                if exited { &mut gone } else { &mut silent }.push(*process);
             }
             if !idle {
                 usage.push(Usage {
@@ -163,6 +167,7 @@ impl Ledger {
         Interval {
             usage,
             ended: gone,
+            silent,
             unattributed: self.unattributed(),
         }
     }

@@ -127,6 +127,7 @@ fn the_end_of_a_process_is_told_once_also_when_it_was_idle() {
     let interval = ledger.interval(|process| process.pid == 11);
     assert!(interval.usage.is_empty());
     assert_eq!(interval.ended, [ProcessId { pid: 10, start: 7 }]);
+    assert_eq!(interval.silent, [ProcessId { pid: 11, start: 7 }]);
     assert!(ledger.interval(|_| false).ended.is_empty());
 }
 

@@ -13,7 +13,7 @@ mod summary;
 mod targets;
 
 pub use cgroups::Cgroups;
-pub use clock::{Clock, SystemClock, Woken};
+pub use clock::{Clock, SystemClock, Woken, booted};
 pub use command::{HELD, become_command};
 pub use progress::Progress;
 pub use rows::{Rows, SortKey};

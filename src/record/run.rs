@@ -5,10 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
-use rustix::time::{ClockId, clock_gettime};
 
+use super::clock::booted;
 use super::command::Held;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
@@ -328,12 +327,4 @@ fn progress(options: &Options) -> Option<Progress> {
         && !rows_run_by
         && io::stderr().is_terminal();
     wanted.then(|| Progress::new(options.schedule.duration))
-}
-
-/// When the host was booted, by its wall clock as it stands now.
-fn booted() -> DateTime<Utc> {
-    let up = clock_gettime(ClockId::Boottime);
-    let up = TimeDelta::new(up.tv_sec, u32::try_from(up.tv_nsec).unwrap_or(0));
-    let now = Utc::now();
-    up.and_then(|up| now.checked_sub_signed(up)).unwrap_or(now)
 }

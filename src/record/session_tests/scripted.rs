@@ -127,6 +127,10 @@ impl<F: FnMut(Duration) -> Result<Sample, Error>> Source for Scripted<F> {
         None
     }
 
+    fn is_reused(&self, _process: ProcessId) -> bool {
+        false
+    }
+
     fn is_alive(&self, _process: ProcessId) -> bool {
         false
     }

@@ -1,0 +1,307 @@
+//! The socket that clients connect to: made here, or handed over by systemd.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::error::Error;
+
+/// Where atop looks for it.
+pub const DEFAULT_PATH: &str = "/run/netatop-bpf-socket";
+
+/// A listening socket. Dropping it removes what was made for it.
+#[derive(Debug)]
+pub struct Listener {
+    listener: UnixListener,
+    /// None if the socket belongs to whoever started the server.
+    _made: Option<Made>,
+}
+
+impl Listener {
+    /// Makes the socket at `path`, to which whoever has the rights `mode` may connect.
+    ///
+    /// The file of a server that is gone is replaced. Two servers that start at the same
+    /// time are told apart by a lock on a file beside it, `path` with `.lock` added.
+    ///
+    /// # Errors
+    ///
+    /// If another server answers there, if something else is there, or if it cannot be
+    /// made.
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, Error> {
+        let made = Made::lock(path)?;
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(Error::Usage(format!(
+                    "{} exists and is not a socket: choose another --socket",
+                    path.display()
+                )));
+            }
+            Ok(_) if answers(path)? => return Err(taken(path)),
+            Ok(_) => fs::remove_file(path).map_err(|error| cannot_make(path, &error))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot_make(path, &error)),
+        }
+        // The rights are there with the file: at no moment has it others. Nothing else runs
+        // in this process yet that could make a file meanwhile.
+        let before = rustix::process::umask(Mode::from_raw_mode(!mode & 0o777));
+        let bound = UnixListener::bind(path);
+        rustix::process::umask(before);
+        let listener = bound.map_err(|error| cannot_make(path, &error))?;
+        let made = made.with_socket();
+        Self::new(listener, Some(made))
+    }
+
+    /// The socket that systemd listens on for this service, if it started it that way.
+    ///
+    /// # Errors
+    ///
+    /// If what it hands over is no Unix stream socket, or more than one.
+    pub fn handed_over() -> Result<Option<Self>, Error> {
+        let mut fds = listenfd::ListenFd::from_env();
+        if fds.len() > 1 {
+            return Err(Error::Failed(
+                "the unit hands over more than one socket, and only one is served".to_owned(),
+            ));
+        }
+        let listener = fds.take_unix_listener(0).map_err(|error| {
+            Error::failed("what the unit hands over is no Unix stream socket", error)
+        })?;
+        listener
+            .map(|listener| Self::new(listener, None))
+            .transpose()
+    }
+
+    fn new(listener: UnixListener, made: Option<Made>) -> Result<Self, Error> {
+        listener
+            .set_nonblocking(true)
+            .map_err(|error| Error::failed("the socket could not be set up", error))?;
+        Ok(Self {
+            listener,
+            _made: made,
+        })
+    }
+
+    /// The next connection, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// As `accept(2)`; `WouldBlock` if none waits.
+    pub fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().map(|(stream, _)| stream)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+/// The lock and the socket file, both removed when dropped.
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    lock_path: PathBuf,
+    /// Held as long as it is open.
+    _lock: File,
+    /// The socket file's device and inode.
+    socket: Option<(u64, u64)>,
+}
+
+impl Made {
+    fn lock(path: &Path) -> Result<Self, Error> {
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
+        loop {
+            // Nobody else may open it: who can, can lock it.
+            let lock = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&lock_path)
+                .map_err(|error| cannot_make(&lock_path, &error))?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(path)),
+                Err(error) => return Err(cannot_make(&lock_path, &error.into())),
+            }
+            // One that ended meanwhile has removed the file that it was.
+            let open = lock.metadata().ok().map(|m| identity(&m));
+            if open.is_some() && open == identity_of(&lock_path) {
+                return Ok(Self {
+                    path: path.to_owned(),
+                    lock_path,
+                    _lock: lock,
+                    socket: None,
+                });
+            }
+        }
+    }
+
+    fn with_socket(mut self) -> Self {
+        self.socket = identity_of(&self.path);
+        self
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // If somebody has put something else there, it is not ours to remove; if somebody
+        // has removed it, there is nothing to do.
+        if self.socket.is_some() && self.socket == identity_of(&self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|m| identity(&m))
+}
+
+/// Whether somebody listens on the socket at `path`. Does not wait: one whose queue of
+/// connections is full is there, too.
+fn answers(path: &Path) -> Result<bool, Error> {
+    let failed = |error: rustix::io::Errno| cannot_make(path, &error.into());
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(failed)?;
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
+        // A socket of another type: somebody's, and not ours to replace.
+        Err(rustix::io::Errno::PROTOTYPE) => Ok(true),
+        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn taken(path: &Path) -> Error {
+    Error::Failed(format!(
+        "another server answers on {}: netatop serve, or netatop-bpf\n\
+         end that one first, or choose another --socket",
+        path.display()
+    ))
+}
+
+fn cannot_make(path: &Path, error: &io::Error) -> Error {
+    let way_out = match error.kind() {
+        ErrorKind::PermissionDenied => "\nrun it as root, or choose another --socket",
+        ErrorKind::NotFound => "\nits directory must exist",
+        // What the standard library says of a path longer than sockaddr_un's.
+        ErrorKind::InvalidInput => "\nchoose a shorter --socket",
+        _ => "",
+    };
+    Error::Failed(format!(
+        "{} could not be made: {error}{way_out}",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("socket");
+        (dir, path)
+    }
+
+    fn entries(dir: &tempfile::TempDir) -> usize {
+        fs::read_dir(dir.path()).expect("read").count()
+    }
+
+    #[test]
+    fn it_has_its_rights_from_the_beginning_and_leaves_nothing() {
+        let (dir, path) = place();
+        for mode in [0o666, 0o600, 0o660] {
+            let listener = Listener::bind(&path, mode).expect("bind");
+            let there = fs::metadata(&path).expect("socket").permissions().mode();
+            assert_eq!(there & 0o777, mode);
+            drop(listener);
+            assert_eq!(entries(&dir), 0);
+        }
+    }
+
+    #[test]
+    fn a_second_server_is_refused_and_a_stale_socket_replaced() {
+        let (dir, path) = place();
+        let first = Listener::bind(&path, 0o600).expect("bind");
+        let error = Listener::bind(&path, 0o600).expect_err("taken");
+        assert!(error.to_string().contains("another server"), "{error}");
+        UnixStream::connect(&path).expect("the first is still there");
+        drop(first);
+        // What a killed server leaves behind.
+        drop(UnixListener::bind(&path).expect("bind"));
+        fs::write(dir.path().join("socket.lock"), "").expect("write");
+        let second = Listener::bind(&path, 0o600).expect("replace");
+        UnixStream::connect(&path).expect("the second answers");
+        drop(second);
+        assert_eq!(entries(&dir), 0);
+    }
+
+    #[test]
+    fn a_server_of_another_kind_is_noticed() {
+        let (_dir, path) = place();
+        let other = UnixListener::bind(&path).expect("bind");
+        let error = Listener::bind(&path, 0o600).expect_err("taken");
+        assert_eq!(error.status(), 1);
+        drop(other);
+        fs::remove_file(&path).expect("remove");
+        let other = std::os::unix::net::UnixDatagram::bind(&path).expect("bind");
+        assert!(Listener::bind(&path, 0o600).is_err());
+        drop(other);
+        Listener::bind(&path, 0o600).expect("stale");
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let (dir, path) = place();
+        fs::write(&path, "precious").expect("write");
+        let error = Listener::bind(&path, 0o600).expect_err("no socket");
+        assert_eq!(error.status(), 2);
+        assert_eq!(fs::read(&path).expect("still there"), b"precious");
+        assert_eq!(entries(&dir), 1);
+    }
+
+    #[test]
+    fn a_socket_that_somebody_replaced_is_not_removed() {
+        let (dir, path) = place();
+        let listener = Listener::bind(&path, 0o600).expect("bind");
+        fs::remove_file(&path).expect("remove");
+        let _other = UnixListener::bind(&path).expect("bind");
+        drop(listener);
+        assert_eq!(entries(&dir), 1);
+    }
+
+    #[test]
+    fn refusals_name_the_way_out() {
+        let (dir, _) = place();
+        let long = dir.path().join("x".repeat(120));
+        let error = Listener::bind(&long, 0o600).expect_err("too long");
+        assert!(error.to_string().contains("shorter"), "{error}");
+        let nowhere = dir.path().join("no/where");
+        let error = Listener::bind(&nowhere, 0o600).expect_err("no directory");
+        assert!(error.to_string().contains("directory"), "{error}");
+    }
+}
