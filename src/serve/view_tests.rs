@@ -160,6 +160,19 @@ fn a_recycled_pid_shows_the_new_process() {
 }
 
 #[test]
+fn of_many_with_the_same_pid_the_last_comes_last() {
+    let mut bench = Bench::new();
+    let mut view = bench.connect(Viewer::All);
+    for bytes in 1..=50 {
+        bench.world.lock().start(10, 0);
+        bench.world.lock().send(10, bytes);
+        bench.world.lock().exit(10);
+    }
+    let told: Vec<u64> = bench.ask(&mut view).iter().map(|r| r.2).collect();
+    assert_eq!(told, (1..=50).collect::<Vec<u64>>());
+}
+
+#[test]
 fn users_see_what_was_theirs_all_the_time() {
     let mut bench = Bench::new();
     let mut root = bench.connect(Viewer::All);
