@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::accounts::{Account, Accounts};
-use super::view::{Baseline, View, Viewer};
+use super::super::accounts::{Account, Accounts};
+use super::super::view::{Baseline, View, Viewer};
 use super::world::{Shared, parse};
 use crate::model::{Counters, ProcessId};
 use crate::source::Source;
