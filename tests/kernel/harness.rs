@@ -1,7 +1,7 @@
 //! Runs a workload while the programs count, and holds their figures against its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,51 @@ pub fn workload() -> PathBuf {
         "build it first: cargo build --example workload"
     );
     path
+}
+
+/// The workload under a name of its own, so that what other tests and users of this host
+/// send at the same time is told apart from it.
+pub struct Named {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Named {
+    /// `name` has at most 15 bytes, or the kernel would cut it.
+    pub fn new(name: &str) -> Self {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join(name);
+        // A link is not open for writing, which would keep it from being run.
+        std::fs::hard_link(workload(), &path)
+            .or_else(|_| {
+                let copied = Command::new("cp").arg(workload()).arg(&path).status()?;
+                copied
+                    .success()
+                    .then_some(())
+                    .ok_or_else(|| std::io::Error::other("cp"))
+            })
+            .expect("the workload by another name");
+        Self { _dir: dir, path }
+    }
+
+    pub fn start(&self, args: &[&str]) -> Workload {
+        Workload::start_program(&self.path, args)
+    }
+
+    pub fn comm(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("utf-8")
+    }
+
+    /// What an interval has of it.
+    pub fn of(&self, interval: &Interval) -> Counters {
+        let ours = interval.usage.iter();
+        ours.filter(|u| u.last.comm.as_bytes() == self.comm().as_bytes())
+            .map(|u| u.counters)
+            .sum()
+    }
 }
 
 /// Polls until `ready` gives something. The deadline is for what will never come.
@@ -45,7 +90,11 @@ pub struct Workload {
 
 impl Workload {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(workload())
+        Self::start_program(&workload(), args)
+    }
+
+    fn start_program(program: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -14,3 +14,4 @@ mod life;
 mod loss;
 mod operations;
 mod refusals;
+mod soak;
