@@ -53,6 +53,10 @@ impl Named {
         Workload::start_program(&self.path, args)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn comm(&self) -> &str {
         self.path
             .file_name()
@@ -238,6 +242,48 @@ pub fn assert_exact(interval: &Interval, line: &Value) {
     }
 }
 
+/// The share of a large number that a test makes: all of it by hand with
+/// `NETATOP_TEST_SCALE=1`, a tenth by default.
+pub fn scaled(whole: usize) -> String {
+    let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.1, |scale| {
+        scale
+            .parse::<f64>()
+            .expect("NETATOP_TEST_SCALE is a number")
+    });
+    ((whole as f64 * scale) as usize).max(1).to_string()
+}
+
+/// What became of everything the workload did. Printed for `scripts/stress-table`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub truth: Counters,
+    pub rows: Counters,
+    pub unattributed: Counters,
+}
+
+impl Outcome {
+    /// Nothing is lost, and nothing is there twice.
+    #[track_caller]
+    pub fn assert_complete(&self, case: &str) {
+        let lost = i128::from(self.truth.msgs())
+            - i128::from(self.rows.msgs())
+            - i128::from(self.unattributed.msgs());
+        println!(
+            "stress: | {case} | {} | {} | {} | {lost} |",
+            self.truth.msgs(),
+            self.rows.msgs(),
+            self.unattributed.msgs(),
+        );
+        assert_eq!(self.rows + self.unattributed, self.truth, "{case}");
+    }
+
+    #[track_caller]
+    pub fn assert_exact(&self, case: &str) {
+        self.assert_complete(case);
+        assert!(self.unattributed.is_zero(), "{case}: {self:?}");
+    }
+}
+
 /// Runs a scenario from begin to end and compares every process of it.
 pub fn exact(args: &[&str]) {
     counting(false, |counting| {
@@ -248,17 +294,29 @@ pub fn exact(args: &[&str]) {
         }
         assert!(!lines.is_empty(), "the workload said nothing");
         let interval = counting.interval();
+        let mut all = Outcome {
+            unattributed: interval.unattributed,
+            ..Outcome::default()
+        };
+        for line in &lines {
+            let pid = line["pid"].as_u64().expect("a pid") as u32;
+            let rows = of_pid(&interval, pid).iter().map(|u| u.counters).sum();
+            all.rows += rows;
+            all.truth += counters(line, rows);
+        }
+        all.assert_exact(&args.join(" "));
         for line in &lines {
             assert_exact(&interval, line);
         }
     });
 }
 
-/// Runs a scenario of very many processes and compares their sums.
-pub fn exact_sum(args: &[&str], by_comm: &str) {
+/// Runs a scenario of very many tasks and compares their sums. The exit records are taken
+/// as they come, as a session does.
+pub fn exact_sum(args: &[&str]) {
     counting(false, |counting| {
-        let mut workload = Workload::start(args);
-        // As a session would: the ring is emptied while it fills.
+        let named = Named::new("netatop-storm");
+        let mut workload = named.start(args);
         let line = std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
                 let line = workload.line();
@@ -272,16 +330,12 @@ pub fn exact_sum(args: &[&str], by_comm: &str) {
             reader.join().expect("reader")
         });
         let interval = counting.interval();
-        let ours = interval
-            .usage
-            .iter()
-            .filter(|u| u.last.comm.as_bytes() == by_comm.as_bytes());
-        let counted: Counters = ours.clone().map(|u| u.counters).sum();
-        assert_eq!(counted, counters(&line, counted), "{line}");
-        assert!(
-            interval.unattributed.is_zero(),
-            "{:?}",
-            interval.unattributed
-        );
+        let rows = named.of(&interval);
+        let outcome = Outcome {
+            truth: counters(&line, rows),
+            rows,
+            unattributed: interval.unattributed,
+        };
+        outcome.assert_exact(&args.join(" "));
     });
 }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod end_to_end;
+mod endings;
 mod filters;
 mod formats;
 mod harness;
@@ -15,3 +16,4 @@ mod loss;
 mod operations;
 mod refusals;
 mod soak;
+mod stress;
