@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::harness::{NETATOP, Workload, counters, wait_for};
+use super::harness::{NETATOP, Workload, counters, netatop, wait_for};
 
 /// Reads messages up to the one that says that everything is attached.
 pub fn wait_until_attached(messages: &mut impl BufRead) {
@@ -26,7 +26,7 @@ pub fn interrupt(child: &Child) {
 
 /// Starts a recording and returns when it counts.
 pub fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
-    let mut child = Command::new(NETATOP)
+    let mut child = netatop()
         .args(["record", "--verbose"])
         .args(args)
         .stdin(Stdio::null())

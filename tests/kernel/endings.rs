@@ -10,10 +10,10 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
 use super::end_to_end::{send_signal, wait_until_attached};
-use super::harness::{NETATOP, Workload, counters, wait_for, workload};
+use super::harness::{NETATOP, Workload, counters, netatop, wait_for, workload};
 
-fn netatop(args: &[&str]) -> Command {
-    let mut command = Command::new(NETATOP);
+fn with(args: &[&str]) -> Command {
+    let mut command = netatop();
     command
         .args(args)
         .stdin(Stdio::null())
@@ -44,7 +44,7 @@ fn state_of(pid: u32) -> Option<char> {
 /// A terminal that closes sends SIGHUP to its session and again to its foreground group.
 #[test]
 fn a_terminal_that_closes_ends_it_once_with_its_last_sample() {
-    let (child, _messages) = attached(&mut netatop(&["record", "-v", "-f", "json"]));
+    let (child, _messages) = attached(&mut with(&["record", "-v", "-f", "json"]));
     let lines = Workload::start(&["tcp"]).finish();
     send_signal(&child, Signal::SIGHUP);
     send_signal(&child, Signal::SIGHUP);
@@ -95,7 +95,7 @@ fn a_real_terminal_that_closes_leaves_whole_rows() {
 /// As `nohup` in a background shell starts it: nothing but its own duration can end it.
 #[test]
 fn with_all_signals_ignored_it_ends_by_its_duration() {
-    let mut command = netatop(&["record", "-v", "-d", "300ms", "-f", "json"]);
+    let mut command = with(&["record", "-v", "-d", "300ms", "-f", "json"]);
     // SAFETY: only signal dispositions are set between fork and exec.
     unsafe {
         command.pre_exec(|| {
@@ -136,11 +136,11 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
         (&["nonsense"], 2),
         (&[], 2),
     ] {
-        let ran = netatop(args).stderr(full()).output().expect("netatop");
+        let ran = with(args).stderr(full()).output().expect("netatop");
         // With the table on it, standard error is an output that cannot be written.
         let wanted = if args.contains(&"--") { 1 } else { status };
         assert_eq!(ran.status.code(), Some(wanted), "full: {args:?}");
-        let mut closed = netatop(args);
+        let mut closed = with(args);
         // SAFETY: only a descriptor is closed between fork and exec.
         unsafe {
             closed.pre_exec(|| Ok(nix::unistd::close(2)?));
@@ -156,7 +156,7 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
 #[test]
 fn a_closed_standard_output_is_no_panic() {
     for format in ["csv", "json", "table"] {
-        let mut closed = netatop(&["record", "-d", "50ms", "-f", format]);
+        let mut closed = with(&["record", "-d", "50ms", "-f", format]);
         // SAFETY: only a descriptor is closed between fork and exec.
         unsafe {
             closed.pre_exec(|| Ok(nix::unistd::close(1)?));
@@ -164,7 +164,7 @@ fn a_closed_standard_output_is_no_panic() {
         let ran = closed.output().expect("netatop");
         // Rust opens /dev/null in its place.
         assert_eq!(ran.status.code(), Some(0), "{ran:?}");
-        let mut full = netatop(&["record", "-d", "50ms", "-f", format]);
+        let mut full = with(&["record", "-d", "50ms", "-f", format]);
         let device = File::options().write(true).open("/dev/full").expect("full");
         let flow = Workload::start(&["flow", "size=10"]);
         let ran = full.stdout(device).output().expect("netatop");
@@ -189,7 +189,7 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
         workload().display(),
         fifo.display()
     );
-    let mut child = netatop(&[
+    let mut child = with(&[
         "record",
         "-i",
         "10ms",
@@ -234,7 +234,7 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
 #[test]
 fn sigterm_reaches_the_command() {
     let script = "trap 'kill $!; echo terminated; exit 9' TERM; sleep 1000 & echo ready; wait";
-    let mut child = netatop(&["record", "--", "sh", "-c", script])
+    let mut child = with(&["record", "--", "sh", "-c", script])
         .spawn()
         .expect("netatop");
     let mut output = child.stdout.take().expect("piped");
@@ -251,7 +251,7 @@ fn sigterm_reaches_the_command() {
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
     let script = "trap '' INT; echo $$; exec sleep 1000";
-    let mut child = netatop(&["record", "--", "sh", "-c", script])
+    let mut child = with(&["record", "--", "sh", "-c", script])
         .spawn()
         .expect("netatop");
     let mut output = child.stdout.take().expect("piped");

@@ -1,6 +1,7 @@
 //! Runs a workload while the programs count, and holds their figures against its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,9 +9,26 @@ use std::time::{Duration, Instant};
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Interval, Ledger, ThreadRecord, Usage};
 use netatop::source::Source;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
 pub const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
+
+/// The program as a shell starts it in the foreground, however these tests were started: in
+/// the background they would hand down that Ctrl-C is ignored.
+pub fn netatop() -> Command {
+    let mut command = Command::new(NETATOP);
+    // SAFETY: only signal dispositions are set between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            for usual in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+                signal(usual, SigHandler::SigDfl)?;
+            }
+            Ok(())
+        })
+    };
+    command
+}
 
 /// The workload program, built beside the tests.
 pub fn workload() -> PathBuf {

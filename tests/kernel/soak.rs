@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use netatop::model::Counters;
 use serde_json::Value;
 
 use super::end_to_end::{interrupt, wait_until_attached};
-use super::harness::{NETATOP, Named, counters};
+use super::harness::{Named, counters, netatop};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -61,7 +61,7 @@ fn churn(named: &Named, stop: &AtomicBool) -> Counters {
 fn a_long_recording_keeps_its_memory_and_its_time() {
     let named = Named::new("netatop-soak");
     let before = Instant::now();
-    let mut child = Command::new(NETATOP)
+    let mut child = netatop()
         .args(["record", "-v", "-f", "json", "-i", "100ms"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
