@@ -49,7 +49,7 @@ pub fn libbpf_messages(show: bool) {
 /// What is left to say when the kernel refuses although nothing was found missing.
 fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
     Error::Failed(format!(
-        "the kernel refused to {what}: {error}\n\
+        "the kernel refused to {what}: {error:#}\n\
          --verbose shows libbpf's own messages, and the kernel's log may say more"
     ))
 }

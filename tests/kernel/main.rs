@@ -7,6 +7,7 @@
 
 mod end_to_end;
 mod endings;
+mod faults;
 mod filters;
 mod formats;
 mod harness;
