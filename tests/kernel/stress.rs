@@ -87,7 +87,7 @@ fn a_process_with_fifteen_thousand_sockets_is_one_row() {
 fn everything_that_ends_at_once_under_the_sampler_is_counted_once() {
     counting(false, |counting| {
         let named = Named::new("netatop-ends");
-        let n = format!("n={}", scaled(5_000));
+        let n = format!("n={}", scaled(2_000));
         let workload = named.start(&["all-end", &n, "rate=50"]);
         let mut all = Outcome::default();
         let mut take = |counting: &mut Counting<'_>| {
