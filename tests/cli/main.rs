@@ -122,6 +122,37 @@ fn a_bad_value_is_named_in_one_line() {
     }
 }
 
+/// What was given could hold commands to a terminal, or make several lines of one.
+#[test]
+fn a_value_with_control_characters_is_refused_in_one_harmless_line() {
+    let hostile = "a\nError: b\u{1b}]0;x\u{7}\r\u{202e}";
+    for ran in [
+        record(&["-d", hostile]),
+        record(&["-i", hostile]),
+        record(&["-n", hostile]),
+        record(&["-p", hostile]),
+        record(&["-f", hostile]),
+        record(&[&format!("--{hostile}")]),
+        record(&["-d", "1s", hostile]),
+        netatop(&[hostile]),
+    ] {
+        assert_refused(&ran, 1, "a\\nError: b");
+        let harmless = |c: char| !c.is_control() && c != '\u{202e}';
+        assert!(ran.stderr.trim_end().chars().all(harmless), "{ran:?}");
+    }
+    // These come later than the parser.
+    let ran = record(&["--user", hostile, "--", "true"]);
+    assert!(
+        !ran.stderr.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']),
+        "{ran:?}"
+    );
+    let ran = record_to(Path::new(&format!("/dev/null/{hostile}")), &[]);
+    assert!(
+        !ran.stderr.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']),
+        "{ran:?}"
+    );
+}
+
 #[test]
 fn an_unknown_option_argument_or_subcommand_is_named_in_one_line() {
     assert_refused(&record(&["--nonsense"]), 1, "--nonsense");
