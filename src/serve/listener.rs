@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -47,12 +47,7 @@ impl Listener {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(cannot_make(path, &error)),
         }
-        // The rights are there with the file: at no moment has it others. Nothing else runs
-        // in this process yet that could make a file meanwhile.
-        let before = rustix::process::umask(Mode::from_raw_mode(!mode & 0o777));
-        let bound = UnixListener::bind(path);
-        rustix::process::umask(before);
-        let listener = bound.map_err(|error| cannot_make(path, &error))?;
+        let listener = bind(path, mode).map_err(|error| cannot_make(path, &error))?;
         let made = made.with_socket();
         Self::new(listener, Some(made))
     }
@@ -172,17 +167,41 @@ fn identity_of(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|m| identity(&m))
 }
 
-/// Whether somebody listens on the socket at `path`. Does not wait: one whose queue of
-/// connections is full is there, too.
-fn answers(path: &Path) -> Result<bool, Error> {
-    let failed = |error: rustix::io::Errno| cannot_make(path, &error.into());
-    let socket = rustix::net::socket_with(
+/// At no moment may anybody connect who may not in the end: the file takes the rights of
+/// the socket, less the umask (net/unix/af_unix.c, unix_bind_bsd), and is given the rest
+/// when it is there.
+fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let mode = Mode::from_raw_mode(mode);
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket()?;
+    rustix::fs::fchmod(&socket, mode)?;
+    rustix::net::bind(&socket, &address)?;
+    let listening =
+        rustix::fs::chmod(path, mode).and_then(|()| rustix::net::listen(&socket, BACKLOG));
+    if let Err(error) = listening {
+        let _ = fs::remove_file(path);
+        return Err(error.into());
+    }
+    Ok(UnixListener::from(socket))
+}
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+fn socket() -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
         None,
     )
-    .map_err(failed)?;
+}
+
+/// Whether somebody listens on the socket at `path`. Does not wait: one whose queue of
+/// connections is full is there, too.
+fn answers(path: &Path) -> Result<bool, Error> {
+    let failed = |error: rustix::io::Errno| cannot_make(path, &error.into());
+    let socket = socket().map_err(failed)?;
     let address = SocketAddrUnix::new(path).map_err(failed)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
@@ -205,8 +224,8 @@ fn cannot_make(path: &Path, error: &io::Error) -> Error {
     let way_out = match error.kind() {
         ErrorKind::PermissionDenied => "\nrun it as root, or choose another --socket",
         ErrorKind::NotFound => "\nits directory must exist",
-        // What the standard library says of a path longer than sockaddr_un's.
-        ErrorKind::InvalidInput => "\nchoose a shorter --socket",
+        // ENAMETOOLONG: longer than sockaddr_un has room for.
+        ErrorKind::InvalidFilename => "\nchoose a shorter --socket",
         _ => "",
     };
     Error::Failed(format!(

@@ -5,11 +5,13 @@
 //!           view            one client's look at them: from when, whose, what it knows
 //!           protocol        records, as atop reads them
 //!           client          one connection; never waits for its other end
+//!           door            who is let in
 //!           server          the loop around all of them
 //! ```
 
 mod accounts;
 mod client;
+mod door;
 mod limits;
 mod listener;
 mod log;
@@ -21,6 +23,8 @@ mod systemd;
 mod view;
 #[cfg(test)]
 mod view_tests;
+#[cfg(test)]
+mod world;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,6 @@
 //! The server itself: one thread that waits for clients, signals and exit records.
 
-use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +10,6 @@ use super::client::{Client, Gone, Peer};
 use super::limits::Limits;
 use super::listener::Listener;
 use super::log::{Kind, Log};
-use super::view::{Baseline, View, Viewer};
 use crate::error::Error;
 use crate::output::bytes;
 use crate::source::Source;
@@ -43,29 +38,22 @@ pub trait Heartbeat {
 
 /// What a server is made of.
 pub struct Server<'a> {
-    listener: &'a Listener,
+    pub(super) listener: &'a Listener,
     /// Readable when it is to end.
     stop: BorrowedFd<'a>,
     heartbeat: &'a mut dyn Heartbeat,
-    limits: Limits,
-    log: Log,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
     /// The user it runs as, who sees everything.
-    uid: u32,
+    pub(super) uid: u32,
     /// When the host was booted, in seconds since the epoch.
     booted: fn() -> u64,
-    clients: Vec<Client>,
-    accounts: Accounts,
+    pub(super) clients: Vec<Client>,
+    pub(super) accounts: Accounts,
     /// After a failed accept, the next one is not tried before.
-    accept_from: Option<Instant>,
+    pub(super) accept_from: Option<Instant>,
     stopped: bool,
 }
-
-/// How many connections are taken in a row.
-const ACCEPTS: usize = 16;
-
-/// How long to wait after a connection that could not be taken, most likely because there
-/// are no descriptors left: it stays in the queue, and would be tried again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What one wait has found.
 struct Ready {
@@ -271,82 +259,6 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// Takes the connections that wait, or turns them away.
-    fn accept(&mut self) {
-        for _ in 0..ACCEPTS {
-            let now = Instant::now();
-            match self.listener.accept() {
-                Ok(stream) => self.admit(stream, now),
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        let text = format!("a connection could not be accepted: {error}");
-                        self.log.say(Kind::Failed, now, &text);
-                        self.accept_from = now.checked_add(ACCEPT_PAUSE);
-                        return;
-                    }
-                },
-            }
-        }
-    }
-
-    fn admit(&mut self, stream: UnixStream, now: Instant) {
-        let peer = match Peer::of(&stream) {
-            Ok(peer) => peer,
-            Err(error) => {
-                let text =
-                    format!("a client was refused: the kernel does not say who it is: {error}");
-                self.log.say(Kind::Refused, now, &text);
-                return;
-            }
-        };
-        let viewer = peer.viewer(self.uid);
-        let own = self
-            .clients
-            .iter()
-            .filter(|c| c.peer().uid == peer.uid)
-            .count();
-        let limits = self.limits;
-        let refused = if !limits.admits(viewer == Viewer::All, self.clients.len(), own) {
-            Some(format!(
-                "there are {} already, {own} of them its user's",
-                self.clients.len()
-            ))
-        } else {
-            let baseline = self.baseline(viewer);
-            if self.baselines() + baseline.totals() > limits.baselines {
-                Some("its counters from before would take too much memory".to_owned())
-            } else {
-                let view = View::new(viewer, baseline, &self.accounts, now);
-                match Client::new(stream, peer, view, now) {
-                    Ok(client) => {
-                        self.clients.push(client);
-                        None
-                    }
-                    Err(error) => Some(error.to_string()),
-                }
-            }
-        };
-        if let Some(why) = refused {
-            let text = format!("a client was refused ({}): {why}", who(peer));
-            self.log.say(Kind::Refused, now, &text);
-        }
-    }
-
-    /// What a client that comes now counts from; shared where it is nothing.
-    fn baseline(&self, viewer: Viewer) -> Rc<Baseline> {
-        Rc::new(Baseline::new(&self.accounts, viewer))
-    }
-
-    /// How many totals all baselines hold.
-    fn baselines(&self) -> usize {
-        self.clients
-            .iter()
-            .map(|client| client.view().baseline().totals())
-            .sum()
-    }
-
     /// Lets go of clients, by their places in ascending order.
     fn drop_clients(&mut self, gone: Vec<(usize, Gone)>) {
         for (at, why) in gone.into_iter().rev() {
@@ -377,40 +289,43 @@ impl<'a> Server<'a> {
             );
             self.log.say(Kind::Forgotten, now, &text);
         }
-        loop {
-            let needed = self
-                .clients
-                .iter()
-                .map(|client| client.view().needs_from())
-                .min();
-            self.accounts.forget_before(needed.unwrap_or(u64::MAX));
-            if self.accounts.ended_kept() <= self.limits.exited {
-                break;
+        self.forget_told();
+        if self.accounts.ended_kept() > self.limits.exited {
+            // Too many to repeat them.
+            for client in &mut self.clients {
+                client.view_mut().settle_all();
             }
-            // Whoever is furthest behind; all of them if several are.
-            let behind: HashSet<usize> = self
-                .clients
-                .iter()
-                .enumerate()
-                .filter(|(_, client)| Some(client.view().needs_from()) == needed)
-                .map(|(at, _)| at)
-                .collect();
-            let mut at = 0;
-            self.clients.retain(|client| {
-                let drop = behind.contains(&at);
-                at += 1;
-                if drop {
-                    let text = format!(
-                        "a client was dropped ({}): it has not asked while {} processes exited; \
-                         it will count anew when it connects again",
-                        who(client.peer()),
-                        self.limits.exited
-                    );
-                    self.log.say(Kind::Dropped, now, &text);
-                }
-                !drop
-            });
+            self.forget_told();
         }
+        while self.accounts.ended_kept() > self.limits.exited {
+            self.drop_furthest_behind(now);
+            self.forget_told();
+        }
+    }
+
+    /// Forgets the exited processes that nobody needs.
+    fn forget_told(&mut self) {
+        let needed = self.clients.iter().map(|c| c.view().needs_from()).min();
+        self.accounts.forget_before(needed.unwrap_or(u64::MAX));
+    }
+
+    /// Lets go of whoever makes the server keep most; of several, if it is all the same.
+    fn drop_furthest_behind(&mut self, now: Instant) {
+        let behind = self.clients.iter().map(|c| c.view().needs_from()).min();
+        let (limits, log) = (&self.limits, &mut self.log);
+        self.clients.retain(|client| {
+            if Some(client.view().needs_from()) != behind {
+                return true;
+            }
+            let text = format!(
+                "a client was dropped ({}): it has not asked while {} processes exited; \
+                 it will count anew when it connects again",
+                who(client.peer()),
+                limits.exited
+            );
+            log.say(Kind::Dropped, now, &text);
+            false
+        });
     }
 
     fn tell_lost(&mut self, lost: Lost) {
@@ -430,6 +345,6 @@ impl<'a> Server<'a> {
     }
 }
 
-fn who(peer: Peer) -> String {
+pub(super) fn who(peer: Peer) -> String {
     format!("pid {}, uid {}", peer.pid, peer.uid)
 }

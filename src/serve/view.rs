@@ -107,6 +107,14 @@ impl View {
         }
     }
 
+    /// Lets go of every exited process that it has been told of, however recently.
+    pub fn settle_all(&mut self) {
+        if let Some((_, place)) = self.told.back() {
+            self.from = *place;
+        }
+        self.told.clear();
+    }
+
     /// Gives up all exited processes if there was no request for `silent`, and returns how
     /// many it had not been told of.
     pub fn give_up(&mut self, accounts: &Accounts, now: Instant, silent: Duration) -> u64 {
