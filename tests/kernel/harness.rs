@@ -45,8 +45,12 @@ pub struct Workload {
 
 impl Workload {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(workload())
-            .args(args)
+        Self::of(Command::new(workload()).args(args))
+    }
+
+    /// One that this command becomes.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
