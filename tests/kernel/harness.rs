@@ -68,7 +68,7 @@ impl Named {
     }
 
     pub fn start(&self, args: &[&str]) -> Workload {
-        Workload::start_program(&self.path, args)
+        Workload::of(Command::new(&self.path).args(args))
     }
 
     pub fn path(&self) -> &Path {
@@ -112,12 +112,12 @@ pub struct Workload {
 
 impl Workload {
     pub fn start(args: &[&str]) -> Self {
-        Self::start_program(&workload(), args)
+        Self::of(Command::new(workload()).args(args))
     }
 
-    fn start_program(program: &Path, args: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(args)
+    /// One that this command becomes.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,161 @@
+//! The server as systemd starts and watches it.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::client::Client;
+use super::harness::{NETATOP, Workload, counters, wait_for};
+use super::server::{Server, public_dir};
+
+/// The socket is systemd's, and stays when the server ends.
+#[test]
+fn a_unit_hands_over_its_socket() {
+    let dir = public_dir();
+    let socket = dir.path().join("socket");
+    let child = Command::new("systemd-socket-activate")
+        .arg("--listen")
+        .arg(&socket)
+        .args([NETATOP, "serve"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("systemd-socket-activate, of the package systemd");
+    let mut server = Server::watch(child, &socket);
+    wait_for("the socket", || socket.exists().then_some(()));
+    // The first connection starts it.
+    let mut client = Client::connect(&socket);
+    client.ask();
+    server.wait_for_message("listening on the socket of the unit");
+    let lines = Workload::start(&["tcp"]).finish();
+    let pid = lines[0]["pid"].as_u64().expect("a pid") as u32;
+    let counted = client.ask().of(pid);
+    assert_eq!(counted, counters(&lines[0], counted));
+    // It has become the server: no other process is between.
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(server.wait().success());
+    assert!(socket.exists(), "the unit's, not the server's to remove");
+}
+
+#[test]
+fn options_for_a_socket_of_its_own_are_refused_with_a_handed_over_one() {
+    let dir = public_dir();
+    let socket = dir.path().join("socket");
+    let mut child = Command::new("systemd-socket-activate")
+        .arg("--listen")
+        .arg(&socket)
+        .args([NETATOP, "serve", "--mode", "600"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("systemd-socket-activate, of the package systemd");
+    wait_for("the socket", || socket.exists().then_some(()));
+    let _client = Client::connect(&socket);
+    assert_eq!(child.wait().expect("wait").code(), Some(2));
+}
+
+/// A service manager in its simplest form.
+struct Manager {
+    socket: UnixDatagram,
+    _dir: tempfile::TempDir,
+}
+
+impl Manager {
+    fn start(watchdog: Option<Duration>) -> (Self, Server) {
+        let dir = public_dir();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("bind");
+        let limit = Some(Duration::from_secs(120));
+        socket.set_read_timeout(limit).expect("timeout");
+        let mut command = Command::new(NETATOP);
+        let at = dir.path().join("socket");
+        command.arg("serve").arg("--socket").arg(&at);
+        command.env("NOTIFY_SOCKET", &path);
+        if let Some(watchdog) = watchdog {
+            command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        }
+        let server = Server::of(command, &at);
+        (Self { socket, _dir: dir }, server)
+    }
+
+    fn next(&self) -> String {
+        let mut text = [0; 256];
+        let length = self.socket.recv(&mut text).expect("a message");
+        String::from_utf8_lossy(&text[..length]).trim().to_owned()
+    }
+}
+
+#[test]
+fn it_says_when_it_is_ready_and_when_it_ends() {
+    let (manager, server) = Manager::start(None);
+    assert_eq!(manager.next(), "READY=1");
+    // Ready is when a client can connect.
+    server.client().ask();
+    server.stop();
+    assert_eq!(manager.next(), "STOPPING=1");
+}
+
+#[test]
+fn it_shows_the_watchdog_that_it_lives_with_and_without_clients() {
+    let (manager, server) = Manager::start(Some(Duration::from_millis(200)));
+    assert_eq!(manager.next(), "READY=1");
+    for _ in 0..5 {
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    let mut client = server.client();
+    for _ in 0..5 {
+        client.ask();
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    // One that does not read must not look like one that is stuck.
+    for _ in 0..5 {
+        client.request();
+    }
+    for _ in 0..5 {
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    // Stopped, it is silent: that is what a watchdog is for.
+    server.signal(nix::sys::signal::Signal::SIGSTOP);
+    wait_for("it to stop", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).ok()?;
+        stat.contains(") T ").then_some(())
+    });
+    while let Ok(length) = received_now(&manager.socket) {
+        assert!(length > 0);
+    }
+    server.signal(nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(manager.next(), "WATCHDOG=1");
+}
+
+fn received_now(socket: &UnixDatagram) -> std::io::Result<usize> {
+    socket.set_nonblocking(true)?;
+    let received = socket.recv(&mut [0; 256]);
+    socket.set_nonblocking(false)?;
+    received
+}
+
+/// Its standard streams may be closed: a log that cannot be written ends nobody.
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_it() {
+    let dir = public_dir();
+    let socket = dir.path().join("socket");
+    let (read, write) = nix::unistd::pipe().expect("pipe");
+    drop(read);
+    let mut child = Command::new(NETATOP)
+        .args(["serve", "--socket"])
+        .arg(&socket)
+        .stdin(Stdio::null())
+        .stderr(Stdio::from(write))
+        .spawn()
+        .expect("start");
+    wait_for("the socket", || socket.exists().then_some(()));
+    let mut client = Client::connect(&socket);
+    client.ask();
+    assert!(child.try_wait().expect("wait").is_none(), "it is there");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .expect("kill");
+    assert!(child.wait().expect("wait").success());
+}

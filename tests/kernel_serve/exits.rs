@@ -1,0 +1,148 @@
+//! Processes that end between two requests.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::client::{Client, Tally};
+use super::harness::{Workload, counters, wait_for};
+use super::scaled;
+use super::server::Server;
+
+/// Lets there be as many processes as Linux can have, so that no pid comes twice in a test.
+/// It is the kernel's own maximum, and many distributions set it.
+pub struct ManyPids {
+    before: String,
+}
+
+impl ManyPids {
+    const PATH: &str = "/proc/sys/kernel/pid_max";
+
+    pub fn allow() -> Self {
+        let before = fs::read_to_string(Self::PATH).expect("pid_max");
+        fs::write(Self::PATH, "4194304").expect("pid_max");
+        Self { before }
+    }
+}
+
+impl Drop for ManyPids {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::PATH, &self.before);
+    }
+}
+
+/// A client that asks all the time, one that asks now and then, and one that asks once, when
+/// all is over: each gets every datagram of a storm of short-lived processes.
+#[test]
+fn every_datagram_of_a_storm_reaches_every_client() {
+    let _many = ManyPids::allow();
+    let count = scaled(200_000, 3000);
+    let server = Server::start(&[]);
+    let mut often = server.client();
+    let mut seldom = server.client();
+    let mut once = server.client();
+    let [mut by_often, mut by_seldom, mut by_once] = [(); 3].map(|()| Tally::default());
+
+    let n = format!("n={count}");
+    let storm = Workload::start(&["process-storm", &n, "rate=5000"]);
+    let over = AtomicBool::new(false);
+    let truth = std::thread::scope(|scope| {
+        let storm = scope.spawn(|| {
+            let lines = storm.finish();
+            over.store(true, Ordering::Release);
+            lines
+        });
+        let mut asked = 0;
+        while !over.load(Ordering::Acquire) {
+            by_often.add(&often.ask(), "workload");
+            asked += 1;
+            if asked % 50 == 0 {
+                by_seldom.add(&seldom.ask(), "workload");
+            }
+        }
+        storm.join().expect("storm")
+    });
+    for (name, client, tally) in [
+        ("often", &mut often, &mut by_often),
+        ("seldom", &mut seldom, &mut by_seldom),
+        ("once", &mut once, &mut by_once),
+    ] {
+        let last = client.ask();
+        tally.add(&last, "workload");
+        assert_eq!(
+            (tally.processes(), tally.sum()),
+            (count, counters(&truth[0], tally.sum())),
+            "the client that asks {name}"
+        );
+    }
+    println!(
+        "{count} short-lived processes: server's VmHWM {} KiB",
+        server.memory("VmHWM:")
+    );
+    assert!(
+        !server.messages().contains("dropped"),
+        "{}",
+        server.messages()
+    );
+}
+
+/// The same with a client that asks every so many exits, as atop does every ten seconds, and
+/// with nobody else who asks: everything waits for it.
+#[test]
+fn every_datagram_of_a_storm_reaches_a_client_that_seldom_asks() {
+    let _many = ManyPids::allow();
+    let rounds = 4;
+    let count = scaled(200_000, 3000) / rounds;
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let mut tally = Tally::default();
+    let mut sum = netatop::model::Counters::default();
+    for _ in 0..rounds {
+        let n = format!("n={count}");
+        let lines = Workload::start(&["process-storm", &n, "rate=5000"]).finish();
+        sum += counters(&lines[0], sum);
+        tally.add(&client.ask(), "workload");
+        assert_eq!(tally.sum(), sum);
+    }
+    assert_eq!(tally.processes(), rounds * count);
+}
+
+/// atop asks two or three times in a sample, and looks for the ended ones in the last answer.
+#[test]
+fn an_ended_process_is_repeated_for_a_while_and_then_forgotten() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let lines = Workload::start(&["udp"]).finish();
+    let pid = lines[0]["pid"].as_u64().expect("a pid") as u32;
+    for _ in 0..3 {
+        let counted = client.ask().of(pid);
+        assert_eq!(counted, counters(&lines[0], counted));
+    }
+    wait_for("the process to be forgotten", || {
+        client.ask().of(pid).is_zero().then_some(())
+    });
+    // A client that comes later never hears of it.
+    assert!(Client::connect(&server.socket).ask().of(pid).is_zero());
+}
+
+/// One that ends while others of its process's family go on, and one that is killed.
+#[test]
+fn however_a_process_ends_it_is_told_exactly() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for scenario in [
+        "sigkill",
+        "exit-group",
+        "exec-thread",
+        "exec-chain",
+        "leader-exits",
+    ] {
+        let lines = Workload::start(&[scenario]).finish();
+        assert!(!lines.is_empty(), "{scenario}");
+        let reply = client.ask();
+        for line in &lines {
+            let pid = line["pid"].as_u64().expect("a pid") as u32;
+            let counted = reply.of(pid);
+            assert_eq!(counted, counters(line, counted), "{scenario}: {line}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `netatop serve` with real traffic, real clients, and the real atop.
+//!
+//! Needs root. Every comparison is with what the workload itself counted. The sizes are
+//! small ones; `NETATOP_TEST_SCALE=100` makes them whole, as `scaled` says.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod activation;
+//mod atop;
+//mod bounds;
+mod client;
+mod crowd;
+mod exits;
+mod faults;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of record, which use the rest"
+)]
+#[path = "../kernel/harness.rs"]
+mod harness;
+mod life;
+mod server;
+mod users;
+
+/// A size, for the time that there is: `whole` with NETATOP_TEST_SCALE=100, a fiftieth of it
+/// unless it says something else; at least `least`.
+fn scaled(whole: usize, least: usize) -> usize {
+    let percent = std::env::var("NETATOP_TEST_SCALE").map_or(2, |text| {
+        text.parse::<usize>()
+            .expect("NETATOP_TEST_SCALE is a percentage")
+    });
+    (whole * percent / 100).max(least)
+}

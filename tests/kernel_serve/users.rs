@@ -1,0 +1,109 @@
+//! Who sees what: root everything, everybody else their own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use netatop::model::Counters;
+use serde_json::Value;
+
+use super::client::Client;
+use super::harness::{Workload, counters, workload};
+use super::server::{Server, public_dir};
+
+/// Who owns nothing, on every system.
+const NOBODY: u32 = 65534;
+/// A user without an entry anywhere.
+const SOMEBODY: u32 = 54321;
+
+/// A copy of the workload that every user can run.
+fn public_workload(dir: &Path, mode: u32) -> PathBuf {
+    let path = dir.join("workload");
+    fs::copy(workload(), &path).expect("copy");
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+    path
+}
+
+fn run_as(uid: u32, program: &Path, args: &[&str]) -> Workload {
+    Workload::of(Command::new(program).args(args).uid(uid).gid(uid))
+}
+
+#[track_caller]
+fn assert_sees(client: &mut Client, pid: u32, line: &Value, sees: bool) {
+    let counted = client.ask().of(pid);
+    let truth = counters(line, counted);
+    assert!(!truth.is_zero(), "it has traffic: {line}");
+    let expected = if sees { truth } else { Counters::default() };
+    assert_eq!(counted, expected, "process {pid}: {line}");
+}
+
+#[test]
+fn root_sees_all_and_users_see_their_own() {
+    let dir = public_dir();
+    let program = public_workload(dir.path(), 0o755);
+    let server = Server::start(&[]);
+    let mut root = server.client();
+    let mut nobody = Client::connect_as(NOBODY, &server.socket);
+    let mut somebody = Client::connect_as(SOMEBODY, &server.socket);
+    for client in [&mut nobody, &mut somebody] {
+        assert!(client.ask().0.is_empty(), "nothing is theirs yet");
+    }
+    for owner in [0, NOBODY, SOMEBODY] {
+        let mut workload = run_as(owner, &program, &["udp", "hold=1"]);
+        let pid = workload.pid();
+        let line = workload.line();
+        let mut look = || {
+            assert_sees(&mut root, pid, &line, true);
+            assert_sees(&mut nobody, pid, &line, owner == NOBODY);
+            assert_sees(&mut somebody, pid, &line, owner == SOMEBODY);
+        };
+        look();
+        workload.finish();
+        // When it has ended, it is not everybody's.
+        look();
+    }
+}
+
+#[test]
+fn what_a_set_user_id_program_does_is_not_for_who_started_it() {
+    let dir = public_dir();
+    let program = public_workload(dir.path(), 0o4755);
+    let server = Server::start(&[]);
+    let mut root = server.client();
+    let mut nobody = Client::connect_as(NOBODY, &server.socket);
+    let mut workload = run_as(NOBODY, &program, &["tcp", "hold=1"]);
+    let pid = workload.pid();
+    let line = workload.line();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let uids: Vec<&str> = uids.expect("users").split_ascii_whitespace().collect();
+    assert_eq!(uids[..2], ["65534", "0"], "it runs as another user");
+    assert_sees(&mut root, pid, &line, true);
+    assert_sees(&mut nobody, pid, &line, false);
+    workload.finish();
+    assert_sees(&mut root, pid, &line, true);
+    assert_sees(&mut nobody, pid, &line, false);
+}
+
+/// A user may not fill every place, nor keep root out.
+#[test]
+fn a_user_cannot_take_every_place() {
+    let server = Server::start(&["--max-clients", "8"]);
+    let mut root = server.client();
+    let mut first = Client::connect_as(NOBODY, &server.socket);
+    let mut second = Client::connect_as(NOBODY, &server.socket);
+    first.ask();
+    second.ask();
+    let mut third = Client::connect_as(NOBODY, &server.socket);
+    let _ = std::io::Write::write_all(&mut third.stream, &[0; 96]);
+    assert!(
+        third.try_reply().is_none(),
+        "a quarter of the places is theirs"
+    );
+    server.wait_for_message("a client was refused");
+    root.ask();
+    server.client().ask();
+    first.ask();
+}
