@@ -2,6 +2,8 @@
 //! here gets as far as counting, so nothing here needs a capability.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod serve;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -290,14 +292,20 @@ impl Unprivileged {
         Self { dir, program }
     }
 
-    /// `netatop record ARGS... -o FILE`, by a user other than root.
-    fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
+    /// `netatop`, by a user other than root.
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["record", "-d", "10ms"]).args(args);
-        command.arg("-o").arg(file);
         if rustix::process::geteuid().is_root() {
             command.uid(Self::NOBODY).gid(Self::NOBODY);
         }
+        command
+    }
+
+    /// `netatop record ARGS... -o FILE`.
+    fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
+        let mut command = self.command();
+        command.args(["record", "-d", "10ms"]).args(args);
+        command.arg("-o").arg(file);
         run(&mut command)
     }
 
