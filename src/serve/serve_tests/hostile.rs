@@ -148,8 +148,17 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// A server each: fewer than usual, unless `PROPTEST_CASES` says how many.
+fn cases() -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 64;
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases())]
 
     /// Whatever three clients write, read and close in whatever pieces: a fourth one is
     /// always answered, and each gets as many whole replies as it has sent requests.
