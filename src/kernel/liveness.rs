@@ -21,7 +21,7 @@ pub(super) fn is_alive(process: ProcessId) -> bool {
 
 /// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat) for a process that started
 /// `start` nanoseconds after boot.
-fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<bool> {
+pub(super) fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<bool> {
     // The name in parentheses may hold anything, parentheses and blanks included.
     let (_, rest) = stat.rsplit_once(") ")?;
     let field: Vec<&str> = rest.split_ascii_whitespace().collect();

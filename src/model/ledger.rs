@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::mem;
 
 use super::{Counters, ProcessId, State, ThreadRecord};
@@ -160,6 +161,9 @@ impl Ledger {
             }
             !ended
         });
+        // After the busiest moment of a long recording its memory is given back.
+        shrink(&mut self.entries);
+        shrink(&mut self.blocks);
         Interval {
             usage,
             ended: gone,
@@ -260,5 +264,14 @@ impl Ledger {
         let new = total.since(self.reported_unattributed);
         self.reported_unattributed = self.reported_unattributed.max(total);
         new
+    }
+}
+
+/// Gives back the room of a table that is mostly empty.
+fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+    const SMALL: usize = 1024;
+    let used = table.len().saturating_mul(8).max(SMALL);
+    if table.capacity() > used {
+        table.shrink_to(used / 4);
     }
 }
