@@ -193,20 +193,6 @@ fn what_rows_already_show_of_a_lost_exit_is_not_reported_again() {
     assert!(ledger.interval(|_| false).unattributed.is_zero());
 }
 
-#[test]
-fn the_room_of_a_busy_interval_is_given_back() {
-    let mut ledger = Ledger::new(false);
-    let records: Vec<_> = (1..50_000).map(|n| record(u64::from(n), n, n, 1)).collect();
-    ledger.snapshot(&records, Losses::default());
-    assert_eq!(ledger.interval(|_| true).usage.len(), records.len());
-    let exits: Vec<_> = records.into_iter().map(exit).collect();
-    ledger.snapshot(&[], Losses::default());
-    ledger.exits(&exits);
-    ledger.interval(|_| false);
-    assert!(ledger.entries.capacity() < 5_000);
-    assert!(ledger.blocks.capacity() < 5_000);
-}
-
 /// One step of the modelled kernel.
 #[derive(Clone, Debug)]
 enum Step {
