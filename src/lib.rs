@@ -14,9 +14,13 @@
 
 // They panic when nobody can be told; error::tell does not.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
+// The other ways to panic are denied in Cargo.toml.
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 pub mod cli;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kernel;
 pub mod model;
 pub mod output;

@@ -1,5 +1,7 @@
 //! Parses, runs, and turns errors into an exit status.
 
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

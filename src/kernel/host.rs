@@ -83,7 +83,7 @@ fn effective_capabilities() -> Option<u64> {
     parse_capabilities(&status)
 }
 
-fn parse_capabilities(status: &str) -> Option<u64> {
+pub(super) fn parse_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }

@@ -30,7 +30,7 @@ fn look(process: ProcessId) -> Option<(bool, bool)> {
 
 /// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat): whether it is about the process
 /// that started `start` nanoseconds after boot, and whether that one is alive.
-fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<(bool, bool)> {
+pub(super) fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<(bool, bool)> {
     // The name in parentheses may hold anything, parentheses and blanks included.
     let (_, rest) = stat.rsplit_once(") ")?;
     let field: Vec<&str> = rest.split_ascii_whitespace().collect();

@@ -16,3 +16,24 @@ pub use host::HostFacts;
 pub use requirements::{Requirement, missing, requirements};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
 pub use tracer::{Storage, Tracer, libbpf_messages};
+
+use crate::fuzzing::{Target, text};
+
+/// For `fuzz/`.
+pub(crate) const PARSERS: [Target; 5] = [
+    ("thread_record", |bytes| {
+        let _ = decode::thread_record(bytes);
+    }),
+    ("losses", |bytes| {
+        let _ = decode::losses(bytes);
+    }),
+    ("proc_stat", |bytes| {
+        let _ = liveness::parse(&text(bytes), bytes.len() as u64, 100);
+    }),
+    ("proc_status", |bytes| {
+        let _ = host::parse_capabilities(&text(bytes));
+    }),
+    ("fdinfo", |bytes| {
+        let _ = tracer::recursion_misses(&text(bytes));
+    }),
+];

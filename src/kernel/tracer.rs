@@ -212,7 +212,7 @@ fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
 }
 
 /// Reads a program's fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo).
-fn recursion_misses(fdinfo: &str) -> Option<u64> {
+pub(super) fn recursion_misses(fdinfo: &str) -> Option<u64> {
     let line = fdinfo
         .lines()
         .find_map(|l| l.strip_prefix("recursion_misses:"))?;

@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::mem;
 
 use super::{Counters, ProcessId, State, ThreadRecord};
@@ -164,6 +165,9 @@ impl Ledger {
             }
             !ended
         });
+        // After the busiest moment of a long recording its memory is given back.
+        shrink(&mut self.entries);
+        shrink(&mut self.blocks);
         Interval {
             usage,
             ended: gone,
@@ -265,5 +269,49 @@ impl Ledger {
         let new = total.since(self.reported_unattributed);
         self.reported_unattributed = self.reported_unattributed.max(total);
         new
+    }
+}
+
+/// Gives back the room of a table that is mostly empty.
+fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+    const SMALL: usize = 1024;
+    let used = table.len().saturating_mul(8).max(SMALL);
+    if table.capacity() > used {
+        table.shrink_to(used / 4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Comm;
+
+    #[test]
+    fn the_room_of_a_busy_interval_is_given_back() {
+        let record = |n: u32| ThreadRecord {
+            block: u64::from(n),
+            process: ProcessId { pid: n, start: 7 },
+            tid: n,
+            comm: Comm::new(b"test"),
+            thread_comm: Comm::new(b"test"),
+            uid: 0,
+            cgroup: 1,
+            exited: true,
+            group_dead: true,
+            creds_differ: false,
+            counters: Counters {
+                udp_send_msgs: 1,
+                ..Counters::default()
+            },
+        };
+        let records: Vec<_> = (1..50_000).map(record).collect();
+        let mut ledger = Ledger::new(false);
+        ledger.snapshot(&records, Losses::default());
+        assert_eq!(ledger.interval(|_| true).usage.len(), records.len());
+        ledger.snapshot(&[], Losses::default());
+        ledger.exits(&records);
+        ledger.interval(|_| false);
+        assert!(ledger.entries.capacity() < 5_000);
+        assert!(ledger.blocks.capacity() < 5_000);
     }
 }

@@ -18,6 +18,7 @@ pub use lines::Lines;
 pub use sink::{Existing, Sink};
 pub use table::{Look, Table};
 
+use crate::fuzzing::{Target, text};
 use crate::model::Report;
 
 /// Turns reports into text. Each call appends one whole interval to `out`.
@@ -28,3 +29,17 @@ pub trait Format {
     /// One interval.
     fn report(&mut self, report: &Report, out: &mut Vec<u8>);
 }
+
+/// For `fuzz/`.
+pub(crate) const PARSERS: [Target; 2] = [
+    ("line_ends", |bytes| {
+        for lines in [Lines::Plain, Lines::Quoted] {
+            let mut ends = lines::LineEnds::new(lines);
+            ends.look(bytes);
+            let _ = ends.half();
+        }
+    }),
+    ("escaped", |bytes| {
+        let _ = escaped(&text(bytes), &['\n']);
+    }),
+];

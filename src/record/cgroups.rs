@@ -81,7 +81,7 @@ pub(super) fn mount() -> Option<PathBuf> {
 }
 
 /// The mount point of the cgroup v2 hierarchy in /proc/PID/mountinfo (proc(5)).
-fn find_mount(mountinfo: &str) -> Option<PathBuf> {
+pub(super) fn find_mount(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let kind = filesystem.split(' ').next()?;

@@ -20,3 +20,15 @@ pub use rows::{Rows, SortKey};
 pub use run::{Options, OutputFormat, run};
 pub use session::{Schedule, Session, Summary};
 pub use targets::Targets;
+
+use crate::fuzzing::{Target, text};
+
+/// For `fuzz/`.
+pub(crate) const PARSERS: [Target; 2] = [
+    ("json_keys", |bytes| {
+        let _ = run::keys(bytes);
+    }),
+    ("mountinfo", |bytes| {
+        let _ = cgroups::find_mount(&text(bytes));
+    }),
+];

@@ -284,7 +284,7 @@ fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dy
 }
 
 /// The keys of a JSON object, in their order.
-fn keys(line: &[u8]) -> Option<Vec<String>> {
+pub(super) fn keys(line: &[u8]) -> Option<Vec<String>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
     Some(object.into_iter().map(|(key, _)| key).collect())
 }

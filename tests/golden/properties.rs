@@ -164,6 +164,10 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     ];
     let name: Value = match &row.who {
         Who::Process(process) => process.comm.to_str_lossy().into(),
+        // A cgroup that is not known has no path.
+        Who::Group { key, .. } if layout.group_by == GroupBy::Cgroup && key.is_empty() => {
+            Value::Null
+        }
         Who::Group { key, .. } => key.as_str().into(),
         Who::Other { .. } => "(other)".into(),
         Who::Unattributed => "(unattributed)".into(),

@@ -2,7 +2,7 @@
 //! that come twice, and commands that go on.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -41,19 +41,47 @@ fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// A terminal that closes sends SIGHUP to its session and again to its foreground group.
+/// Returns when a signal that was sent has been taken: one that comes before that is the same.
+fn wait_until_taken(child: &Child) {
+    wait_for("the signal to be taken", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let pending = status
+            .lines()
+            .find_map(|line| line.strip_prefix("ShdPnd:"))?;
+        (u64::from_str_radix(pending.trim(), 16).ok()? == 0).then_some(())
+    });
+}
+
+/// A terminal that closes sends SIGHUP to its session and again to its foreground group; here
+/// the second comes while the first waits for a command that takes no notice.
 #[test]
 fn a_terminal_that_closes_ends_it_once_with_its_last_sample() {
-    let (child, _messages) = attached(&mut with(&["record", "-v", "-f", "json"]));
-    let lines = Workload::start(&["tcp"]).finish();
-    send_signal(&child, Signal::SIGHUP);
-    send_signal(&child, Signal::SIGHUP);
-    let output = child.wait_with_output().expect("wait");
-    assert!(output.status.success(), "{}", output.status);
-    let text = String::from_utf8(output.stdout).expect("utf-8");
-    let row = row_of(&text, &lines[0]["pid"]).expect("its row");
+    let dir = tempfile::tempdir().expect("tempdir");
+    let rows = dir.path().join("rows.jsonl");
+    let script = format!(
+        "trap '' HUP TERM; {} tcp; read line; exit 7",
+        workload().display()
+    );
+    let mut child = with(&["record", "-o"])
+        .arg(&rows)
+        .args(["--", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("netatop");
+    let mut output = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("read");
+    for _ in 0..2 {
+        send_signal(&child, Signal::SIGHUP);
+        wait_until_taken(&child);
+    }
+    drop(child.stdin.take());
+    assert_eq!(child.wait().expect("wait").code(), Some(7));
+    let line: Value = serde_json::from_str(&line).expect("json");
+    let text = fs::read_to_string(&rows).expect("rows");
+    let row = row_of(&text, &line["pid"]).expect("its row");
     let counted = counters(&row, Default::default());
-    assert_eq!(counted, counters(&lines[0], counted));
+    assert_eq!(counted, counters(&line, counted));
 }
 
 /// The same with a real terminal: both signals are the kernel's own.
@@ -263,14 +291,7 @@ fn a_second_ctrl_c_ends_it_at_once() {
     }
     let held = super::end_to_end::held_by(child.id());
     send_signal(&child, Signal::SIGINT);
-    // It has taken the first when it waits with a deadline: its handler has run.
-    wait_for("the first to be taken", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-        let pending = status
-            .lines()
-            .find_map(|line| line.strip_prefix("ShdPnd:"))?;
-        (u64::from_str_radix(pending.trim(), 16).ok()? == 0).then_some(())
-    });
+    wait_until_taken(&child);
     send_signal(&child, Signal::SIGINT);
     let status = child.wait().expect("wait");
     let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("its pid"));

@@ -107,6 +107,15 @@ fn a_signal_at_any_moment_ends_it_with_its_command() {
     at_every_moment(&command, &[0, 143], &[Signal::SIGTERM]);
 }
 
+/// The command is held until all is attached: killed before that, nobody would let it go.
+#[test]
+fn a_kill_at_any_moment_leaves_no_held_command() {
+    for step in 0..40 {
+        let delay = Duration::from_millis(step * 3);
+        end_after(delay, Signal::SIGKILL, &["-q", "--", "true"], &[0]);
+    }
+}
+
 /// Runs it where `hide` has been done, in a mount namespace of its own.
 fn without(hide: &str, args: &str) -> Output {
     let script = format!("{hide} && exec {NETATOP} record {args}");

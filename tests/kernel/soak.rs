@@ -95,6 +95,7 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
         let churning = scope.spawn(|| churn(&named, &stop));
         let (mut warm, mut end) = (None, None);
         while end.is_none() {
+            assert!(!churning.is_finished(), "the churn has failed");
             let row = rows.next().expect("it goes on").expect("read");
             take(&serde_json::from_str(&row).expect("json"), &mut intervals);
             if intervals == wanted / 3 && warm.is_none() {
