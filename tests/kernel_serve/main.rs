@@ -7,7 +7,7 @@
 
 mod activation;
 //mod atop;
-//mod bounds;
+mod bounds;
 mod client;
 mod crowd;
 mod exits;
