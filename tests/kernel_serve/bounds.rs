@@ -189,8 +189,11 @@ fn the_memory_of_the_unit_is_enough_for_forty_thousand_threads() {
 fn the_time_of_a_reply_is_measured() {
     let _many = ManyPids::allow();
     let server = Server::start(&[]);
-    for whole in [300, 1000, 10_000, 40_000] {
-        let processes = scaled(whole, 300.min(whole));
+    let most = scaled(40_000, 1000);
+    for processes in [300, 1000, 10_000, 40_000] {
+        if processes > most {
+            continue;
+        }
         let mut client = server.client();
         let crowd = Multitude::start(processes);
         crowd.assert_in(&client.ask());

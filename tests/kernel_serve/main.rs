@@ -6,7 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod activation;
-//mod atop;
+mod atop;
 mod bounds;
 mod client;
 mod crowd;
