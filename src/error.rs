@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use crate::output::escaped;
+
 /// Why netatop ends early. The text names the cause and, on a line of its own where it
 /// needs one, the way out.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +46,11 @@ impl Error {
     }
 }
 
-/// Says something to the user, on standard error. If that is closed or full, there is
-/// nobody left to say it to.
+/// Says something to the user, on standard error, in which names of files and the like can
+/// do a terminal no harm. If it is closed or full, there is nobody left to say it to.
 pub fn tell(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let text = text.to_string();
+    let _ = writeln!(io::stderr().lock(), "{}", escaped(&text, &['\n']));
 }
 
 /// The same without a line end.

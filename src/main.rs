@@ -3,15 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextValue, ErrorKind};
 use netatop::cli::{Cli, Command};
 use netatop::error::{Error, tell};
+use netatop::output::escaped;
 use netatop::{record, serve};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(error),
     };
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
@@ -33,12 +34,23 @@ fn main() -> ExitCode {
 }
 
 /// Help is printed as it is; anything else becomes one line, without the usage behind it.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(mut error: clap::Error) -> ExitCode {
     let status = if error.use_stderr() { 2 } else { 0 };
     if status == 0 || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // Who asked for help and does not read it has no use for an error either.
         let _ = error.print();
         return ExitCode::from(status);
+    }
+    // Before it is put into lines: what was given may have line ends of its own.
+    let given: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, escaped(text, &[]).into_owned())),
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in given {
+        error.insert(kind, ContextValue::String(text));
     }
     let text = error.render().to_string();
     let what: Vec<&str> = text

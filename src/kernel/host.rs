@@ -38,6 +38,8 @@ pub struct HostFacts {
     pub btf: Result<(), String>,
     /// Both tracepoints exist. `None` without type information to look them up in.
     pub tracepoints: Option<bool>,
+    /// How many files may be open at a time; `None` without a limit.
+    pub open_files: Option<u64>,
     /// The kernel's release, as `uname -r` prints it.
     pub release: String,
 }
@@ -62,6 +64,7 @@ impl HostFacts {
             initial_pid_namespace: is_namespace("pid", INITIAL_PID_NS),
             btf: btf.map(|_| ()).map_err(|error| describe(&error)),
             tracepoints,
+            open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
             release: rustix::system::uname()
                 .release()
                 .to_string_lossy()

@@ -5,6 +5,9 @@ mod decode;
 mod host;
 mod liveness;
 mod requirements;
+mod sampling;
+#[cfg(test)]
+mod sampling_tests;
 mod setup;
 mod skel;
 mod tracer;

@@ -22,6 +22,7 @@ pub fn requirements(facts: &HostFacts) -> Vec<Requirement> {
         need("initial user namespace", missing_user_namespace(facts)),
         need("capabilities", missing_capabilities(facts)),
         need("initial pid namespace", missing_pid_namespace(facts)),
+        need("open files", missing_files(facts)),
     ]
 }
 
@@ -78,6 +79,18 @@ fn missing_pid_namespace(facts: &HostFacts) -> Option<String> {
     })
 }
 
+/// Maps, programs, links and standard streams need 28 of them; libbpf opens a few more on
+/// the way, and says something else if it cannot.
+const FILES: u64 = 48;
+
+fn missing_files(facts: &HostFacts) -> Option<String> {
+    let limit = facts.open_files.filter(|limit| *limit < FILES)?;
+    Some(format!(
+        "at most {limit} files may be open at a time, and counting needs {FILES}\n\
+         raise the limit: ulimit -n 1024"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +103,7 @@ mod tests {
             initial_pid_namespace: true,
             btf: Ok(()),
             tracepoints: Some(true),
+            open_files: Some(1024),
             release: "6.12.1".to_owned(),
         }
     }
@@ -103,6 +117,11 @@ mod tests {
     #[test]
     fn nothing_is_missing_on_an_able_host() {
         assert_eq!(missing(&able()), None);
+        let boundless = HostFacts {
+            open_files: None,
+            ..able()
+        };
+        assert_eq!(missing(&boundless), None);
     }
 
     #[test]
@@ -115,6 +134,8 @@ mod tests {
         assert!(btf.contains("CONFIG_DEBUG_INFO_BTF") && btf.contains("no such file"));
         let old = told(|f| (f.tracepoints, f.release) = (Some(false), "5.15.0".to_owned()));
         assert!(old.contains("5.15.0") && old.contains("6.3"));
+        let files = told(|f| f.open_files = Some(16));
+        assert!(files.contains("at most 16 files") && files.contains("ulimit -n"));
         assert!(told(|f| f.initial_user_namespace = false).contains("user namespace"));
         assert!(told(|f| f.initial_pid_namespace = false).contains("pid namespace"));
     }
@@ -127,6 +148,7 @@ mod tests {
             |f| f.tracepoints = Some(false),
             |f| f.initial_user_namespace = false,
             |f| f.initial_pid_namespace = false,
+            |f| f.open_files = Some(0),
         ] {
             assert_eq!(told(change).lines().count(), 2);
         }

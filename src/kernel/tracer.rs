@@ -16,6 +16,7 @@ use super::decode::{self, RECORD_SIZE};
 use super::host::HostFacts;
 use super::liveness;
 use super::requirements::missing;
+use super::sampling::{self, Parts, TRIES};
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopSkel, NetatopSkelBuilder};
 use crate::error::{Error, tell_raw};
@@ -49,7 +50,7 @@ pub fn libbpf_messages(show: bool) {
 /// What is left to say when the kernel refuses although nothing was found missing.
 fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
     Error::Failed(format!(
-        "the kernel refused to {what}: {error}\n\
+        "the kernel refused to {what}: {error:#}\n\
          --verbose shows libbpf's own messages, and the kernel's log may say more"
     ))
 }
@@ -119,39 +120,7 @@ impl<'a> Tracer<'a> {
         })
     }
 
-    fn living(&mut self) -> Result<Vec<ThreadRecord>, Error> {
-        let failed =
-            |error: &dyn std::fmt::Display| Error::failed("the tasks could not be read", error);
-        let mut iter = Iter::new(&self.dump).map_err(|error| failed(&error))?;
-        let mut records = Vec::new();
-        let mut held = 0;
-        loop {
-            let Some(free) = self.buffer.get_mut(held..) else {
-                return Err(failed(&"a record does not fit its buffer"));
-            };
-            match iter.read(free) {
-                Ok(0) => break,
-                Ok(count) => held += count,
-                // After a million tasks in a row with nothing to say, it takes breath.
-                Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(&error)),
-            }
-            let whole = held - held % RECORD_SIZE;
-            let (ready, rest) = self.buffer.split_at(whole.min(self.buffer.len()));
-            records.extend(
-                ready
-                    .chunks_exact(RECORD_SIZE)
-                    .filter_map(decode::thread_record),
-            );
-            let rest = rest.len().min(held - whole);
-            self.buffer.copy_within(whole..whole + rest, 0);
-            held = rest;
-        }
-        Ok(records)
-    }
-
-    fn losses(&self) -> Result<(Losses, Progress), Error> {
+    fn progress(&self) -> Result<(Losses, Progress), Error> {
         let failed = || Error::Failed("the loss counters could not be read".to_owned());
         let bss = self
             .skel
@@ -214,9 +183,6 @@ struct Progress {
     handed_over: u64,
 }
 
-/// How often something is tried that fails only while the kernel is busy with it.
-const TRIES: u32 = 100;
-
 /// What one read of the iterator can return at most (PAGE_SIZE << 3 in
 /// kernel/bpf/bpf_iter.c), and room for the record that was cut by it.
 const READ_BYTES: usize = 2 * (32 << 10);
@@ -265,40 +231,57 @@ fn ring<'a>(
     builder.build()
 }
 
+impl Parts for Tracer<'_> {
+    fn living(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        let failed =
+            |error: &dyn std::fmt::Display| Error::failed("the tasks could not be read", error);
+        let mut iter = Iter::new(&self.dump).map_err(|error| failed(&error))?;
+        let mut records = Vec::new();
+        let mut held = 0;
+        loop {
+            let Some(free) = self.buffer.get_mut(held..) else {
+                return Err(failed(&"a record does not fit its buffer"));
+            };
+            match iter.read(free) {
+                Ok(0) => break,
+                Ok(count) => held += count,
+                // After a million tasks in a row with nothing to say, it takes breath.
+                Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(&error)),
+            }
+            let whole = held - held % RECORD_SIZE;
+            let (ready, rest) = self.buffer.split_at(whole.min(self.buffer.len()));
+            records.extend(
+                ready
+                    .chunks_exact(RECORD_SIZE)
+                    .filter_map(decode::thread_record),
+            );
+            let rest = rest.len().min(held - whole);
+            self.buffer.copy_within(whole..whole + rest, 0);
+            held = rest;
+        }
+        Ok(records)
+    }
+
+    fn exited(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        self.drain()
+    }
+
+    fn losses(&mut self) -> Result<Losses, Error> {
+        Ok(self.progress()?.0)
+    }
+}
+
 impl Source for Tracer<'_> {
     fn sample(&mut self) -> Result<Sample, Error> {
-        // Makes room, so that fewer are lost during the look.
-        let mut exits = self.drain()?;
-        let mut tries = 0;
-        loop {
-            let (before, _) = self.losses()?;
-            // In this order: who ends during the look has left a record by the end of it.
-            let living = self.living()?;
-            exits.extend(self.drain()?);
-            let (after, _) = self.losses()?;
-            tries += 1;
-            // A thread that was seen alive and whose record was lost then would be in
-            // both. Under a storm without end the older losses are the consistent ones:
-            // what came since is in the next sample's.
-            if after.exits_lost == before.exits_lost || tries == TRIES {
-                let losses = Losses {
-                    exits: before.exits,
-                    exits_lost: before.exits_lost,
-                    ..after
-                };
-                return Ok(Sample {
-                    living,
-                    exits,
-                    losses,
-                });
-            }
-        }
+        sampling::sample(self, TRIES)
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
         let mut tries = 0;
         loop {
-            let (_, progress) = self.losses()?;
+            let (_, progress) = self.progress()?;
             self.ring
                 .consume()
                 .map_err(|error| Error::failed("the exit records could not be read", error))?;

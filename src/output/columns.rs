@@ -189,9 +189,16 @@ const STATE: Column = Column::new(
 const GROUP_COMM: Column = Column::new("comm", "", "name that the processes share", |c| {
     name(c, |_| Value::Absent)
 });
-const GROUP_CGROUP: Column = Column::new("cgroup", "", "cgroup that the processes share", |c| {
-    name(c, |_| Value::Absent)
-});
+const GROUP_CGROUP: Column = Column::new(
+    "cgroup",
+    "",
+    "cgroup that the processes share; absent for those that were removed before they could be looked up",
+    |c| match &c.row.who {
+        // The root is `/`: only one that is not known has an empty path.
+        Who::Group { key, .. } if key.is_empty() => Value::Absent,
+        _ => name(c, |_| Value::Absent),
+    },
+);
 const GROUP_USER: Column = Column::new("user", "", "user that the processes share", |c| {
     name(c, |_| Value::Absent)
 });

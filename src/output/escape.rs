@@ -13,7 +13,8 @@ pub(super) fn is_command(c: char) -> bool {
 }
 
 /// `text` with such characters, but for those in `keep`, as Rust would write them.
-pub(super) fn escaped<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
+#[must_use]
+pub fn escaped<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
     let harmful = |c: char| is_command(c) && !keep.contains(&c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);

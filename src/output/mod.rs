@@ -5,14 +5,16 @@ mod csv;
 mod escape;
 mod human;
 mod json;
+mod lines;
 mod sink;
 mod table;
 
 pub use columns::{COUNTERS, Column, GroupBy, Layout, Value};
 pub use csv::Csv;
-pub use escape::Escaped;
+pub use escape::{Escaped, escaped};
 pub use human::{bits_per_second, bytes, count, counted};
 pub use json::Json;
+pub use lines::Lines;
 pub use sink::{Existing, Sink};
 pub use table::{Look, Table};
 

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use super::lines::{LineEnds, Lines};
 use crate::error::Error;
 
 /// What to do about an output file that exists.
@@ -25,6 +26,7 @@ pub enum Existing {
 /// An open output.
 pub struct Sink {
     name: String,
+    lines: Lines,
     file: Box<dyn Write>,
     /// The same file, where it is one that can be cut back to whole lines.
     regular: Option<File>,
@@ -38,22 +40,23 @@ pub struct Sink {
 impl Sink {
     /// Standard output.
     #[must_use]
-    pub fn stdout() -> Self {
-        Self::stream("standard output", io::stdout())
+    pub fn stdout(lines: Lines) -> Self {
+        Self::stream("standard output", io::stdout(), lines)
     }
 
     /// Standard error, for rows beside a command's own output.
     #[must_use]
-    pub fn stderr() -> Self {
-        Self::stream("standard error", io::stderr())
+    pub fn stderr(lines: Lines) -> Self {
+        Self::stream("standard error", io::stderr(), lines)
     }
 
-    fn stream(name: &str, stream: impl Write + AsFd + 'static) -> Self {
+    fn stream(name: &str, stream: impl Write + AsFd + 'static, lines: Lines) -> Self {
         // The shell may have put a file there.
         let file = stream.as_fd().try_clone_to_owned().map(File::from).ok();
         let regular = file.filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
         Self {
             name: name.to_owned(),
+            lines,
             file: Box::new(stream),
             regular,
             first_line: None,
@@ -68,7 +71,7 @@ impl Sink {
     ///
     /// If it exists and must not be touched, ends in half a line that must not be cut
     /// off, or cannot be written.
-    pub fn open(path: &Path, existing: Existing) -> Result<Self, Error> {
+    pub fn open(path: &Path, existing: Existing, lines: Lines) -> Result<Self, Error> {
         let name = path.display().to_string();
         let (mut file, is_new) = open_or_create(path, existing, &name)?;
         let failed = |error| unreadable(&name, &error);
@@ -78,7 +81,7 @@ impl Sink {
             Existing::Refuse => None,
             Existing::Replace => Some(0),
             Existing::Append { repair } => {
-                let half = length_of_half_line(&mut file).map_err(failed)?;
+                let half = length_of_half_line(&mut file, lines).map_err(failed)?;
                 if half > 0 && !repair {
                     return Err(Error::Usage(format!(
                         "{name} ends in the middle of a line ({half} bytes of it)\n\
@@ -97,6 +100,7 @@ impl Sink {
             .map_err(failed)?;
         Ok(Self {
             name,
+            lines,
             file: Box::new(file),
             regular,
             first_line: first,
@@ -155,16 +159,12 @@ impl Sink {
 
     fn failed(&self, lines: &[u8], rest: &[u8], error: &io::Error) -> Error {
         let written = lines.len().saturating_sub(rest.len());
-        let half = lines
-            .get(..written)
-            .unwrap_or_default()
-            .iter()
-            .rev()
-            .take_while(|byte| **byte != b'\n')
-            .count();
+        let mut ends = LineEnds::new(self.lines);
+        ends.look(lines.get(..written).unwrap_or_default());
+        let half = ends.half();
         let cut = |file: &File| {
             let length = file.metadata()?.len();
-            file.set_len(length.saturating_sub(half as u64))
+            file.set_len(length.saturating_sub(half))
         };
         match self.regular.as_ref().filter(|_| half > 0).map(cut) {
             Some(Err(cut)) => Error::Failed(format!(
@@ -220,24 +220,20 @@ impl Drop for Sink {
     }
 }
 
-/// Bytes behind the last line end.
-fn length_of_half_line(file: &mut File) -> io::Result<u64> {
-    const BLOCK: u64 = 64 << 10;
-    let length = file.seek(SeekFrom::End(0))?;
-    let mut end = length;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        file.seek(SeekFrom::Start(start))?;
-        let mut block = Vec::new();
-        Read::by_ref(file)
-            .take(end - start)
-            .read_to_end(&mut block)?;
-        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(length - start - at as u64 - 1);
+/// Bytes behind the last line end. Read from the beginning: only from there is it known
+/// what is within quotes.
+fn length_of_half_line(file: &mut File, lines: Lines) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut ends = LineEnds::new(lines);
+    let mut block = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(ends.half()),
+            Ok(count) => ends.look(block.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        end = start;
     }
-    Ok(length)
 }
 
 #[cfg(test)]
@@ -245,7 +241,7 @@ mod tests {
     use super::*;
 
     fn begun(path: &Path, existing: Existing) -> Sink {
-        let mut sink = Sink::open(path, existing).expect("open");
+        let mut sink = Sink::open(path, existing, Lines::Plain).expect("open");
         sink.begin().expect("begin");
         sink
     }
@@ -255,7 +251,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("out.csv");
         begun(&path, Existing::Refuse).write(b"a\n").expect("write");
-        let refused = Sink::open(&path, Existing::Refuse).err().expect("exists");
+        let refused = Sink::open(&path, Existing::Refuse, Lines::Plain)
+            .err()
+            .expect("exists");
         assert_eq!(refused.status(), 2);
         assert!(refused.to_string().contains("--append"));
         let mut sink = begun(&path, Existing::Append { repair: false });
@@ -274,7 +272,7 @@ mod tests {
         let path = dir.path().join("out.csv");
         let long = format!("whole\n{}", "x".repeat(200_000));
         std::fs::write(&path, &long).expect("write");
-        let told = Sink::open(&path, Existing::Append { repair: false })
+        let told = Sink::open(&path, Existing::Append { repair: false }, Lines::Plain)
             .err()
             .expect("half");
         assert!(told.to_string().contains("200000 bytes"), "{told}");
@@ -285,23 +283,58 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("read"), b"whole\nnext\n");
     }
 
+    /// A process can call itself "a\nb", with or without quotes in it.
+    #[test]
+    fn a_line_end_within_a_quoted_name_ends_no_row() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("out.csv");
+        for (text, half) in [
+            ("h\n1,\"a\nb\",2\n", 0),
+            ("h\n1,\"a\"\"\nb\",2\n", 0),
+            ("h\n1,\"a\n", 5),
+            ("h\n1,\"a\"\"\n", 7),
+            ("h\n1,\"a\nb\",2", 9),
+        ] {
+            fs::write(&path, text).expect("write");
+            let open = |repair| Sink::open(&path, Existing::Append { repair }, Lines::Quoted);
+            let told = open(false).err().map(|error| error.to_string());
+            match half {
+                0 => assert_eq!(told, None, "{text:?}"),
+                half => assert!(
+                    told.is_some_and(|told| told.contains(&format!("({half} bytes"))),
+                    "{text:?}"
+                ),
+            }
+            let mut sink = open(true).expect("open");
+            sink.begin().expect("begin");
+            sink.write(b"next\n").expect("write");
+            let whole = &text[..text.len() - half];
+            let now = fs::read_to_string(&path).expect("read");
+            assert_eq!(now, format!("{whole}next\n"));
+        }
+    }
+
     #[test]
     fn nothing_is_changed_by_a_recording_that_never_begins() {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("out.csv");
-        drop(Sink::open(&path, Existing::Refuse).expect("open"));
+        drop(Sink::open(&path, Existing::Refuse, Lines::Plain).expect("open"));
         assert!(!path.exists());
         std::fs::write(&path, "precious\nhalf").expect("write");
-        drop(Sink::open(&path, Existing::Replace).expect("open"));
-        drop(Sink::open(&path, Existing::Append { repair: true }).expect("open"));
+        drop(Sink::open(&path, Existing::Replace, Lines::Plain).expect("open"));
+        drop(Sink::open(&path, Existing::Append { repair: true }, Lines::Plain).expect("open"));
         assert_eq!(std::fs::read(&path).expect("read"), b"precious\nhalf");
     }
 
     #[test]
     fn a_file_that_cannot_be_made_is_named() {
-        let error = Sink::open(Path::new("/nonexistent/out.csv"), Existing::Refuse)
-            .err()
-            .expect("no");
+        let error = Sink::open(
+            Path::new("/nonexistent/out.csv"),
+            Existing::Refuse,
+            Lines::Plain,
+        )
+        .err()
+        .expect("no");
         assert_eq!(error.status(), 1);
         assert!(error.to_string().contains("/nonexistent/out.csv"));
     }

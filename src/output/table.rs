@@ -87,15 +87,15 @@ impl Table {
         }
     }
 
-    /// The identity cells of a row; the last one is its name.
-    fn identity(&self, who: &Who) -> Vec<String> {
+    /// The identity cells of a row; the last one is its name, in at most `width` columns.
+    fn identity(&self, who: &Who, width: usize) -> Vec<String> {
         let mut cells = match who {
             Who::Process(p) => {
                 let name = self.printable(&p.comm.to_str_lossy()).into_owned();
                 let name = match p.state {
-                    State::Running => name,
+                    State::Running => shorten(&name, width),
                     // As atop shows a process that has gone.
-                    State::Exited => format!("<{name}>"),
+                    State::Exited => format!("<{}>", shorten(&name, width.saturating_sub(2))),
                 };
                 vec![
                     p.pid.to_string(),
@@ -108,7 +108,7 @@ impl Table {
                 vec![
                     processes.to_string(),
                     String::new(),
-                    self.printable(name).into_owned(),
+                    shorten(&self.printable(name), width),
                 ]
             }
             Who::Other { processes } => {
@@ -116,9 +116,11 @@ impl Table {
                     GroupBy::Process => String::new(),
                     _ => processes.to_string(),
                 };
-                vec![number, String::new(), OTHER.to_owned()]
+                vec![number, String::new(), shorten(OTHER, width)]
             }
-            Who::Unattributed => vec![String::new(), String::new(), UNATTRIBUTED.to_owned()],
+            Who::Unattributed => {
+                vec![String::new(), String::new(), shorten(UNATTRIBUTED, width)]
+            }
         };
         if self.titles().len() == 2 {
             cells.remove(1);
@@ -155,19 +157,12 @@ impl Table {
             .set_header(titles.chain(numbers().map(|(title, _, _)| *title)));
         let name_column = self.titles().len() - 1;
         let mut add = |identity: Vec<String>, counters: &Counters| {
-            let mut cells: Vec<Cell> = Vec::new();
-            for (index, text) in identity.into_iter().enumerate() {
-                cells.push(Cell::new(if index == name_column {
-                    shorten(&text, name_width)
-                } else {
-                    text
-                }));
-            }
+            let mut cells: Vec<Cell> = identity.into_iter().map(Cell::new).collect();
             cells.extend(numbers().map(|(_, _, value)| Cell::new(value(counters, seconds))));
             table.add_row(cells);
         };
         for Row { who, counters } in &report.rows {
-            add(self.identity(who), counters);
+            add(self.identity(who, name_width), counters);
         }
         let mut total = vec![String::new(); name_column];
         total.push("total".to_owned());
@@ -200,7 +195,7 @@ impl Table {
             let longest = report
                 .rows
                 .iter()
-                .filter_map(|row| self.identity(&row.who).pop())
+                .filter_map(|row| self.identity(&row.who, usize::MAX).pop())
                 .map(|name| name.width())
                 .max()
                 .unwrap_or(0);

@@ -26,8 +26,8 @@ pub enum Woken {
 
 /// Time as a session sees it; tests have one of their own.
 pub trait Clock {
-    /// For measuring. It does not run while the host is suspended, when nothing is
-    /// sent either, and is not touched when the wall clock is set.
+    /// For measuring: CLOCK_MONOTONIC. It does not run while the host is suspended, when
+    /// nothing is sent either, and is not touched when the wall clock is set.
     fn now(&self) -> Instant;
 
     /// For telling the time.

@@ -46,7 +46,8 @@ impl Held {
         {
             return Err(Error::Usage(format!("there is no user {user}")));
         }
-        let program = std::env::current_exe().map_err(|error| failed(&error))?;
+        let program = std::env::current_exe()
+            .map_err(|error| failed(&format!("{error}\n/proc must be mounted")))?;
         let mut held = Command::new(program);
         held.args([HELD, "--parent", &std::process::id().to_string()]);
         if let Some(user) = user {

@@ -108,13 +108,14 @@ impl Rows {
         }
     }
 
-    /// Sorts ascending; ties by name and id, so that the order is always the same.
-    fn order(&self, row: &Row) -> (Reverse<u64>, Vec<u8>, u32, Option<u32>) {
+    /// Sorts ascending; ties by name, ids and start (a pid can be used again within an
+    /// interval), so that the order is always the same.
+    fn order(&self, row: &Row) -> impl Ord + use<> {
         let c: &Counters = &row.counters;
-        let (name, pid, tid) = match &row.who {
-            Who::Process(p) => (p.comm.as_bytes().to_vec(), p.pid, p.tid),
-            Who::Group { key, .. } => (key.clone().into_bytes(), 0, None),
-            Who::Other { .. } | Who::Unattributed => (Vec::new(), 0, None),
+        let (name, pid, start, tid) = match &row.who {
+            Who::Process(p) => (p.comm.as_bytes().to_vec(), p.pid, Some(p.start), p.tid),
+            Who::Group { key, .. } => (key.clone().into_bytes(), 0, None, None),
+            Who::Other { .. } | Who::Unattributed => (Vec::new(), 0, None, None),
         };
         let value = match self.sort {
             SortKey::Bytes => c.bytes(),
@@ -126,7 +127,7 @@ impl Rows {
             SortKey::Pid => u64::from(u32::MAX - pid),
             SortKey::Comm => 0,
         };
-        (Reverse(value), name, pid, tid)
+        (Reverse(value), name, pid, start, tid)
     }
 }
 
@@ -162,4 +163,47 @@ fn user_name(uid: u32) -> String {
         || uid.to_string(),
         |user| user.name().to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Comm, State, ThreadRecord};
+
+    /// Two of the same name, pid and traffic: one ended, and the other got its pid.
+    #[test]
+    fn rows_that_differ_only_in_their_start_have_one_order() {
+        let usage = |start| Usage {
+            last: ThreadRecord {
+                block: start,
+                process: ProcessId { pid: 7, start },
+                tid: 7,
+                comm: Comm::new(b"same"),
+                thread_comm: Comm::new(b"same"),
+                uid: 0,
+                cgroup: 1,
+                exited: true,
+                group_dead: true,
+                creds_differ: false,
+                counters: Counters::default(),
+            },
+            state: State::Exited,
+            counters: Counters::default(),
+        };
+        let rows = Rows {
+            layout: Layout::default(),
+            sort: SortKey::default(),
+            top: None,
+            booted: DateTime::UNIX_EPOCH,
+        };
+        let order = |starts: [u64; 3]| {
+            let interval = Interval {
+                usage: starts.map(usage).to_vec(),
+                ..Interval::default()
+            };
+            rows.make(interval, &Cgroups::default())
+        };
+        assert_eq!(order([1, 2, 3]), order([3, 1, 2]));
+        assert_eq!(order([1, 2, 3]), order([2, 3, 1]));
+    }
 }

@@ -14,7 +14,9 @@ use super::targets::{self, describe_changes};
 use super::{Cgroups, Progress, Rows, Schedule, Session, SortKey, Summary, SystemClock, Targets};
 use crate::error::{Error, tell};
 use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
-use crate::output::{Csv, Escaped, Existing, Format, GroupBy, Json, Layout, Look, Sink, Table};
+use crate::output::{
+    Csv, Escaped, Existing, Format, GroupBy, Json, Layout, Lines, Look, Sink, Table,
+};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -209,6 +211,10 @@ fn file(options: &Options) -> Option<&Path> {
 }
 
 fn open(options: &Options, format: OutputFormat) -> Result<Sink, Error> {
+    let lines = match format {
+        OutputFormat::Csv => Lines::Quoted,
+        OutputFormat::Json | OutputFormat::Table => Lines::Plain,
+    };
     let path = options
         .output
         .as_ref()
@@ -217,9 +223,9 @@ fn open(options: &Options, format: OutputFormat) -> Result<Sink, Error> {
         // Standard output is the command's own.
         return Ok(
             if options.targets.command.is_empty() || options.output.is_some() {
-                Sink::stdout()
+                Sink::stdout(lines)
             } else {
-                Sink::stderr()
+                Sink::stderr(lines)
             },
         );
     };
@@ -228,7 +234,7 @@ fn open(options: &Options, format: OutputFormat) -> Result<Sink, Error> {
             "--append needs rows that can be told apart later: --format csv or json".to_owned(),
         ));
     }
-    Sink::open(path, options.existing)
+    Sink::open(path, options.existing, lines)
 }
 
 fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dyn Format>, Error> {

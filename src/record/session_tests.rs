@@ -13,7 +13,7 @@ use self::scripted::*;
 use super::*;
 use crate::error::Error;
 use crate::model::{Comm, Counters, Row, State, Who};
-use crate::output::{Csv, Existing, Layout, Sink};
+use crate::output::{Csv, Existing, Layout, Lines, Sink};
 use crate::source::Sample;
 
 #[test]
@@ -205,7 +205,7 @@ fn failing() -> impl FnMut(std::time::Duration) -> Result<Sample, Error> {
 fn a_source_that_fails_ends_it_with_its_error_and_earlier_intervals_stay_written() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
-    let mut sink = Sink::open(&path, Existing::Refuse).expect("a file");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut source = Scripted::new(&time, failing());
@@ -244,7 +244,7 @@ fn a_source_that_fails_ends_it_with_its_error_and_earlier_intervals_stay_written
 fn each_interval_is_in_the_file_when_the_next_one_begins() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
-    let mut sink = Sink::open(&path, Existing::Refuse).expect("a file");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut lines = Vec::new();
@@ -273,7 +273,8 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut source = Scripted::new(&time, steady);
-    let mut sink = Sink::open(Path::new("/dev/full"), Existing::Replace).expect("/dev/full");
+    let mut sink =
+        Sink::open(Path::new("/dev/full"), Existing::Replace, Lines::Plain).expect("/dev/full");
     let mut csv = Csv::new(Layout::default(), "host".to_owned(), false);
     let cgroups = Cgroups::default();
     let session = Session::new(
@@ -296,7 +297,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
 fn a_reader_that_has_gone_ends_it_without_an_error_status() {
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-    let mut sink = Sink::open(Path::new(&path), Existing::Replace).expect("the pipe");
+    let mut sink = Sink::open(Path::new(&path), Existing::Replace, Lines::Plain).expect("the pipe");
     drop((reader, writer));
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);

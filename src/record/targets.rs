@@ -99,6 +99,12 @@ pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
             "at most {MAX_CGROUPS} cgroups can be asked for"
         )));
     }
+    fs::metadata("/proc/self/mountinfo").map_err(|error| {
+        Error::Failed(format!(
+            "cgroups cannot be found: /proc/self/mountinfo: {error}\n\
+             /proc must be mounted"
+        ))
+    })?;
     let mount = mount().ok_or_else(|| {
         Error::Failed(
             "this host has no cgroup v2 hierarchy: none is mounted\n\

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 /// provokes one cannot hide another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Counting begins or ends.
-    Counting,
+    /// Counting begins.
+    Begin,
+    /// Counting ends.
+    End,
     /// A client was turned away.
     Refused,
     /// A client was let go of.

@@ -16,15 +16,11 @@ mod limits;
 mod listener;
 mod log;
 mod protocol;
-mod server;
 #[cfg(test)]
-mod server_tests;
+mod serve_tests;
+mod server;
 mod systemd;
 mod view;
-#[cfg(test)]
-mod view_tests;
-#[cfg(test)]
-mod world;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

@@ -104,7 +104,7 @@ impl<'a> Server<'a> {
             let mut broken = Ok(());
             let counted = counting.during(&mut |source| {
                 self.log.say(
-                    Kind::Counting,
+                    Kind::Begin,
                     Instant::now(),
                     "counting, for the first client",
                 );
@@ -122,7 +122,7 @@ impl<'a> Server<'a> {
             match counted {
                 Ok(()) => self
                     .log
-                    .say(Kind::Counting, now, "no client is left: not counting"),
+                    .say(Kind::End, now, "no client is left: not counting"),
                 Err(error) => self.log.say(
                     Kind::Failed,
                     now,

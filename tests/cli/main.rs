@@ -2,6 +2,8 @@
 //! here gets as far as counting, so nothing here needs a capability.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod serve;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -120,6 +122,37 @@ fn a_bad_value_is_named_in_one_line() {
         let ran = record(&args);
         assert_refused(&ran, 1, part);
     }
+}
+
+/// What was given could hold commands to a terminal, or make several lines of one.
+#[test]
+fn a_value_with_control_characters_is_refused_in_one_harmless_line() {
+    let hostile = "a\nError: b\u{1b}]0;x\u{7}\r\u{202e}";
+    for ran in [
+        record(&["-d", hostile]),
+        record(&["-i", hostile]),
+        record(&["-n", hostile]),
+        record(&["-p", hostile]),
+        record(&["-f", hostile]),
+        record(&[&format!("--{hostile}")]),
+        record(&["-d", "1s", hostile]),
+        netatop(&[hostile]),
+    ] {
+        assert_refused(&ran, 1, "a\\nError: b");
+        let harmless = |c: char| !c.is_control() && c != '\u{202e}';
+        assert!(ran.stderr.trim_end().chars().all(harmless), "{ran:?}");
+    }
+    // These come later than the parser.
+    let ran = record(&["--user", hostile, "--", "true"]);
+    assert!(
+        !ran.stderr.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']),
+        "{ran:?}"
+    );
+    let ran = record_to(Path::new(&format!("/dev/null/{hostile}")), &[]);
+    assert!(
+        !ran.stderr.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -259,14 +292,20 @@ impl Unprivileged {
         Self { dir, program }
     }
 
-    /// `netatop record ARGS... -o FILE`, by a user other than root.
-    fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
+    /// `netatop`, by a user other than root.
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["record", "-d", "10ms"]).args(args);
-        command.arg("-o").arg(file);
         if rustix::process::geteuid().is_root() {
             command.uid(Self::NOBODY).gid(Self::NOBODY);
         }
+        command
+    }
+
+    /// `netatop record ARGS... -o FILE`.
+    fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
+        let mut command = self.command();
+        command.args(["record", "-d", "10ms"]).args(args);
+        command.arg("-o").arg(file);
         run(&mut command)
     }
 

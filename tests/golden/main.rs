@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use netatop::model::Report;
+use netatop::model::{Report, State, Who};
 use netatop::output::{Csv, Format, GroupBy, Json, Layout, Look, Table};
 
 fn expected() -> PathBuf {
@@ -218,6 +218,21 @@ fn hostile_names_are_harmless_on_a_terminal_and_one_line_in_a_file() {
     assert_golden("hostile_200.table", &hostile(columns(200)));
     let comm = table(by(GroupBy::Comm), columns(80), reports::by_comm());
     assert_golden("by_comm_80.table", &comm);
+}
+
+#[test]
+fn a_shortened_name_still_says_that_its_process_has_exited() {
+    let mut report = reports::ordinary();
+    for row in &mut report.rows {
+        if let Who::Process(process) = &mut row.who {
+            process.state = State::Exited;
+        }
+    }
+    let text = table(PROCESSES, columns(60), report);
+    let text = String::from_utf8(text).expect("UTF-8");
+    let exited: Vec<&str> = text.lines().filter(|line| line.contains('<')).collect();
+    assert!(exited.iter().any(|line| line.contains('…')), "{text}");
+    assert!(exited.iter().all(|line| line.contains('>')), "{text}");
 }
 
 #[test]

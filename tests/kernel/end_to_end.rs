@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::harness::{NETATOP, Workload, counters, wait_for};
+use super::harness::{NETATOP, Workload, counters, netatop, wait_for};
 
 /// Reads messages up to the one that says that everything is attached.
 pub fn wait_until_attached(messages: &mut impl BufRead) {
@@ -21,12 +21,12 @@ pub fn wait_until_attached(messages: &mut impl BufRead) {
 
 /// Ends a recording in good order.
 pub fn interrupt(child: &Child) {
-    signal(child, nix::sys::signal::Signal::SIGINT);
+    send_signal(child, nix::sys::signal::Signal::SIGINT);
 }
 
 /// Starts a recording and returns when it counts.
 pub fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
-    let mut child = Command::new(NETATOP)
+    let mut child = netatop()
         .args(["record", "--verbose"])
         .args(args)
         .stdin(Stdio::null())
@@ -40,7 +40,7 @@ pub fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
     (child, rest)
 }
 
-fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+pub fn send_signal(child: &Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::kill(pid, signal).expect("kill");
 }
@@ -53,7 +53,7 @@ fn rows(text: &str) -> Vec<Value> {
 
 /// What a process holds in the kernel: the ids of its programs and maps, as bpftool takes
 /// them. Other users of BPF on this host do not matter.
-fn held_by(pid: u32) -> Vec<[String; 2]> {
+pub fn held_by(pid: u32) -> Vec<[String; 2]> {
     let mut held = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))
         .expect("fdinfo")
@@ -71,7 +71,7 @@ fn held_by(pid: u32) -> Vec<[String; 2]> {
     held
 }
 
-fn exists([kind, id]: &[String; 2]) -> bool {
+pub fn exists([kind, id]: &[String; 2]) -> bool {
     let show = Command::new("bpftool")
         .args([kind, "show", "id", id])
         .output();
@@ -89,7 +89,7 @@ fn each_way_of_ending_writes_the_last_sample_and_leaves_nothing_behind() {
             held.len() > 7 && held.iter().all(exists),
             "it is attached: {held:?}"
         );
-        signal(&child, how);
+        send_signal(&child, how);
         let output = child.wait_with_output().expect("wait");
         if how != SIGKILL {
             assert!(output.status.success(), "{how}: {}", output.status);
@@ -127,7 +127,7 @@ fn intervals_add_up_to_the_whole() {
         (ticks > 20).then_some(())
     });
     let lines = flow.finish();
-    signal(&child, nix::sys::signal::Signal::SIGINT);
+    send_signal(&child, nix::sys::signal::Signal::SIGINT);
     let output = child.wait_with_output().expect("wait");
     let rows = rows(&String::from_utf8(output.stdout).expect("utf-8"));
     let ours: Vec<_> = rows.iter().filter(|r| r["pid"] == pid).collect();
@@ -157,7 +157,7 @@ fn a_closed_pipe_ends_it_quietly() {
 fn a_hangup_ends_it_unless_it_was_started_with_nohup() {
     use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
     let (child, _) = record(&["-f", "json"]);
-    signal(&child, SIGHUP);
+    send_signal(&child, SIGHUP);
     assert!(child.wait_with_output().expect("wait").status.success());
 
     let mut child = Command::new("nohup")
@@ -169,9 +169,9 @@ fn a_hangup_ends_it_unless_it_was_started_with_nohup() {
         .expect("nohup");
     let mut messages = BufReader::new(child.stderr.take().expect("piped"));
     wait_until_attached(&mut messages);
-    signal(&child, SIGHUP);
+    send_signal(&child, SIGHUP);
     let lines = Workload::start(&["tcp"]).finish();
-    signal(&child, SIGTERM);
+    send_signal(&child, SIGTERM);
     let output = child.wait_with_output().expect("wait");
     assert!(output.status.success());
     let rows = rows(&String::from_utf8(output.stdout).expect("utf-8"));

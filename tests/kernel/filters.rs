@@ -227,15 +227,15 @@ fn a_recording_of_processes_ends_when_they_have() {
 }
 
 /// A cgroup v2 directory of the test's own, removed at the end.
-struct Cgroup(PathBuf);
+pub struct Cgroup(pub PathBuf);
 
 impl Cgroup {
-    fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf) -> Self {
         fs::create_dir(&path).expect("mkdir");
         Self(path)
     }
 
-    fn adopt(&self, pid: u32) {
+    pub fn adopt(&self, pid: u32) {
         fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("move");
     }
 
@@ -255,7 +255,7 @@ impl Drop for Cgroup {
     }
 }
 
-fn mount() -> Option<PathBuf> {
+pub fn mount() -> Option<PathBuf> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     mountinfo
         .lines()

@@ -1,16 +1,34 @@
 //! Runs a workload while the programs count, and holds their figures against its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Interval, Ledger, ThreadRecord, Usage};
 use netatop::source::Source;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
 pub const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
+
+/// The program as a shell starts it in the foreground, however these tests were started: in
+/// the background they would hand down that Ctrl-C is ignored.
+pub fn netatop() -> Command {
+    let mut command = Command::new(NETATOP);
+    // SAFETY: only signal dispositions are set between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            for usual in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+                signal(usual, SigHandler::SigDfl)?;
+            }
+            Ok(())
+        })
+    };
+    command
+}
 
 /// The workload program, built beside the tests.
 pub fn workload() -> PathBuf {
@@ -22,6 +40,55 @@ pub fn workload() -> PathBuf {
         "build it first: cargo build --example workload"
     );
     path
+}
+
+/// The workload under a name of its own, so that what other tests and users of this host
+/// send at the same time is told apart from it.
+pub struct Named {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Named {
+    /// `name` has at most 15 bytes, or the kernel would cut it.
+    pub fn new(name: &str) -> Self {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join(name);
+        // A link is not open for writing, which would keep it from being run.
+        std::fs::hard_link(workload(), &path)
+            .or_else(|_| {
+                let copied = Command::new("cp").arg(workload()).arg(&path).status()?;
+                copied
+                    .success()
+                    .then_some(())
+                    .ok_or_else(|| std::io::Error::other("cp"))
+            })
+            .expect("the workload by another name");
+        Self { _dir: dir, path }
+    }
+
+    pub fn start(&self, args: &[&str]) -> Workload {
+        Workload::of(Command::new(&self.path).args(args))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn comm(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("utf-8")
+    }
+
+    /// What an interval has of it.
+    pub fn of(&self, interval: &Interval) -> Counters {
+        let ours = interval.usage.iter();
+        ours.filter(|u| u.last.comm.as_bytes() == self.comm().as_bytes())
+            .map(|u| u.counters)
+            .sum()
+    }
 }
 
 /// Polls until `ready` gives something. The deadline is for what will never come.
@@ -193,6 +260,48 @@ pub fn assert_exact(interval: &Interval, line: &Value) {
     }
 }
 
+/// The share of a large number that a test makes: all of it by hand with
+/// `NETATOP_TEST_SCALE=1`, a tenth by default.
+pub fn scaled(whole: usize) -> String {
+    let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.1, |scale| {
+        scale
+            .parse::<f64>()
+            .expect("NETATOP_TEST_SCALE is a number")
+    });
+    ((whole as f64 * scale) as usize).max(1).to_string()
+}
+
+/// What became of everything the workload did. Printed for `scripts/stress-table`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub truth: Counters,
+    pub rows: Counters,
+    pub unattributed: Counters,
+}
+
+impl Outcome {
+    /// Nothing is lost, and nothing is there twice.
+    #[track_caller]
+    pub fn assert_complete(&self, case: &str) {
+        let lost = i128::from(self.truth.msgs())
+            - i128::from(self.rows.msgs())
+            - i128::from(self.unattributed.msgs());
+        println!(
+            "stress: | {case} | {} | {} | {} | {lost} |",
+            self.truth.msgs(),
+            self.rows.msgs(),
+            self.unattributed.msgs(),
+        );
+        assert_eq!(self.rows + self.unattributed, self.truth, "{case}");
+    }
+
+    #[track_caller]
+    pub fn assert_exact(&self, case: &str) {
+        self.assert_complete(case);
+        assert!(self.unattributed.is_zero(), "{case}: {self:?}");
+    }
+}
+
 /// Runs a scenario from begin to end and compares every process of it.
 pub fn exact(args: &[&str]) {
     counting(false, |counting| {
@@ -203,17 +312,29 @@ pub fn exact(args: &[&str]) {
         }
         assert!(!lines.is_empty(), "the workload said nothing");
         let interval = counting.interval();
+        let mut all = Outcome {
+            unattributed: interval.unattributed,
+            ..Outcome::default()
+        };
+        for line in &lines {
+            let pid = line["pid"].as_u64().expect("a pid") as u32;
+            let rows = of_pid(&interval, pid).iter().map(|u| u.counters).sum();
+            all.rows += rows;
+            all.truth += counters(line, rows);
+        }
+        all.assert_exact(&args.join(" "));
         for line in &lines {
             assert_exact(&interval, line);
         }
     });
 }
 
-/// Runs a scenario of very many processes and compares their sums.
-pub fn exact_sum(args: &[&str], by_comm: &str) {
+/// Runs a scenario of very many tasks and compares their sums. The exit records are taken
+/// as they come, as a session does.
+pub fn exact_sum(args: &[&str]) {
     counting(false, |counting| {
-        let mut workload = Workload::start(args);
-        // As a session would: the ring is emptied while it fills.
+        let named = Named::new("netatop-storm");
+        let mut workload = named.start(args);
         let line = std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
                 let line = workload.line();
@@ -227,16 +348,12 @@ pub fn exact_sum(args: &[&str], by_comm: &str) {
             reader.join().expect("reader")
         });
         let interval = counting.interval();
-        let ours = interval
-            .usage
-            .iter()
-            .filter(|u| u.last.comm.as_bytes() == by_comm.as_bytes());
-        let counted: Counters = ours.clone().map(|u| u.counters).sum();
-        assert_eq!(counted, counters(&line, counted), "{line}");
-        assert!(
-            interval.unattributed.is_zero(),
-            "{:?}",
-            interval.unattributed
-        );
+        let rows = named.of(&interval);
+        let outcome = Outcome {
+            truth: counters(&line, rows),
+            rows,
+            unattributed: interval.unattributed,
+        };
+        outcome.assert_exact(&args.join(" "));
     });
 }

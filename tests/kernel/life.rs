@@ -3,7 +3,7 @@
 use netatop::model::{Counters, State};
 
 use super::harness::{
-    Workload, assert_exact, counters, counting, exact, exact_sum, of_pid, unavailable, wait_for,
+    Workload, assert_exact, counters, counting, exact, of_pid, unavailable, wait_for,
 };
 
 #[test]
@@ -142,16 +142,6 @@ fn each_process_of_a_tree_has_its_own_row() {
 fn a_socket_passed_on_is_charged_to_whoever_uses_it() {
     exact(&["passed-socket"]);
     exact(&["inherited-socket"]);
-}
-
-#[test]
-fn twenty_thousand_short_lived_processes_are_all_counted() {
-    exact_sum(&["process-storm", "n=20000", "parallel=4"], "workload");
-}
-
-#[test]
-fn short_lived_threads_are_all_counted() {
-    exact_sum(&["thread-storm", "n=20000", "parallel=4"], "workload");
 }
 
 #[test]

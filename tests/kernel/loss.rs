@@ -1,94 +1,200 @@
 //! Loss made on purpose: what cannot be attributed is reported, to the message and byte.
 
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
+use chrono::{DateTime, Utc};
+use netatop::error::Error;
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Ledger};
+use netatop::output::{Existing, Json, Layout, Lines, Sink};
+use netatop::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Woken};
 use netatop::source::Source;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::end_to_end::interrupt;
-use super::harness::{NETATOP, Workload, counters, wait_for};
+use super::end_to_end::{record, send_signal};
+use super::filters::{Cgroup, mount};
+use super::harness::{NETATOP, Outcome, Workload, counters, wait_for};
 
-/// What rows show of the workload, what they show of nobody, and how many exits were lost.
-struct Outcome {
-    rows: Counters,
-    unattributed: Counters,
-    exits_lost: u64,
-}
-
-/// Runs a storm while nobody takes the exit records.
-fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, Value) {
+/// Runs a storm while nobody takes the exit records; how many were lost is told as well.
+fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, u64) {
+    let mut workload = Workload::start(&[storm, &["delay-go=1"]].concat());
+    let filter = family_of(&workload);
     let mut storage = Storage::default();
-    let mut tracer = Tracer::attach(&mut storage, capacity, &Filter::default()).expect("attach");
-    let lines = Workload::start(storm).finish();
+    let mut tracer = Tracer::attach(&mut storage, capacity, &filter).expect("attach");
+    workload.go();
+    let lines = workload.finish();
     let mut ledger = Ledger::new(false);
     let sample = tracer.sample().expect("sample");
     ledger.snapshot(&sample.living, sample.losses);
     ledger.exits(&sample.exits);
     let interval = ledger.interval(|_| false);
-    let rows = interval
-        .usage
-        .iter()
-        .filter(|u| u.last.comm.as_bytes() == b"workload")
-        .map(|u| u.counters)
-        .sum();
+    let rows = interval.usage.iter().map(|u| u.counters).sum();
     let outcome = Outcome {
+        truth: counters(&lines[0], rows),
         rows,
         unattributed: interval.unattributed,
-        exits_lost: sample.losses.exits_lost,
     };
-    (outcome, lines[0].clone())
+    (outcome, sample.losses.exits_lost)
 }
+
+/// It and its descendants: what others on this host lose at the same time is theirs.
+fn family_of(workload: &Workload) -> Filter {
+    Filter {
+        pids: vec![workload.pid()],
+        follow: true,
+        ..Filter::default()
+    }
+}
+
+const TINY: Capacity = Capacity {
+    ring_bytes: 4096,
+    overflow: 8,
+    spare: 8192,
+};
 
 #[test]
 fn a_ring_of_one_page_and_a_table_of_eight_lose_nothing_silently() {
-    let capacity = Capacity {
-        ring_bytes: 4096,
-        overflow: 8,
-        ..Capacity::default()
-    };
-    let (outcome, truth) = without_reader(capacity, &["process-storm", "n=2000", "parallel=4"]);
-    let sum = outcome.rows + outcome.unattributed;
-    assert_eq!(sum, counters(&truth, sum), "{truth}");
-    assert!(outcome.exits_lost > 1900, "{} lost", outcome.exits_lost);
-    assert_eq!(outcome.unattributed.udp_send_msgs, outcome.exits_lost);
+    let (outcome, lost) = without_reader(TINY, &["process-storm", "n=2000", "parallel=4"]);
+    outcome.assert_complete("process-storm n=2000, a ring of one page, a table of 8, no reader");
+    assert!(lost > 1900, "{lost} lost");
+    assert_eq!(outcome.unattributed.udp_send_msgs, lost);
 }
 
 #[test]
 fn a_reader_that_stops_for_thirty_thousand_exits_loses_none() {
-    let (outcome, truth) = without_reader(
+    let (outcome, lost) = without_reader(
         Capacity::default(),
         &["process-storm", "n=30000", "parallel=4"],
     );
-    assert_eq!(outcome.rows, counters(&truth, outcome.rows), "{truth}");
-    assert!(outcome.unattributed.is_zero());
+    outcome.assert_exact("process-storm n=30000, no reader");
+    assert_eq!(lost, 0);
 }
 
 #[test]
 fn a_reader_that_stops_for_a_hundred_thousand_exits_reports_the_rest() {
-    let (outcome, truth) = without_reader(
+    let (outcome, lost) = without_reader(
         Capacity::default(),
         &["thread-storm", "n=100000", "parallel=4"],
     );
-    let sum = outcome.rows + outcome.unattributed;
-    assert_eq!(sum, counters(&truth, sum), "{truth}");
-    assert!(outcome.exits_lost > 0);
+    outcome.assert_complete("thread-storm n=100000, no reader");
+    assert!(lost > 0);
+}
+
+/// The whole way to the rows of a file, with sizes that no option sets.
+#[test]
+fn rows_and_summary_say_what_was_lost() {
+    let mut workload = Workload::start(&["thread-storm", "n=5000", "delay-go=1", "hold=1"]);
+    let filter = family_of(&workload);
+    let mut storage = Storage::default();
+    let mut tracer = Tracer::attach(&mut storage, TINY, &filter).expect("attach");
+    workload.go();
+    let truth = workload.line();
+    workload.finish();
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("rows.jsonl");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("open");
+    let layout = Layout::default();
+    let mut json = Json::new(layout, "host".to_owned());
+    let rows = Rows {
+        layout,
+        sort: SortKey::default(),
+        top: None,
+        booted: Utc::now(),
+    };
+    let (cgroups, mut clock) = (Cgroups::default(), AtOnce);
+    let session = Session::new(&mut tracer, &mut clock, &mut json, &mut sink, rows, cgroups);
+    let summary = session.run(Schedule::default()).expect("no error");
+    let mut outcome = rows_of(&path, "workload");
+    outcome.truth = counters(&truth, outcome.rows);
+    outcome.assert_complete("thread-storm n=5000, a ring of one page, a table of 8, in json");
+    assert!(summary.losses.exits_lost > 4000, "{:?}", summary.losses);
+    assert_eq!(summary.unattributed, outcome.unattributed);
+    assert_eq!(summary.total, outcome.truth);
+}
+
+/// Ends a session with its first sample.
+struct AtOnce;
+
+impl Clock for AtOnce {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn utc(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    fn wait(&mut self, _: Option<Instant>, _: Option<BorrowedFd<'_>>) -> Result<Woken, Error> {
+        Ok(Woken::Ended)
+    }
+}
+
+/// What a json file shows of one name, and of nobody.
+fn rows_of(path: &Path, comm: &str) -> Outcome {
+    let text = fs::read_to_string(path).expect("rows");
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("json"))
+        .collect();
+    let of = |comm: &str| -> Counters {
+        rows.iter()
+            .filter(|row| row["comm"] == comm)
+            .map(|row| counters(row, Counters::default()))
+            .sum()
+    };
+    Outcome {
+        rows: of(comm),
+        unattributed: of("(unattributed)"),
+        ..Outcome::default()
+    }
+}
+
+/// As a host that swaps, a debugger or a full pipe may do it to a recording.
+#[test]
+fn a_recording_stopped_during_a_hundred_thousand_exits_tells_what_it_lost() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("rows.jsonl");
+    let mut workload = Workload::start(&["thread-storm", "n=100000", "delay-go=1"]);
+    let pid = workload.pid().to_string();
+    let output = path.to_str().expect("utf-8");
+    let (mut child, told) = record(&["-p", &pid, "--follow", "-i", "50ms", "-o", output]);
+    send_signal(&child, Signal::SIGSTOP);
+    wait_for("it to stop", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
+        stat.contains(") T ").then_some(())
+    });
+    workload.go();
+    let truth = workload.finish();
+    send_signal(&child, Signal::SIGCONT);
+    assert!(child.wait().expect("wait").success());
+    let mut outcome = rows_of(&path, "workload");
+    outcome.truth = counters(&truth[0], outcome.rows);
+    outcome.assert_complete("thread-storm n=100000, the recording stopped by SIGSTOP");
+    let lost = outcome.unattributed.udp_send_msgs;
+    assert!(lost > 0 && lost < 100_000, "{lost}");
+    let told = told.join().expect("messages");
+    assert!(
+        told.contains(&format!("unattributed: {lost} messages")),
+        "{told}"
+    );
+    let why = format!("{lost} threads ended while there was no room for a record of it");
+    assert!(told.contains(&why), "{told}");
 }
 
 /// What earlier snapshots showed of threads whose exit is lost must not count again.
 #[test]
 fn a_lost_exit_is_reported_without_what_rows_showed_before() {
-    let capacity = Capacity {
-        ring_bytes: 4096,
-        overflow: 8,
-        ..Capacity::default()
-    };
+    let mut workload = Workload::start(&["live-threads", "n=3000", "delay-go=1"]);
+    let filter = family_of(&workload);
     let mut storage = Storage::default();
-    let mut tracer = Tracer::attach(&mut storage, capacity, &Filter::default()).expect("attach");
-    let mut workload = Workload::start(&["live-threads", "n=3000"]);
+    let mut tracer = Tracer::attach(&mut storage, TINY, &filter).expect("attach");
+    workload.go();
     let truth = workload.line();
     let mut ledger = Ledger::new(false);
     let mut sum = Counters::default();
@@ -97,11 +203,8 @@ fn a_lost_exit_is_reported_without_what_rows_showed_before() {
         ledger.snapshot(&sample.living, sample.losses);
         ledger.exits(&sample.exits);
         let interval = ledger.interval(|_| false);
-        let ours = interval
-            .usage
-            .iter()
-            .filter(|u| u.last.comm.as_bytes() == b"workload");
-        sum += ours.map(|u| u.counters).sum::<Counters>() + interval.unattributed;
+        let rows: Counters = interval.usage.iter().map(|u| u.counters).sum();
+        sum += rows + interval.unattributed;
         sample.losses.exits_lost
     };
     assert_eq!(take(&mut tracer), 0);
@@ -119,8 +222,8 @@ struct MemoryCgroup {
 }
 
 impl MemoryCgroup {
-    fn new() -> Self {
-        let name = format!("netatop-test-{}-memory", std::process::id());
+    fn new(name: &str) -> Self {
+        let name = format!("netatop-test-{}-{name}", std::process::id());
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let cgroup = if v1.join("memory.limit_in_bytes").exists() {
             Self {
@@ -159,15 +262,11 @@ impl Drop for MemoryCgroup {
     }
 }
 
-#[test]
-fn a_memory_limit_that_is_reached_is_reported_as_unattributed() {
-    let cgroup = MemoryCgroup::new();
-    let dir = tempfile::tempdir().expect("tempdir");
-    let file = dir.path().join("rows.jsonl");
+/// Starts a recording in `cgroup`, and returns when it counts.
+fn record_in(cgroup: &MemoryCgroup, args: &str) -> (Child, JoinHandle<String>) {
     let script = format!(
-        "echo $$ > {}/cgroup.procs && exec {NETATOP} record -v -o {}",
+        "echo $$ > {}/cgroup.procs && exec {NETATOP} record -v {args}",
         cgroup.path.display(),
-        file.display()
     );
     let mut child = Command::new("sh")
         .args(["-c", &script])
@@ -177,31 +276,61 @@ fn a_memory_limit_that_is_reached_is_reported_as_unattributed() {
     let mut messages = std::io::BufReader::new(child.stderr.take().expect("piped"));
     super::end_to_end::wait_until_attached(&mut messages);
     let told = std::thread::spawn(move || std::io::read_to_string(messages).expect("read"));
+    (child, told)
+}
 
+#[test]
+fn a_memory_limit_that_is_reached_is_reported_as_unattributed() {
+    let cgroup = MemoryCgroup::new("all");
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("rows.jsonl");
+    // A filter that tracks nobody: what others have no memory for meanwhile is theirs.
+    let name = format!("netatop-test-{}-counted", std::process::id());
+    let counted = Cgroup::new(mount().expect("cgroup v2").join(&name));
+    let mut workload = Workload::start(&["live-threads", "n=20000", "delay-go=1"]);
+    counted.adopt(workload.pid());
+    let (mut child, told) = record_in(&cgroup, &format!("-c {name} -o {}", file.display()));
     cgroup.set_limit(&(cgroup.usage() + 300_000).to_string());
-    let mut workload = Workload::start(&["live-threads", "n=20000"]);
+    workload.go();
     let truth = workload.line();
     // The reader itself needs memory to tell.
     cgroup.set_limit(cgroup.unlimited);
     workload.finish();
-    interrupt(&child);
+    send_signal(&child, Signal::SIGTERM);
     assert!(child.wait().expect("wait").success());
 
-    let text = fs::read_to_string(&file).expect("rows");
-    let rows: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("json"))
-        .collect();
-    let of = |comm: &str| -> Counters {
-        rows.iter()
-            .filter(|row| row["comm"] == comm)
-            .map(|row| counters(row, Counters::default()))
-            .sum()
-    };
-    let unattributed = of("(unattributed)");
-    let sum = of("workload") + unattributed;
-    assert_eq!(sum, counters(&truth, sum), "{truth}");
-    assert!(!unattributed.is_zero(), "the limit was reached");
+    let mut outcome = rows_of(&file, "workload");
+    outcome.truth = counters(&truth, outcome.rows);
+    outcome.assert_complete("live-threads n=20000, no memory for their storage");
+    assert!(!outcome.unattributed.is_zero(), "the limit was reached");
     let told = told.join().expect("messages");
     assert!(told.contains("no memory to count them"), "{told}");
+}
+
+/// Whom it cannot follow it cannot count: what is left is to say how many that were.
+#[test]
+fn threads_that_cannot_be_followed_for_want_of_memory_are_told() {
+    let cgroup = MemoryCgroup::new("followed");
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("rows.jsonl");
+    let mut workload = Workload::start(&["live-threads", "n=20000", "delay-go=1"]);
+    let args = format!("-p {} --follow -o {}", workload.pid(), file.display());
+    let (mut child, told) = record_in(&cgroup, &args);
+    cgroup.set_limit(&(cgroup.usage() + 300_000).to_string());
+    workload.go();
+    let truth = workload.line();
+    cgroup.set_limit(cgroup.unlimited);
+    workload.finish();
+    assert!(child.wait().expect("wait").success());
+
+    let outcome = rows_of(&file, "workload");
+    let truth = counters(&truth, outcome.rows);
+    let missing = truth
+        .since(outcome.rows + outcome.unattributed)
+        .udp_send_msgs;
+    assert!(missing > 0, "the limit was reached");
+    let told = told.join().expect("messages");
+    // Each of these threads sends one datagram.
+    let what = format!("{missing} new tasks could not be followed for want of memory");
+    assert!(told.contains(&what), "{missing}: {told}");
 }

@@ -6,6 +6,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod end_to_end;
+mod endings;
+mod faults;
 mod filters;
 mod formats;
 mod harness;
@@ -14,3 +16,5 @@ mod life;
 mod loss;
 mod operations;
 mod refusals;
+mod soak;
+mod stress;

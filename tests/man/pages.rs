@@ -20,7 +20,7 @@ pub struct Page {
     pub template: &'static str,
 }
 
-pub const PAGES: [Page; 3] = [
+pub const PAGES: [Page; 4] = [
     Page {
         name: "netatop",
         section: 1,
@@ -32,6 +32,12 @@ pub const PAGES: [Page; 3] = [
         section: 1,
         subcommand: Some("record"),
         template: include_str!("netatop-record.1.in"),
+    },
+    Page {
+        name: "netatop-serve",
+        section: 1,
+        subcommand: Some("serve"),
+        template: include_str!("netatop-serve.1.in"),
     },
     Page {
         name: "netatop-recording",

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Error;
 use crate::model::{Comm, Counters, ProcessId, Report, ThreadRecord};
-use crate::output::{Existing, Format, Layout, Sink};
+use crate::output::{Existing, Format, Layout, Lines, Sink};
 use crate::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
 use crate::source::{Sample, Source};
 
@@ -223,5 +223,5 @@ pub(super) fn record(
 }
 
 pub(super) fn nowhere() -> Sink {
-    Sink::open(Path::new("/dev/null"), Existing::Replace).expect("/dev/null")
+    Sink::open(Path::new("/dev/null"), Existing::Replace, Lines::Plain).expect("/dev/null")
 }

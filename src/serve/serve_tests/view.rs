@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::accounts::{Account, Accounts};
-use super::view::{Baseline, View, Viewer};
+use super::super::accounts::{Account, Accounts};
+use super::super::view::{Baseline, View, Viewer};
 use super::world::{Shared, parse};
 use crate::model::{Counters, ProcessId};
 use crate::source::Source;
@@ -157,6 +157,19 @@ fn a_recycled_pid_shows_the_new_process() {
     // Both are gone: the later one comes last.
     bench.world.lock().exit(10);
     assert_eq!(bench.ask(&mut view), [(10, 1, 100), (10, 1, 7)]);
+}
+
+#[test]
+fn of_many_with_the_same_pid_the_last_comes_last() {
+    let mut bench = Bench::new();
+    let mut view = bench.connect(Viewer::All);
+    for bytes in 1..=50 {
+        bench.world.lock().start(10, 0);
+        bench.world.lock().send(10, bytes);
+        bench.world.lock().exit(10);
+    }
+    let told: Vec<u64> = bench.ask(&mut view).iter().map(|r| r.2).collect();
+    assert_eq!(told, (1..=50).collect::<Vec<u64>>());
 }
 
 #[test]

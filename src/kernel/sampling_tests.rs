@@ -1,0 +1,345 @@
+//! Samples and the ledger behind them, against a model of the kernel's side in which
+//! threads begin, send, become another program and end while a sample is being taken.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::sampling::{Parts, sample};
+use crate::error::Error;
+use crate::model::{Comm, Counters, Ledger, Losses, ProcessId, State, ThreadRecord};
+
+/// What can happen to a thread; it is chosen among the living.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A new thread; of a new process where the pid is free, else of the one that has it.
+    Start {
+        pid: u32,
+    },
+    Send {
+        thread: usize,
+        bytes: u64,
+    },
+    End {
+        thread: usize,
+        lost: bool,
+    },
+    /// All other threads of the process end, and this one takes over its id.
+    Exec {
+        thread: usize,
+    },
+    /// Every thread of the process ends, and its pid is given to another one at once.
+    Reuse {
+        thread: usize,
+    },
+    /// What it does from now on is in a block more.
+    Spare {
+        thread: usize,
+    },
+    NoMemory {
+        bytes: u64,
+    },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let thread = || 0usize..64;
+    prop_oneof![
+        3 => (1u32..5).prop_map(|pid| Event::Start { pid }),
+        8 => (thread(), 1u64..1000).prop_map(|(thread, bytes)| Event::Send { thread, bytes }),
+        3 => (thread(), any::<bool>()).prop_map(|(thread, lost)| Event::End { thread, lost }),
+        1 => thread().prop_map(|thread| Event::Exec { thread }),
+        1 => thread().prop_map(|thread| Event::Reuse { thread }),
+        1 => thread().prop_map(|thread| Event::Spare { thread }),
+        1 => (1u64..1000).prop_map(|bytes| Event::NoMemory { bytes }),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Happens(Event),
+    /// Exit records are taken; those that were taken may come once more.
+    Drain {
+        again: bool,
+    },
+    /// A sample, with what happens during each part of it, ends an interval or does not.
+    Sample {
+        meanwhile: Vec<Event>,
+        tries: u32,
+        again: bool,
+        interval: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => event().prop_map(Step::Happens),
+        1 => any::<bool>().prop_map(|again| Step::Drain { again }),
+        3 => (vec(event(), 0..12), 1u32..4, any::<bool>(), any::<bool>()).prop_map(
+            |(meanwhile, tries, again, interval)| Step::Sample { meanwhile, tries, again, interval }
+        ),
+    ]
+}
+
+/// The kernel's side, with a truth of its own.
+#[derive(Default)]
+struct Kernel {
+    living: Vec<ThreadRecord>,
+    ring: Vec<ThreadRecord>,
+    losses: Losses,
+    blocks: u64,
+    starts: u64,
+    tids: u32,
+    truth: HashMap<ProcessId, u64>,
+    nobody: u64,
+    /// Processes of which an exit was lost.
+    short: HashSet<ProcessId>,
+    /// What is to happen while a sample is taken, one before each step of it.
+    meanwhile: VecDeque<Event>,
+}
+
+impl Kernel {
+    fn begin(&mut self, process: ProcessId, tid: u32) {
+        self.blocks += 1;
+        self.living.push(ThreadRecord {
+            block: self.blocks,
+            process,
+            tid,
+            comm: Comm::new(b"test"),
+            thread_comm: Comm::new(b"test"),
+            uid: 0,
+            cgroup: 1,
+            exited: false,
+            group_dead: false,
+            creds_differ: false,
+            counters: Counters::default(),
+        });
+    }
+
+    fn start(&mut self, pid: u32) {
+        let there = self.living.iter().find(|t| t.process.pid == pid);
+        let process = there.map(|t| t.process).unwrap_or_else(|| {
+            self.starts += 1;
+            ProcessId {
+                pid,
+                start: self.starts,
+            }
+        });
+        self.tids += 1;
+        self.begin(process, 1000 + self.tids);
+    }
+
+    fn end(&mut self, index: usize, lost: bool) {
+        let mut last = self.living.swap_remove(index);
+        last.exited = true;
+        last.group_dead = self.living.iter().all(|t| t.process != last.process);
+        if last.counters.is_zero() {
+            return;
+        }
+        if lost {
+            self.losses.exits += last.counters;
+            self.losses.exits_lost += 1;
+            self.short.insert(last.process);
+        } else {
+            self.ring.push(last);
+        }
+    }
+
+    fn end_all(&mut self, of: ProcessId, but: Option<u64>) {
+        let ends = |t: &ThreadRecord| t.process == of && Some(t.block) != but;
+        while let Some(index) = self.living.iter().position(ends) {
+            self.end(index, false);
+        }
+    }
+
+    fn happen(&mut self, event: &Event) {
+        let pick = |thread: usize| thread % self.living.len().max(1);
+        match *event {
+            Event::Start { pid } => self.start(pid),
+            Event::NoMemory { bytes } => {
+                self.losses.no_memory.udp_send_msgs += 1;
+                self.losses.no_memory.udp_send_bytes += bytes;
+                self.nobody += bytes;
+            }
+            _ if self.living.is_empty() => {}
+            Event::Send { thread, bytes } => {
+                let index = pick(thread);
+                let one = &mut self.living[index];
+                one.counters.udp_send_msgs += 1;
+                one.counters.udp_send_bytes += bytes;
+                *self.truth.entry(one.process).or_default() += bytes;
+            }
+            Event::End { thread, lost } => self.end(pick(thread), lost),
+            Event::Exec { thread } => {
+                let one = self.living[pick(thread)];
+                self.end_all(one.process, Some(one.block));
+                for same in self.living.iter_mut().filter(|t| t.block == one.block) {
+                    same.tid = one.process.pid;
+                }
+            }
+            Event::Reuse { thread } => {
+                let process = self.living[pick(thread)].process;
+                self.end_all(process, None);
+                self.start(process.pid);
+            }
+            Event::Spare { thread } => {
+                let one = self.living[pick(thread)];
+                self.begin(one.process, one.tid);
+            }
+        }
+    }
+
+    fn meanwhile(&mut self) {
+        if let Some(event) = self.meanwhile.pop_front() {
+            self.happen(&event);
+        }
+    }
+
+    fn alive(&self, process: ProcessId) -> bool {
+        self.living.iter().any(|t| t.process == process)
+    }
+}
+
+impl Parts for Kernel {
+    fn living(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        let mut blocks: VecDeque<u64> = self.living.iter().map(|t| t.block).collect();
+        let mut seen = Vec::new();
+        while let Some(block) = blocks.pop_front() {
+            let newest = self.blocks;
+            self.meanwhile();
+            // Some that begin meanwhile are still seen.
+            if self.blocks > newest && self.blocks.is_multiple_of(2) {
+                blocks.push_back(self.blocks);
+            }
+            seen.extend(self.living.iter().find(|t| t.block == block));
+        }
+        Ok(seen)
+    }
+
+    fn exited(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        let exits = std::mem::take(&mut self.ring);
+        self.meanwhile();
+        Ok(exits)
+    }
+
+    fn losses(&mut self) -> Result<Losses, Error> {
+        let losses = self.losses;
+        self.meanwhile();
+        Ok(losses)
+    }
+}
+
+/// What rows and the unattributed row showed.
+#[derive(Default)]
+struct Shown {
+    rows: HashMap<ProcessId, u64>,
+    unattributed: u64,
+}
+
+impl Shown {
+    fn take(&mut self, ledger: &mut Ledger, kernel: &Kernel) -> Vec<(ProcessId, State)> {
+        let interval = ledger.interval(|process| kernel.alive(process));
+        self.unattributed += interval.unattributed.udp_send_bytes;
+        for usage in &interval.usage {
+            *self.rows.entry(usage.last.process).or_default() += usage.counters.udp_send_bytes;
+        }
+        let rows = interval.usage.iter();
+        rows.map(|usage| (usage.last.process, usage.state))
+            .collect()
+    }
+}
+
+fn take_sample(ledger: &mut Ledger, kernel: &mut Kernel, tries: u32, again: bool) {
+    let sample = sample(kernel, tries).expect("the model does not fail");
+    kernel.meanwhile.clear();
+    ledger.snapshot(&sample.living, sample.losses);
+    ledger.exits(&sample.exits);
+    if again {
+        ledger.exits(&sample.exits);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    /// Rows and the unattributed row are the truth together; whoever lost no exit has all
+    /// of it in rows.
+    #[test]
+    fn whatever_happens_while_samples_are_taken_adds_up_to_the_truth(
+        steps in vec(step(), 0..80),
+        by_thread in any::<bool>(),
+    ) {
+        let mut ledger = Ledger::new(by_thread);
+        let mut kernel = Kernel::default();
+        let mut shown = Shown::default();
+        for step in &steps {
+            match step {
+                Step::Happens(event) => kernel.happen(event),
+                Step::Drain { again } => {
+                    let exits = kernel.exited().expect("the model does not fail");
+                    ledger.exits(&exits);
+                    if *again {
+                        ledger.exits(&exits);
+                    }
+                }
+                Step::Sample { meanwhile, tries, again, interval } => {
+                    kernel.meanwhile = meanwhile.iter().cloned().collect();
+                    take_sample(&mut ledger, &mut kernel, *tries, *again);
+                    if *interval {
+                        shown.take(&mut ledger, &kernel);
+                    }
+                }
+            }
+        }
+        // What was lost during the last sample is in the next one's.
+        take_sample(&mut ledger, &mut kernel, 1, false);
+        for (process, state) in shown.take(&mut ledger, &kernel) {
+            if !by_thread {
+                prop_assert_eq!(state == State::Running, kernel.alive(process));
+            }
+        }
+
+        let truth = kernel.truth.values().sum::<u64>() + kernel.nobody;
+        prop_assert_eq!(shown.rows.values().sum::<u64>() + shown.unattributed, truth);
+        for (process, bytes) in &kernel.truth {
+            let rows = shown.rows.get(process).copied().unwrap_or(0);
+            if kernel.short.contains(process) {
+                prop_assert!(rows <= *bytes);
+            } else {
+                prop_assert_eq!(rows, *bytes, "{:?}", process);
+            }
+        }
+        if kernel.short.is_empty() {
+            prop_assert_eq!(shown.unattributed, kernel.nobody);
+        }
+        take_sample(&mut ledger, &mut kernel, 1, false);
+        prop_assert!(shown.take(&mut ledger, &kernel).is_empty(), "nothing is left");
+    }
+
+    /// Up to the largest number there is, and a counter that wraps around behind it adds
+    /// nothing until it is past where it was.
+    #[test]
+    fn the_largest_counters_are_exact_and_wrapping_is_never_a_huge_number(
+        mut totals in vec(any::<u64>(), 1..20),
+        wrapped in any::<u64>(),
+    ) {
+        totals.sort_unstable();
+        let mut ledger = Ledger::new(false);
+        let mut kernel = Kernel::default();
+        kernel.start(1);
+        let mut shown = 0u64;
+        for total in &totals {
+            kernel.living[0].counters.udp_send_bytes = *total;
+            take_sample(&mut ledger, &mut kernel, 1, false);
+            let interval = ledger.interval(|_| true);
+            shown += interval.usage.iter().map(|u| u.counters.udp_send_bytes).sum::<u64>();
+        }
+        let largest = totals.last().copied().unwrap_or_default();
+        prop_assert_eq!(shown, largest);
+        kernel.living[0].counters.udp_send_bytes = wrapped;
+        take_sample(&mut ledger, &mut kernel, 1, false);
+        let interval = ledger.interval(|_| true);
+        let more: u64 = interval.usage.iter().map(|u| u.counters.udp_send_bytes).sum();
+        prop_assert_eq!(more, wrapped.saturating_sub(largest));
+    }
+}

@@ -1,0 +1,213 @@
+//! The server with clients that do not behave: none of them harms another.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::limits::Limits;
+use super::running::{Peer, Running, populate, wait_for};
+
+#[test]
+fn less_than_a_request_is_not_answered_and_two_at_once_are_answered_twice() {
+    let server = Running::new();
+    let mut client = server.connect();
+    let mut other = server.connect();
+    let before = server.world.lock().samples;
+    for _ in 0..95 {
+        client.0.write_all(b"x").expect("write");
+        other.ask();
+    }
+    assert!(!client.is_closed());
+    assert_eq!(server.world.lock().samples, before + 95);
+    client.0.write_all(b"x").expect("write");
+    client.answer();
+    client.0.write_all(&[1; 96 * 3 + 10]).expect("write");
+    for _ in 0..3 {
+        client.answer();
+    }
+    client.0.write_all(&[1; 86]).expect("write");
+    client.answer();
+}
+
+#[test]
+fn a_client_that_closes_one_end_is_answered_and_let_go_of() {
+    let server = Running::new();
+    let mut stays = server.connect();
+    let mut half = server.connect();
+    populate(&server.world, 1..=1000);
+    half.0.write_all(&[0; 192]).expect("ask twice");
+    half.0.shutdown(Shutdown::Write).expect("shut down");
+    assert_eq!(half.answer().len(), 1000);
+    assert_eq!(half.answer().len(), 1000);
+    wait_for("the end", || half.is_closed());
+    // In the midst of a request.
+    let mut quarter = server.connect();
+    quarter.0.write_all(&[0; 24]).expect("write");
+    quarter.0.shutdown(Shutdown::Write).expect("shut down");
+    wait_for("the end", || quarter.is_closed());
+    assert_eq!(stays.ask().len(), 1000);
+}
+
+#[test]
+fn clients_that_leave_early_hurt_nobody() {
+    let server = Running::new();
+    let mut stays = server.connect();
+    populate(&server.world, 1..=5000);
+    for i in 0..50 {
+        let mut leaves = server.connect_only();
+        leaves.write_all(&[0; 96]).expect("ask");
+        if i % 2 == 0 {
+            leaves.read_exact(&mut [0; 96]).expect("begin to read");
+        }
+        drop(leaves);
+    }
+    assert_eq!(stays.ask().len(), 5000);
+    wait_for("them to be noticed", || {
+        // Each question is a turn, in which the gone are found.
+        stays.ask();
+        server.world.lock().counting
+    });
+}
+
+#[test]
+fn one_that_does_not_read_stops_nobody_and_is_dropped_in_the_end() {
+    let limits = Limits {
+        stalled: Duration::from_secs(5),
+        ..Limits::new(64)
+    };
+    let server = Running::with(limits);
+    let mut reads = server.connect();
+    let mut deaf = server.connect();
+    // Far more than a socket holds.
+    populate(&server.world, 1..=40_000);
+    deaf.0.write_all(&[0; 96 * 20]).expect("ask often");
+    for _ in 0..5 {
+        assert_eq!(reads.ask().len(), 40_000);
+    }
+    let line = server.wait_for_log("does not read");
+    assert!(
+        line.contains(&format!("pid {}", std::process::id())),
+        "{line}"
+    );
+    let mut rest = Vec::new();
+    // The requests that were never read make it a reset.
+    let _ = deaf.0.read_to_end(&mut rest);
+    assert!(rest.len() < 40_000 * 96);
+    assert_eq!(reads.ask().len(), 40_000);
+}
+
+#[test]
+fn sixty_four_clients_with_ten_bad_ones() {
+    let server = Running::new();
+    let mut good: Vec<Peer> = (0..54).map(|_| server.connect()).collect();
+    let mut bad: Vec<UnixStream> = Vec::new();
+    for kind in 0..10u8 {
+        let mut client = server.connect_only();
+        match kind % 5 {
+            0 => {}
+            1 => client.write_all(&[7; 50]).expect("half a request"),
+            2 => client
+                .write_all(&[7; 96 * 40])
+                .expect("forty, and reads none"),
+            3 => client.shutdown(Shutdown::Write).expect("shut down"),
+            _ => client.write_all(&[0xff; 1000]).expect("garbage"),
+        }
+        bad.push(client);
+    }
+    populate(&server.world, 1..=2000);
+    for round in 1..=3u64 {
+        for client in &mut good {
+            let reply = client.ask();
+            assert_eq!(reply.len(), 2000);
+            assert!(reply.iter().all(|record| record.2 == round));
+        }
+        let mut world = server.world.lock();
+        for pid in 1..=2000 {
+            world.send(pid, 1);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Write(usize),
+    Read(usize),
+    Close,
+    ShutDown,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (1usize..400).prop_map(Act::Write),
+        4 => (1usize..5000).prop_map(Act::Read),
+        1 => Just(Act::Close),
+        1 => Just(Act::ShutDown),
+    ]
+}
+
+/// A server each: fewer than usual, unless `PROPTEST_CASES` says how many.
+fn cases() -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 64;
+    }
+    config
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// Whatever three clients write, read and close in whatever pieces: a fourth one is
+    /// always answered, and each gets as many whole replies as it has sent requests.
+    #[test]
+    fn nothing_that_clients_do_breaks_the_server(
+        acts in prop::collection::vec((0usize..3, act()), 1..60)
+    ) {
+        let server = Running::new();
+        let mut witness = server.connect();
+        populate(&server.world, 1..=50);
+        let new = || {
+            let stream = server.connect_only();
+            (stream, 0usize, Vec::new(), false)
+        };
+        let mut clients = [new(), new(), new()];
+        for (which, act) in acts {
+            let (stream, sent, got, shut) = &mut clients[which];
+            stream.set_nonblocking(true).expect("set");
+            match act {
+                Act::Write(count) if !*shut => {
+                    if let Ok(count) = stream.write(&vec![0x55; count]) {
+                        *sent += count;
+                    }
+                }
+                Act::Read(count) => {
+                    let mut bytes = vec![0; count];
+                    if let Ok(count) = stream.read(&mut bytes) {
+                        got.extend_from_slice(&bytes[..count]);
+                    }
+                }
+                Act::ShutDown => {
+                    stream.shutdown(Shutdown::Write).expect("shut down");
+                    *shut = true;
+                }
+                Act::Close => clients[which] = new(),
+                Act::Write(_) => {}
+            }
+            prop_assert_eq!(witness.ask().len(), 50);
+        }
+        for (stream, sent, got, shut) in &mut clients {
+            stream.set_nonblocking(false).expect("set");
+            if !*shut {
+                stream.shutdown(Shutdown::Write).expect("shut down");
+            }
+            stream.read_to_end(got).expect("the rest");
+            // A reply holds a record each, or none for whoever came after; and the end.
+            let ends = got.chunks(96).filter(|record| record[..4] == [0; 4]).count();
+            prop_assert_eq!(got.len() % 96, 0);
+            prop_assert_eq!(ends, *sent / 96);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The server against a world that knows what every process did.
+
+mod hostile;
+mod running;
+mod server;
+mod view;
+mod world;

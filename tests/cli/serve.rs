@@ -1,0 +1,36 @@
+//! `netatop serve` as far as it comes without counting.
+
+use super::{Unprivileged, assert_not_allowed, assert_refused, netatop, run};
+
+#[test]
+fn a_bad_value_is_named_in_one_line() {
+    for (option, value, part) in [
+        ("--mode", "8", "octal"),
+        ("--mode", "1777", "777"),
+        ("--mode", "-1", "--mode"),
+        ("--mode", "", "--mode"),
+        ("--max-clients", "0", "from 1"),
+        ("--max-clients", "-1", "from 1"),
+        ("--max-clients", "10001", "10000"),
+        ("--max-clients", "many", "--max-clients"),
+    ] {
+        // With its equals sign a value can begin with a dash.
+        let ran = netatop(&["serve", &format!("{option}={value}")]);
+        assert_refused(&ran, 1, part);
+    }
+    assert_refused(&netatop(&["serve", "now"]), 1, "now");
+}
+
+#[test]
+fn a_user_who_may_not_count_is_told_so_and_no_socket_is_made() {
+    let user = Unprivileged::new();
+    let socket = user.dir.path().join("socket");
+    let mut command = user.command();
+    command.args(["serve", "--socket"]).arg(&socket);
+    assert_not_allowed(&run(&mut command));
+    let left: Vec<_> = std::fs::read_dir(user.dir.path())
+        .expect("the directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(left, ["netatop"]);
+}

@@ -1,0 +1,282 @@
+//! Endings: terminals that close, errors that nobody reads, disks that are full, signals
+//! that come twice, and commands that go on.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+use serde_json::Value;
+
+use super::end_to_end::{send_signal, wait_until_attached};
+use super::harness::{NETATOP, Workload, counters, netatop, wait_for, workload};
+
+fn with(args: &[&str]) -> Command {
+    let mut command = netatop();
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Starts it and returns when it counts.
+fn attached(command: &mut Command) -> (Child, BufReader<ChildStderr>) {
+    let mut child = command.spawn().expect("netatop");
+    let mut messages = BufReader::new(child.stderr.take().expect("piped"));
+    wait_until_attached(&mut messages);
+    (child, messages)
+}
+
+fn row_of(text: &str, pid: &Value) -> Option<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a whole line"))
+        .find(|row| row["pid"] == *pid)
+}
+
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// A terminal that closes sends SIGHUP to its session and again to its foreground group.
+#[test]
+fn a_terminal_that_closes_ends_it_once_with_its_last_sample() {
+    let (child, _messages) = attached(&mut with(&["record", "-v", "-f", "json"]));
+    let lines = Workload::start(&["tcp"]).finish();
+    send_signal(&child, Signal::SIGHUP);
+    send_signal(&child, Signal::SIGHUP);
+    let output = child.wait_with_output().expect("wait");
+    assert!(output.status.success(), "{}", output.status);
+    let text = String::from_utf8(output.stdout).expect("utf-8");
+    let row = row_of(&text, &lines[0]["pid"]).expect("its row");
+    let counted = counters(&row, Default::default());
+    assert_eq!(counted, counters(&lines[0], counted));
+}
+
+/// The same with a real terminal: both signals are the kernel's own.
+#[test]
+fn a_real_terminal_that_closes_leaves_whole_rows() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (rows, log) = (dir.path().join("rows.jsonl"), dir.path().join("log"));
+    let socket = dir.path().join("tmux");
+    let tmux = |args: &[&str]| {
+        let mut command = Command::new("tmux");
+        command
+            .arg("-S")
+            .arg(&socket)
+            .args(["-f", "/dev/null"])
+            .args(args);
+        assert!(command.status().expect("tmux").success());
+    };
+    let script = format!(
+        "{NETATOP} record -v -o {} 2>{}",
+        rows.display(),
+        log.display()
+    );
+    tmux(&["new-session", "-d", &script]);
+    wait_for("it to attach", || {
+        let told = fs::read_to_string(&log).ok()?;
+        told.contains("netatop: attached").then_some(())
+    });
+    let lines = Workload::start(&["tcp"]).finish();
+    tmux(&["kill-server"]);
+    let row = wait_for("the last sample", || {
+        row_of(&fs::read_to_string(&rows).ok()?, &lines[0]["pid"])
+    });
+    assert_eq!(
+        counters(&row, Default::default()),
+        counters(&lines[0], Default::default())
+    );
+}
+
+/// As `nohup` in a background shell starts it: nothing but its own duration can end it.
+#[test]
+fn with_all_signals_ignored_it_ends_by_its_duration() {
+    let mut command = with(&["record", "-v", "-d", "300ms", "-f", "json"]);
+    // SAFETY: only signal dispositions are set between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+                signal(ignored, SigHandler::SigIgn)?;
+            }
+            Ok(())
+        });
+    }
+    let flow = Workload::start(&["flow", "size=10"]);
+    let pid = Value::from(flow.pid());
+    let (child, _messages) = attached(&mut command);
+    for ignored in [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGINT,
+        Signal::SIGTERM,
+    ] {
+        send_signal(&child, ignored);
+    }
+    let output = child.wait_with_output().expect("wait");
+    flow.finish();
+    assert!(output.status.success(), "{}", output.status);
+    let row = row_of(&String::from_utf8(output.stdout).expect("utf-8"), &pid).expect("its row");
+    assert!(row["interval"].as_f64() >= Some(0.3), "{row}");
+}
+
+#[test]
+fn nobody_reading_its_errors_is_no_reason_to_fail() {
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").expect("full"));
+    for (args, status) in [
+        (&["record", "-v", "-d", "50ms", "-f", "csv"][..], 0),
+        (&["record", "-v", "-i", "10ms", "-d", "50ms"], 0),
+        (&["record", "-d", "50ms", "--", "sh", "-c", "exit 3"], 3),
+        (&["record", "-d", "50ms", "-o", "/nonexistent/file"], 1),
+        (&["record", "--nonsense"], 2),
+        (&["record", "-p", "4194304"], 2),
+        (&["nonsense"], 2),
+        (&[], 2),
+    ] {
+        let ran = with(args).stderr(full()).output().expect("netatop");
+        // With the table on it, standard error is an output that cannot be written.
+        let wanted = if args.contains(&"--") { 1 } else { status };
+        assert_eq!(ran.status.code(), Some(wanted), "full: {args:?}");
+        let mut closed = with(args);
+        // SAFETY: only a descriptor is closed between fork and exec.
+        unsafe {
+            closed.pre_exec(|| Ok(nix::unistd::close(2)?));
+        }
+        let ran = closed.output().expect("netatop");
+        assert_eq!(ran.status.code(), Some(status), "closed: {args:?}");
+        // What is opened first must not take its place.
+        let text = String::from_utf8_lossy(&ran.stdout);
+        assert!(!text.contains("netatop:"), "{text}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_no_panic() {
+    for format in ["csv", "json", "table"] {
+        let mut closed = with(&["record", "-d", "50ms", "-f", format]);
+        // SAFETY: only a descriptor is closed between fork and exec.
+        unsafe {
+            closed.pre_exec(|| Ok(nix::unistd::close(1)?));
+        }
+        let ran = closed.output().expect("netatop");
+        // Rust opens /dev/null in its place.
+        assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+        let mut full = with(&["record", "-d", "50ms", "-f", format]);
+        let device = File::options().write(true).open("/dev/full").expect("full");
+        let flow = Workload::start(&["flow", "size=10"]);
+        let ran = full.stdout(device).output().expect("netatop");
+        flow.finish();
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{told}");
+        assert!(
+            told.starts_with("netatop: standard output: could not be written"),
+            "{told}"
+        );
+    }
+}
+
+/// The recording is lost; the command is none of its to end.
+#[test]
+fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let fifo = dir.path().join("end");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+    let script = format!(
+        "echo $$; {} udp >/dev/null; echo done; read line <'{}'; echo \"got $line\"",
+        workload().display(),
+        fifo.display()
+    );
+    let mut child = with(&[
+        "record",
+        "-i",
+        "10ms",
+        "-f",
+        "csv",
+        "--force",
+        "-o",
+        "/dev/full",
+    ])
+    .args(["--", "sh", "-c", &script])
+    .spawn()
+    .expect("netatop");
+    let mut output = child.stdout.take().expect("piped");
+    let mut pid = String::new();
+    while !pid.ends_with('\n') {
+        let mut byte = [0];
+        output.read_exact(&mut byte).expect("read");
+        pid.push(char::from(byte[0]));
+    }
+    let pid: u32 = pid.trim().parse().expect("its pid");
+    // The header alone does not fit: the recording has failed when its programs are gone.
+    wait_for("the recording to fail", || {
+        super::end_to_end::held_by(child.id())
+            .is_empty()
+            .then_some(())
+    });
+    assert!(child.try_wait().expect("wait").is_none(), "it waits");
+    assert!(state_of(pid).is_some_and(|state| state != 'Z' && state != 'T'));
+    fs::write(&fifo, "word\n").expect("write");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("read");
+    assert_eq!(rest, "done\ngot word\n");
+    let ran = child.wait_with_output().expect("wait");
+    assert_eq!(ran.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        told.contains("/dev/full") && told.contains("No space left"),
+        "{told}"
+    );
+}
+
+#[test]
+fn sigterm_reaches_the_command() {
+    let script = "trap 'kill $!; echo terminated; exit 9' TERM; sleep 1000 & echo ready; wait";
+    let mut child = with(&["record", "--", "sh", "-c", script])
+        .spawn()
+        .expect("netatop");
+    let mut output = child.stdout.take().expect("piped");
+    let mut ready = [0; 6];
+    output.read_exact(&mut ready).expect("read");
+    send_signal(&child, Signal::SIGTERM);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("read");
+    assert_eq!(rest, "terminated\n");
+    assert_eq!(child.wait().expect("wait").code(), Some(9));
+}
+
+/// The first one waits for the command, which takes no notice; the second is for netatop.
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let script = "trap '' INT; echo $$; exec sleep 1000";
+    let mut child = with(&["record", "--", "sh", "-c", script])
+        .spawn()
+        .expect("netatop");
+    let mut output = child.stdout.take().expect("piped");
+    let mut pid = String::new();
+    while !pid.ends_with('\n') {
+        let mut byte = [0];
+        output.read_exact(&mut byte).expect("read");
+        pid.push(char::from(byte[0]));
+    }
+    let held = super::end_to_end::held_by(child.id());
+    send_signal(&child, Signal::SIGINT);
+    // It has taken the first when it waits with a deadline: its handler has run.
+    wait_for("the first to be taken", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let pending = status
+            .lines()
+            .find_map(|line| line.strip_prefix("ShdPnd:"))?;
+        (u64::from_str_radix(pending.trim(), 16).ok()? == 0).then_some(())
+    });
+    send_signal(&child, Signal::SIGINT);
+    let status = child.wait().expect("wait");
+    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("its pid"));
+    nix::sys::signal::kill(pid, Signal::SIGKILL).expect("it lives on");
+    assert_eq!(status.code(), Some(130));
+    wait_for("programs and maps to go", || {
+        (!held.iter().any(super::end_to_end::exists)).then_some(())
+    });
+}

@@ -1,0 +1,225 @@
+//! Signals at every moment, and hosts on which something is missing: nothing panics, half a
+//! line is never written, nothing stays attached, and a refusal says what to do.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::end_to_end::{exists, held_by, send_signal};
+use super::harness::{NETATOP, Workload, counters, netatop, wait_for};
+
+/// Starts it with its rows in `rows` and its messages beside them.
+fn start(rows: &Path, args: &[&str]) -> Child {
+    netatop()
+        .args(["record", "-i", "10ms", "--force", "-o"])
+        .arg(rows)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(rows.with_extension("log")).expect("log"))
+        .spawn()
+        .expect("netatop")
+}
+
+/// Ends it after `delay`, and checks what it leaves. Whether it was already recording.
+fn end_after(delay: Duration, signal: Signal, args: &[&str], ended: &[i32]) -> bool {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let rows = dir.path().join("rows.jsonl");
+    let mut child = start(&rows, args);
+    let due = Instant::now() + delay;
+    // The moment is what is tested: a sleep would be late by more than the steps between.
+    while Instant::now() < due {
+        std::hint::spin_loop();
+    }
+    let held = held_by(child.id());
+    send_signal(&child, signal);
+    // As a service manager that repeats itself, during the orderly end.
+    send_signal(&child, Signal::SIGTERM);
+    let status = child.wait().expect("wait");
+    let told = fs::read_to_string(rows.with_extension("log")).expect("log");
+    let case = format!("{signal} after {delay:?} {args:?}: {status}: {told}");
+    let killed = [Some(signal as i32), Some(Signal::SIGTERM as i32)].contains(&status.signal());
+    let in_order = status.code().is_some_and(|code| ended.contains(&code));
+    assert!(killed || in_order, "{case}");
+    assert!(!told.contains("panicked"), "{case}");
+    let text = fs::read_to_string(&rows).unwrap_or_default();
+    assert!(text.is_empty() || text.ends_with('\n'), "{case}");
+    for line in text.lines() {
+        serde_json::from_str::<Value>(line).expect(&case);
+    }
+    wait_for("programs and maps to go", || {
+        (!held.iter().any(exists)).then_some(())
+    });
+    let parent = child.id().to_string();
+    wait_for("the held command to go", || {
+        (!command_lines().any(|line| line.contains(&format!("--parent {parent} ")))).then_some(())
+    });
+    !text.is_empty()
+}
+
+fn command_lines() -> impl Iterator<Item = String> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    processes.filter_map(|process| {
+        let line = fs::read(process.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    })
+}
+
+/// From before its first instruction until it has recorded for a while.
+fn at_every_moment(args: &[&str], ended: &[i32], signals: &[Signal]) {
+    let flow = Workload::start(&["flow", "size=100", "rate=500"]);
+    let step = Duration::from_micros(2_500);
+    let mut recorded = 0;
+    let mut delay = Duration::ZERO;
+    for signal in signals.iter().cycle() {
+        recorded += u32::from(end_after(delay, *signal, args, ended));
+        delay += step;
+        // However slow this host is: until some had begun to write.
+        if recorded > 6 {
+            break;
+        }
+    }
+    flow.finish();
+}
+
+#[test]
+fn a_signal_at_any_moment_ends_it_cleanly() {
+    at_every_moment(&["-q"], &[0], &[Signal::SIGINT, Signal::SIGTERM]);
+}
+
+/// SIGTERM is the command's: its status, or the signal's where it came first.
+#[test]
+fn a_signal_at_any_moment_ends_it_with_its_command() {
+    let flow = super::harness::workload();
+    let command = [
+        "-q",
+        "--",
+        flow.to_str().expect("utf-8"),
+        "flow",
+        "rate=500",
+        "n=1000000",
+    ];
+    at_every_moment(&command, &[0, 143], &[Signal::SIGTERM]);
+}
+
+/// Runs it where `hide` has been done, in a mount namespace of its own.
+fn without(hide: &str, args: &str) -> Output {
+    let script = format!("{hide} && exec {NETATOP} record {args}");
+    std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare")
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, parts: &[&str]) {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(output.stdout.is_empty(), "{told}");
+    assert!(
+        told.starts_with("netatop: ") && told.lines().count() <= 2,
+        "{told}"
+    );
+    for part in parts {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+}
+
+const NO_PROC: &str = "mount -t tmpfs none /proc";
+
+#[test]
+fn without_proc_it_counts_as_exactly() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (file, fifo) = (dir.path().join("rows"), dir.path().join("fifo"));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+    let script = format!(
+        "{NO_PROC} && exec {NETATOP} record -v -f json >{} 2>{}",
+        file.display(),
+        fifo.display()
+    );
+    let mut child = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .spawn()
+        .expect("unshare");
+    let mut messages = std::io::BufReader::new(fs::File::open(&fifo).expect("fifo"));
+    super::end_to_end::wait_until_attached(&mut messages);
+    let lines = Workload::start(&["tcp"]).finish();
+    send_signal(&child, Signal::SIGTERM);
+    assert!(child.wait().expect("wait").success());
+    let text = fs::read_to_string(&file).expect("rows");
+    let row = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a whole line"))
+        .find(|row| row["pid"] == lines[0]["pid"])
+        .expect("its row");
+    let counted = counters(&row, Default::default());
+    assert_eq!(counted, counters(&lines[0], counted));
+    assert_eq!(row["state"], "exited");
+}
+
+#[test]
+fn what_needs_proc_says_so_where_there_is_none() {
+    assert_refused(&without(NO_PROC, "-- true"), &["/proc must be mounted"]);
+    assert_refused(
+        &without(NO_PROC, "-d 10ms -c /"),
+        &["mountinfo", "/proc must be mounted"],
+    );
+}
+
+#[test]
+fn without_type_information_it_says_where_to_get_it() {
+    for hide in ["/sys/kernel/btf", "/sys"] {
+        let output = without(&format!("mount -t tmpfs none {hide}"), "-d 10ms");
+        assert_refused(
+            &output,
+            &[
+                "/sys/kernel/btf/vmlinux",
+                "CONFIG_DEBUG_INFO_BTF",
+                "/sys must be mounted",
+            ],
+        );
+    }
+}
+
+/// Every limit from the first that lets a program start to more than enough.
+#[test]
+fn too_few_files_are_named_whatever_they_are_too_few_for() {
+    for limit in 9..48 {
+        let output = without(&format!("ulimit -n {limit}"), "-d 10ms");
+        let files = format!("at most {limit} files");
+        assert_refused(&output, &[&files, "ulimit -n 1024"]);
+    }
+    for limit in [4, 6, 8] {
+        let output = without(&format!("ulimit -n {limit}"), "-d 10ms");
+        assert_refused(&output, &["Too many open files"]);
+    }
+    for args in ["-d 10ms", "-- true"] {
+        let output = without("ulimit -n 48", args);
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+/// As a container engine sets it up: its own mounts, processes, and often users.
+#[test]
+fn in_a_container_it_says_where_to_run_it_instead() {
+    let output = std::process::Command::new("unshare")
+        .args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--ipc",
+            "--uts",
+            "--cgroup",
+        ])
+        .args([NETATOP, "record", "-d", "10ms"])
+        .output()
+        .expect("unshare");
+    assert_refused(&output, &["pid namespace", "run it on the host"]);
+}
