@@ -6,8 +6,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod activation;
-//mod atop;
-//mod bounds;
+mod atop;
+mod bounds;
 mod client;
 mod crowd;
 mod exits;

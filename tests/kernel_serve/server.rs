@@ -140,7 +140,7 @@ impl Server {
     pub fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let number = line.and_then(|rest| rest.split_ascii_whitespace().nth(1));
+        let number = line.and_then(|rest| rest.split_ascii_whitespace().next());
         number.expect("the field").parse().expect("a number")
     }
 
