@@ -28,6 +28,7 @@ pub fn targets() -> Vec<Target> {
         &crate::kernel::PARSERS[..],
         &crate::output::PARSERS,
         &crate::record::PARSERS,
+        &crate::serve::PARSERS,
         &crate::signals::PARSERS,
         &[command_line],
     ]

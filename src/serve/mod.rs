@@ -19,6 +19,7 @@ mod protocol;
 #[cfg(test)]
 mod serve_tests;
 mod server;
+mod stream;
 mod systemd;
 mod view;
 
@@ -40,6 +41,7 @@ use systemd::Manager;
 
 pub use limits::CLIENTS;
 pub use listener::DEFAULT_PATH;
+pub(crate) use stream::PARSERS;
 
 /// Everything that `netatop serve` was asked for, checked.
 #[derive(Clone, Debug)]

@@ -1,0 +1,131 @@
+//! For fuzzing: everything that the other end of a connection can do.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::accounts::Accounts;
+use super::client::{Client, Peer};
+use super::protocol::{self, Record};
+use super::view::{Baseline, View, Viewer};
+use crate::fuzzing::Target;
+use crate::model::{Comm, Counters};
+
+pub(crate) const PARSERS: [Target; 1] = [("client_stream", |bytes| {
+    // What it needs of the kernel can be missing; that is not what is looked for.
+    let _ = drive(bytes);
+})];
+
+/// Reads `bytes` as what a client does, a byte each: writing, reading, or closing. Returns
+/// what it got, if it stayed to the end.
+pub(super) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
+    let now = Instant::now();
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut theirs = theirs;
+    theirs.set_nonblocking(true)?;
+    let accounts = Accounts::default();
+    let viewer = Viewer::User(1);
+    let baseline = Rc::new(Baseline::new(&accounts, viewer));
+    let view = View::new(viewer, baseline, &accounts, now);
+    let peer = Peer { uid: 1, pid: 1 };
+    let mut client = Client::new(ours, peer, view, now)?;
+    let mut stayed = Stayed::default();
+    let mut ended = false;
+    for act in bytes {
+        match act {
+            0..=127 if !ended => {
+                if let Ok(count) = theirs.write(&vec![0; usize::from(*act) * 2 + 1]) {
+                    stayed.sent += count;
+                }
+            }
+            128..=250 => {
+                let mut room = vec![0; usize::from(*act - 127) * 100];
+                if let Ok(count) = theirs.read(&mut room) {
+                    stayed.got.extend(room.into_iter().take(count));
+                }
+            }
+            251..=253 => {
+                theirs.shutdown(Shutdown::Write)?;
+                ended = true;
+            }
+            254 => {
+                drop(theirs);
+                let _ = client.read();
+                let _ = client.write(now);
+                return Ok(None);
+            }
+            _ => {}
+        }
+        if turn(&mut client, now).is_err() {
+            break;
+        }
+    }
+    theirs.shutdown(Shutdown::Write)?;
+    loop {
+        let gone = turn(&mut client, now).is_err();
+        let mut room = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = theirs.read(&mut room) {
+            stayed.got.extend(room.iter().take(count));
+        }
+        if gone {
+            return Ok(Some(stayed));
+        }
+    }
+}
+
+/// What a client sent and got that stayed until it was let go of.
+#[derive(Debug, Default)]
+pub(super) struct Stayed {
+    pub(super) sent: usize,
+    pub(super) got: Vec<u8>,
+}
+
+/// How many processes a reply is about: more than fit into one write.
+pub(super) const PROCESSES: u32 = 400;
+
+/// As the server does it.
+fn turn(client: &mut Client, now: Instant) -> Result<(), super::client::Gone> {
+    if !client.is_busy() {
+        client.read()?;
+    }
+    if client.has_asked() {
+        client.answer(now, |_| {
+            let mut reply = Vec::new();
+            for pid in 1..=PROCESSES {
+                let record = Record {
+                    pid,
+                    btime: 0,
+                    comm: Comm::default(),
+                    counters: Counters::default(),
+                };
+                protocol::push(&mut reply, &record);
+            }
+            protocol::push_end(&mut reply);
+            reply
+        });
+    }
+    if client.is_busy() {
+        client.write(now)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whoever stays gets as many whole replies as it has sent requests.
+        #[test]
+        fn each_request_is_answered_once(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(stayed) = drive(&bytes).expect("sockets") {
+                let reply = (PROCESSES as usize + 1) * 96;
+                prop_assert_eq!(stayed.got.len(), stayed.sent / 96 * reply);
+            }
+        }
+    }
+}
