@@ -164,8 +164,8 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     ];
     let name: Value = match &row.who {
         Who::Process(process) => process.comm.to_str_lossy().into(),
-        // A cgroup that is not known has no path.
-        Who::Group { key, .. } if layout.group_by == GroupBy::Cgroup && key.is_empty() => {
+        // A cgroup that is not known; a name or user can be empty.
+        Who::Group { key, .. } if key.is_empty() && layout.group_by == GroupBy::Cgroup => {
             Value::Null
         }
         Who::Group { key, .. } => key.as_str().into(),

@@ -59,7 +59,7 @@ fn churn(named: &Named, stop: &AtomicBool) -> Counters {
 
 #[test]
 fn a_long_recording_keeps_its_memory_and_its_time() {
-    let named = Named::new("netatop-soak");
+    let named = Named::new(&format!("soak-{}", std::process::id()));
     let before = Instant::now();
     let mut child = netatop()
         .args(["record", "-v", "-f", "json", "-i", "100ms"])
