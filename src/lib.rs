@@ -10,11 +10,15 @@
 //! record     when to sample; naming, grouping and ordering of rows
 //! output     rows to table, csv, json
 //! ```
+//!
+//! Beside it, `check` says whether all that is possible on this host.
 
 // They panic when nobody can be told; error::tell does not.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+pub mod check;
 pub mod cli;
+pub mod completions;
 pub mod error;
 pub mod kernel;
 pub mod model;

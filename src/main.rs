@@ -6,7 +6,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use netatop::cli::{Cli, Command};
 use netatop::error::{Error, tell};
-use netatop::record;
+use netatop::{check, completions, record};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -15,6 +15,8 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
+        Command::Check(args) => check::run(args.format),
+        Command::Completions(args) => completions::write(args.shell),
         Command::Held(args) => Ok(record::become_command(
             &args.command,
             args.user.as_deref(),

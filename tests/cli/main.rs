@@ -2,6 +2,9 @@
 //! here gets as far as counting, so nothing here needs a capability.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod check;
+mod completions;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -261,9 +264,14 @@ impl Unprivileged {
 
     /// `netatop record ARGS... -o FILE`, by a user other than root.
     fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
+        let file = file.to_str().expect("UTF-8");
+        self.netatop(&[&["record", "-d", "10ms"], args, &["-o", file]].concat())
+    }
+
+    /// `netatop ARGS...`, by that user.
+    fn netatop(&self, args: &[&str]) -> Ran {
         let mut command = Command::new(&self.program);
-        command.args(["record", "-d", "10ms"]).args(args);
-        command.arg("-o").arg(file);
+        command.args(args);
         if rustix::process::geteuid().is_root() {
             command.uid(Self::NOBODY).gid(Self::NOBODY);
         }

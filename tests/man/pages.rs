@@ -20,7 +20,7 @@ pub struct Page {
     pub template: &'static str,
 }
 
-pub const PAGES: [Page; 3] = [
+pub const PAGES: [Page; 5] = [
     Page {
         name: "netatop",
         section: 1,
@@ -32,6 +32,18 @@ pub const PAGES: [Page; 3] = [
         section: 1,
         subcommand: Some("record"),
         template: include_str!("netatop-record.1.in"),
+    },
+    Page {
+        name: "netatop-check",
+        section: 1,
+        subcommand: Some("check"),
+        template: include_str!("netatop-check.1.in"),
+    },
+    Page {
+        name: "netatop-completions",
+        section: 1,
+        subcommand: Some("completions"),
+        template: include_str!("netatop-completions.1.in"),
     },
     Page {
         name: "netatop-recording",
