@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
+use crate::check::CheckFormat;
+use crate::completions::Shell;
 use crate::output::{Existing, GroupBy, Layout};
 use crate::record::{HELD, Options, OutputFormat, Schedule, SortKey, Targets};
 use crate::serve;
@@ -26,9 +28,32 @@ pub enum Command {
     Record(Record),
     /// Answer atop on its socket
     Serve(Serve),
+    /// Can netatop record on this host, and what is missing
+    Check(Check),
+    /// Write the completions for a shell
+    Completions(Completions),
     /// Stops, and becomes COMMAND when it is continued
     #[command(name = HELD, hide = true)]
     Held(HeldCommand),
+}
+
+/// Looks for everything that netatop needs, and says of each whether it is there and, if not, how to
+/// get it.
+///
+/// It needs no rights and attaches nothing. It succeeds if netatop can record here and now.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// How it is written
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: CheckFormat,
+}
+
+/// Writes to standard output what makes a shell complete subcommands, options and their values.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
 }
 
 /// What `record -- COMMAND` starts.
@@ -72,11 +97,11 @@ pub struct Record {
     pub follow: bool,
 
     /// Only processes anywhere under this cgroup v2 directory, absolute or relative to the root
-    #[arg(short, long = "cgroup", value_name = "PATH")]
+    #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroups: Vec<PathBuf>,
 
     /// Run COMMAND as this user instead of as root
-    #[arg(long, value_name = "NAME", requires = "command")]
+    #[arg(long, value_name = "NAME", requires = "command", value_hint = ValueHint::Username)]
     pub user: Option<String>,
 
     /// One row per thread
@@ -107,7 +132,7 @@ pub struct Record {
     pub format: Option<OutputFormat>,
 
     /// Write to FILE instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
     /// Replace an existing FILE; with --append, cut off a last line that is not whole

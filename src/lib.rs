@@ -11,13 +11,17 @@
 //! output     rows to table, csv, json
 //! serve      the same samples, as totals for atop
 //! ```
+//!
+//! Beside it, `check` says whether all that is possible on this host.
 
 // They panic when nobody can be told; error::tell does not.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 // The other ways to panic are denied in Cargo.toml.
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+pub mod check;
 pub mod cli;
+pub mod completions;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -9,7 +9,7 @@ use clap::error::{ContextValue, ErrorKind};
 use netatop::cli::{Cli, Command};
 use netatop::error::{Error, tell};
 use netatop::output::escaped;
-use netatop::{record, serve};
+use netatop::{check, completions, record, serve};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
         Command::Serve(args) => serve::run(&args.options()),
+        Command::Check(args) => check::run(args.format),
+        Command::Completions(args) => completions::write(args.shell),
         Command::Held(args) => Ok(record::become_command(
             &args.command,
             args.user.as_deref(),

@@ -56,3 +56,16 @@ version_at_least() {
 	want_major=${BASH_REMATCH[1]} want_minor=${BASH_REMATCH[3]:-0}
 	((have_major > want_major || (have_major == want_major && have_minor >= want_minor)))
 }
+
+# Prints the comment at the head of the script that is running: its help.
+show_help() {
+	sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+}
+
+# Builds the release program and prints its path: cargo's own word for where it is, whatever target
+# directory is configured. Arguments go to cargo, whose messages go to standard error.
+build_program() (
+	cd "$root" || return
+	cargo build --release --locked --bin netatop --message-format=json-render-diagnostics "$@" \
+		</dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+)

@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use memchr::memmem;
 
 /// The kernel's own type information.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// What the kernel keeps even from root; securityfs need not be mounted.
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 /// How BTF names a tracepoint's prototype.
 const TRACEPOINTS: [&str; 2] = [
     "\0btf_trace_sock_send_length\0",
@@ -42,6 +44,8 @@ pub struct HostFacts {
     pub open_files: Option<u64>,
     /// The kernel's release, as `uname -r` prints it.
     pub release: String,
+    /// The lockdown mode: `none`, `integrity` or `confidentiality`. `None` if it is not told.
+    pub lockdown: Option<String>,
 }
 
 impl HostFacts {
@@ -69,6 +73,9 @@ impl HostFacts {
                 .release()
                 .to_string_lossy()
                 .into_owned(),
+            lockdown: fs::read_to_string(LOCKDOWN)
+                .ok()
+                .and_then(|text| parse_lockdown(&text)),
         }
     }
 }
@@ -88,6 +95,13 @@ pub(super) fn parse_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
+/// The mode in brackets, as in `none [integrity] confidentiality`.
+fn parse_lockdown(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    let (mode, _) = rest.split_once(']')?;
+    Some(mode.to_owned())
+}
+
 fn is_namespace(kind: &str, initial: u64) -> bool {
     fs::metadata(format!("/proc/self/ns/{kind}")).map_or(true, |ns| ns.ino() == initial)
 }
@@ -102,5 +116,20 @@ mod tests {
         assert_eq!(parse_capabilities(status), Some(0xc0_0000_0000));
         assert_eq!(parse_capabilities("Name:\tx\n"), None);
         assert_eq!(parse_capabilities("CapEff:\tzz\n"), None);
+    }
+
+    #[test]
+    fn the_lockdown_mode_is_the_one_in_brackets() {
+        let mode = |text| parse_lockdown(text);
+        assert_eq!(
+            mode("none [integrity] confidentiality\n").as_deref(),
+            Some("integrity")
+        );
+        assert_eq!(
+            mode("[none] integrity confidentiality\n").as_deref(),
+            Some("none")
+        );
+        assert_eq!(mode("none\n"), None);
+        assert_eq!(mode("[none"), None);
     }
 }

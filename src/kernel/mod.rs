@@ -13,7 +13,7 @@ mod skel;
 mod tracer;
 
 pub use host::HostFacts;
-pub use requirements::{Requirement, missing, requirements};
+pub use requirements::{Finding, Standing, findings, missing};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
 pub use tracer::{Storage, Tracer, libbpf_messages};
 

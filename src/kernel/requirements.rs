@@ -1,94 +1,214 @@
 //! What counting needs, whether it is there, and the way out where it is not. Pure: it
-//! decides on facts that [`HostFacts`] gathered.
+//! decides on facts that [`HostFacts`] gathered. `netatop check` shows all of it, and a
+//! recording is refused with the first thing that is missing.
+
+use serde::Serialize;
 
 use super::HostFacts;
+use super::host::BTF;
 
-/// One thing that counting cannot do without.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// What is needed, in a few words.
-    pub name: &'static str,
-    /// `None` where it is there; else the cause and the way out, one line each.
-    pub missing: Option<String>,
+/// The first release with both tracepoints.
+const FIRST_RELEASE: (u32, u32) = (6, 3);
+
+/// Whether something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It is there.
+    Ok,
+    /// It is not there, and without it nothing can be counted.
+    Missing,
+    /// It is not there or could not be found out, and counting does without it.
+    Optional,
 }
 
-/// Everything that is needed, in the order in which it should be put right.
+/// What was found of one thing that is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A word for programs, which never changes.
+    pub id: &'static str,
+    /// For people, in a few words.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub status: Standing,
+    /// What was found, or the cause, in one line.
+    pub found: String,
+    /// How to get it, in one line, where it is not there.
+    pub way_out: Option<String>,
+}
+
+impl Finding {
+    /// It is there.
+    #[must_use]
+    pub fn ok(id: &'static str, name: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            id,
+            name,
+            status: Standing::Ok,
+            found: found.into(),
+            way_out: None,
+        }
+    }
+
+    /// It is not there.
+    #[must_use]
+    pub fn lacking(self, status: Standing, found: impl Into<String>, way_out: &str) -> Self {
+        Self {
+            status,
+            found: found.into(),
+            way_out: Some(way_out.to_owned()),
+            ..self
+        }
+    }
+}
+
+/// Everything that the kernel's side depends on, in the order in which it should be put
+/// right.
 #[must_use]
-pub fn requirements(facts: &HostFacts) -> Vec<Requirement> {
-    let need = |name, missing| Requirement { name, missing };
+pub fn findings(facts: &HostFacts) -> Vec<Finding> {
     vec![
-        need("kernel type information (BTF)", missing_btf(facts)),
-        need("socket tracepoints", missing_tracepoints(facts)),
-        need("initial user namespace", missing_user_namespace(facts)),
-        need("capabilities", missing_capabilities(facts)),
-        need("initial pid namespace", missing_pid_namespace(facts)),
-        need("open files", missing_files(facts)),
+        kernel(facts),
+        btf(facts),
+        tracepoints(facts),
+        user_namespace(facts),
+        capabilities(facts),
+        pid_namespace(facts),
+        lockdown(facts),
+        open_files(facts),
     ]
 }
 
-/// The first thing that stands in the way; `None` if nothing is known to.
+/// The first thing that stands in the way, cause and way out; `None` if nothing is known to.
 #[must_use]
 pub fn missing(facts: &HostFacts) -> Option<String> {
-    requirements(facts).into_iter().find_map(|r| r.missing)
+    findings(facts)
+        .into_iter()
+        .find(|finding| finding.status == Standing::Missing)
+        .map(|finding| match finding.way_out {
+            Some(way_out) => format!("{}\n{way_out}", finding.found),
+            None => finding.found,
+        })
 }
 
-fn missing_btf(facts: &HostFacts) -> Option<String> {
-    let error = facts.btf.as_ref().err()?;
-    Some(format!(
-        "no type information from the kernel ({error})\n\
-         the kernel must be built with CONFIG_DEBUG_INFO_BTF, and /sys must be mounted"
-    ))
+fn kernel(facts: &HostFacts) -> Finding {
+    let release = &facts.release;
+    let there = Finding::ok("kernel", "Linux 6.3 or later", format!("Linux {release}"));
+    // A vendor's kernel may have the tracepoints under an older number.
+    let too_old = parse_release(release).is_some_and(|release| release < FIRST_RELEASE)
+        && facts.tracepoints != Some(true);
+    if too_old {
+        return there.lacking(
+            Standing::Missing,
+            format!(
+                "this kernel ({release}) has no tracepoints sock_send_length and sock_recv_length"
+            ),
+            "they came with Linux 6.3: a newer kernel is needed",
+        );
+    }
+    there
 }
 
-fn missing_tracepoints(facts: &HostFacts) -> Option<String> {
-    (facts.tracepoints == Some(false)).then(|| {
-        format!(
-            "this kernel ({}) has no tracepoints sock_send_length and sock_recv_length\n\
-             they came with Linux 6.3: a newer kernel is needed",
-            facts.release
-        )
-    })
+/// Major and minor of a release like `6.12.1-amd64`.
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some((next()?, next()?))
 }
 
-fn missing_user_namespace(facts: &HostFacts) -> Option<String> {
-    (!facts.initial_user_namespace).then(|| {
-        "CAP_BPF and CAP_PERFMON count only in the initial user namespace, and this is another one\n\
-         run it outside of the container or of unshare, with sudo"
-            .to_owned()
-    })
+fn btf(facts: &HostFacts) -> Finding {
+    let there = Finding::ok("btf", "kernel type information (BTF)", BTF);
+    match &facts.btf {
+        Ok(()) => there,
+        Err(error) => there.lacking(
+            Standing::Missing,
+            format!("no type information from the kernel ({error})"),
+            "the kernel must be built with CONFIG_DEBUG_INFO_BTF, and /sys must be mounted",
+        ),
+    }
 }
 
-fn missing_capabilities(facts: &HostFacts) -> Option<String> {
+fn tracepoints(facts: &HostFacts) -> Finding {
+    let both = "sock_send_length and sock_recv_length";
+    let there = Finding::ok("tracepoints", "socket tracepoints", both);
+    match facts.tracepoints {
+        Some(true) => there,
+        Some(false) => there.lacking(
+            Standing::Missing,
+            format!("this kernel ({}) does not have both {both}", facts.release),
+            "it must be Linux 6.3 or later, built with CONFIG_NET and CONFIG_TRACEPOINTS",
+        ),
+        None => there.lacking(
+            Standing::Missing,
+            format!("{both} cannot be looked up without type information"),
+            "put that right first",
+        ),
+    }
+}
+
+fn user_namespace(facts: &HostFacts) -> Finding {
+    let there = Finding::ok("user_namespace", "initial user namespace", "this is it");
+    if facts.initial_user_namespace {
+        return there;
+    }
+    there.lacking(
+        Standing::Missing,
+        "CAP_BPF and CAP_PERFMON count only in the initial user namespace, and this is another one",
+        "run it outside of the container or of unshare, with sudo",
+    )
+}
+
+fn capabilities(facts: &HostFacts) -> Finding {
+    let both = "CAP_BPF and CAP_PERFMON";
+    let there = Finding::ok("capabilities", "capabilities", both);
     let what = match (facts.cap_bpf, facts.cap_perfmon) {
-        (true, true) => return None,
-        (false, false) => "CAP_BPF and CAP_PERFMON are",
-        (true, false) => "CAP_PERFMON is",
-        (false, true) => "CAP_BPF is",
+        (true, true) => return there,
+        (false, false) => "CAP_BPF and CAP_PERFMON are missing",
+        (true, false) => "CAP_PERFMON is missing",
+        (false, true) => "CAP_BPF is missing",
     };
-    Some(format!(
-        "{what} missing\n\
-         run it with sudo, or give the program both: setcap cap_bpf,cap_perfmon+ep FILE"
-    ))
+    there.lacking(
+        Standing::Missing,
+        what,
+        "run it with sudo, or give the program both: setcap cap_bpf,cap_perfmon+ep FILE",
+    )
 }
 
-fn missing_pid_namespace(facts: &HostFacts) -> Option<String> {
-    (!facts.initial_pid_namespace).then(|| {
-        "from inside a pid namespace the processes outside of it cannot be told apart\n\
-         run it on the host, or in a container that shares the host's pid namespace"
-            .to_owned()
-    })
+fn pid_namespace(facts: &HostFacts) -> Finding {
+    let there = Finding::ok("pid_namespace", "initial pid namespace", "this is it");
+    if facts.initial_pid_namespace {
+        return there;
+    }
+    there.lacking(
+        Standing::Missing,
+        "from inside a pid namespace the processes outside of it cannot be told apart",
+        "run it on the host, or in a container that shares the host's pid namespace",
+    )
+}
+
+/// In no mode is it in the way: the programs read the kernel's memory through typed
+/// pointers only, never by the helpers that `confidentiality` takes away.
+fn lockdown(facts: &HostFacts) -> Finding {
+    let found = match &facts.lockdown {
+        Some(mode) => format!("{mode}; no mode is in the way"),
+        None => "not told by this kernel; no mode is in the way".to_owned(),
+    };
+    Finding::ok("lockdown", "kernel lockdown", found)
 }
 
 /// Maps, programs, links and standard streams need 28 of them; libbpf opens a few more on
 /// the way, and says something else if it cannot.
 const FILES: u64 = 48;
 
-fn missing_files(facts: &HostFacts) -> Option<String> {
-    let limit = facts.open_files.filter(|limit| *limit < FILES)?;
-    Some(format!(
-        "at most {limit} files may be open at a time, and counting needs {FILES}\n\
-         raise the limit: ulimit -n 1024"
-    ))
+fn open_files(facts: &HostFacts) -> Finding {
+    let there = Finding::ok("open_files", "open files", format!("{FILES} or more"));
+    match facts.open_files.filter(|limit| *limit < FILES) {
+        None => there,
+        Some(limit) => there.lacking(
+            Standing::Missing,
+            format!("at most {limit} files may be open at a time, and counting needs {FILES}"),
+            "raise the limit: ulimit -n 1024",
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +225,7 @@ mod tests {
             tracepoints: Some(true),
             open_files: Some(1024),
             release: "6.12.1".to_owned(),
+            lockdown: None,
         }
     }
 
@@ -136,6 +257,16 @@ mod tests {
         assert!(old.contains("5.15.0") && old.contains("6.3"));
         let files = told(|f| f.open_files = Some(16));
         assert!(files.contains("at most 16 files") && files.contains("ulimit -n"));
+        let bare = told(|f| (f.tracepoints, f.btf) = (None, Err("x".to_owned())));
+        assert!(bare.contains("CONFIG_DEBUG_INFO_BTF"));
+        let both = told(|f| {
+            (f.tracepoints, f.btf) = (None, Err("x".to_owned()));
+            f.release = "4.19.0".to_owned();
+        });
+        assert!(
+            both.contains("4.19.0"),
+            "a newer kernel comes first: {both}"
+        );
         assert!(told(|f| f.initial_user_namespace = false).contains("user namespace"));
         assert!(told(|f| f.initial_pid_namespace = false).contains("pid namespace"));
     }
@@ -151,6 +282,34 @@ mod tests {
             |f| f.open_files = Some(0),
         ] {
             assert_eq!(told(change).lines().count(), 2);
+        }
+    }
+
+    #[test]
+    fn an_older_number_with_the_tracepoints_is_good_enough() {
+        let mut facts = able();
+        facts.release = "5.14.0-503.el9".to_owned();
+        assert_eq!(missing(&facts), None);
+    }
+
+    #[test]
+    fn a_release_is_compared_as_numbers() {
+        assert_eq!(parse_release("6.12.1-amd64"), Some((6, 12)));
+        assert_eq!(parse_release("6.3"), Some((6, 3)));
+        assert!(parse_release("6.10.0").is_some_and(|release| release > FIRST_RELEASE));
+        assert_eq!(parse_release("noise"), None);
+        assert_eq!(parse_release(""), None);
+    }
+
+    #[test]
+    fn what_is_there_has_no_way_out_and_what_is_not_has_one() {
+        let mut bare = able();
+        (bare.cap_bpf, bare.tracepoints) = (false, None);
+        for facts in [able(), bare] {
+            for finding in findings(&facts) {
+                let there = finding.status == Standing::Ok;
+                assert_eq!(finding.way_out.is_none(), there, "{finding:?}");
+            }
         }
     }
 }

@@ -15,6 +15,12 @@ pub struct Cgroups {
     paths: HashMap<u64, Option<String>>,
 }
 
+/// Why a cgroup cannot be asked for on a host without [`cgroup_mount`], and the way out.
+pub const NO_CGROUPS: [&str; 2] = [
+    "this host has no cgroup v2 hierarchy: none is mounted",
+    "start it with systemd.unified_cgroup_hierarchy=1, or filter by process",
+];
+
 /// The id of the root: the inode number of the topmost directory.
 const ROOT: u64 = 1;
 
@@ -23,7 +29,7 @@ impl Cgroups {
     #[must_use]
     pub fn new() -> Self {
         let mut cgroups = Self {
-            mount: mount(),
+            mount: cgroup_mount(),
             paths: HashMap::new(),
         };
         cgroups.scan();
@@ -75,7 +81,8 @@ impl Cgroups {
 }
 
 /// Where cgroup v2 is mounted, on pure and on hybrid hosts; `None` where it is not.
-pub(super) fn mount() -> Option<PathBuf> {
+#[must_use]
+pub fn cgroup_mount() -> Option<PathBuf> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").ok()?;
     find_mount(&mountinfo)
 }

@@ -12,7 +12,7 @@ mod session_tests;
 mod summary;
 mod targets;
 
-pub use cgroups::Cgroups;
+pub use cgroups::{Cgroups, NO_CGROUPS, cgroup_mount};
 pub use clock::{Clock, SystemClock, Woken, booted};
 pub use command::{HELD, become_command};
 pub use progress::Progress;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::cgroups::mount;
+use super::cgroups::{NO_CGROUPS, cgroup_mount};
 use crate::error::Error;
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
 
@@ -105,13 +105,7 @@ pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
              /proc must be mounted"
         ))
     })?;
-    let mount = mount().ok_or_else(|| {
-        Error::Failed(
-            "this host has no cgroup v2 hierarchy: none is mounted\n\
-             start it with systemd.unified_cgroup_hierarchy=1, or filter by process"
-                .to_owned(),
-        )
-    })?;
+    let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
     // The kernel's side counts levels from the real root.
     let initial =
         fs::metadata("/proc/self/ns/cgroup").is_ok_and(|ns| ns.ino() == INITIAL_CGROUP_NS);

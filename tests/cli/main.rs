@@ -2,6 +2,8 @@
 //! here gets as far as counting, so nothing here needs a capability.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod check;
+mod completions;
 mod serve;
 
 use std::fs::{self, Permissions};
@@ -292,20 +294,19 @@ impl Unprivileged {
         Self { dir, program }
     }
 
-    /// `netatop`, by a user other than root.
-    fn command(&self) -> Command {
+    /// `netatop record ARGS... -o FILE`, by a user other than root.
+    fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
+        let file = file.to_str().expect("UTF-8");
+        self.netatop(&[&["record", "-d", "10ms"], args, &["-o", file]].concat())
+    }
+
+    /// `netatop ARGS...`, by that user.
+    fn netatop(&self, args: &[&str]) -> Ran {
         let mut command = Command::new(&self.program);
+        command.args(args);
         if rustix::process::geteuid().is_root() {
             command.uid(Self::NOBODY).gid(Self::NOBODY);
         }
-        command
-    }
-
-    /// `netatop record ARGS... -o FILE`.
-    fn record_to(&self, file: &Path, args: &[&str]) -> Ran {
-        let mut command = self.command();
-        command.args(["record", "-d", "10ms"]).args(args);
-        command.arg("-o").arg(file);
         run(&mut command)
     }
 

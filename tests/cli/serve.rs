@@ -1,6 +1,6 @@
 //! `netatop serve` as far as it comes without counting.
 
-use super::{Unprivileged, assert_not_allowed, assert_refused, netatop, run};
+use super::{Unprivileged, assert_not_allowed, assert_refused, netatop};
 
 #[test]
 fn a_bad_value_is_named_in_one_line() {
@@ -25,9 +25,8 @@ fn a_bad_value_is_named_in_one_line() {
 fn a_user_who_may_not_count_is_told_so_and_no_socket_is_made() {
     let user = Unprivileged::new();
     let socket = user.dir.path().join("socket");
-    let mut command = user.command();
-    command.args(["serve", "--socket"]).arg(&socket);
-    assert_not_allowed(&run(&mut command));
+    let socket = socket.to_str().expect("UTF-8");
+    assert_not_allowed(&user.netatop(&["serve", "--socket", socket]));
     let left: Vec<_> = std::fs::read_dir(user.dir.path())
         .expect("the directory")
         .map(|entry| entry.expect("an entry").file_name())

@@ -2,6 +2,7 @@
 //! `expected/`; `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod findings;
 mod properties;
 mod reports;
 
@@ -262,7 +263,7 @@ fn repeated_tables_are_headed_by_their_time() {
 
 #[test]
 fn every_expected_file_is_compared_with_something() {
-    let tests = include_str!("main.rs");
+    let tests = concat!(include_str!("main.rs"), include_str!("findings.rs"));
     for entry in fs::read_dir(expected()).expect("a directory") {
         let name = entry.expect("an entry").file_name();
         let name = name.to_str().expect("UTF-8");

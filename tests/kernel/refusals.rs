@@ -16,6 +16,10 @@ fn copy() -> (tempfile::TempDir, String) {
 }
 
 fn as_nobody(capabilities: &str) -> Output {
+    as_nobody_of(capabilities, &["record", "-d", "10ms"])
+}
+
+pub fn as_nobody_of(capabilities: &str, args: &[&str]) -> Output {
     let (_dir, program) = copy();
     let list = |sign| match capabilities {
         "" => "-all".to_owned(),
@@ -39,7 +43,8 @@ fn as_nobody(capabilities: &str) -> Output {
             format!("--inh-caps={keep}"),
             format!("--ambient-caps={keep}"),
         ])
-        .args([&program, "record", "-d", "10ms"])
+        .arg(&program)
+        .args(args)
         .output()
         .expect("setpriv")
 }

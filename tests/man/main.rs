@@ -98,7 +98,11 @@ fn every_example_is_understood() -> Tested {
                 .skip_while(|word| matches!(*word, "$" | "sudo"))
                 .take_while(|word| !matches!(*word, "|" | ">" | "&" | "#"))
                 .collect();
-            if !matches!(words[..], ["netatop" | "./scripts/run", "record", _, ..]) {
+            if !matches!(
+                words[..],
+                ["netatop" | "./scripts/run", "record", _, ..]
+                    | ["netatop" | "./scripts/run", "check" | "completions", ..]
+            ) {
                 continue;
             }
             if let Err(error) = Cli::try_parse_from(&words) {

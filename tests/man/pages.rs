@@ -20,7 +20,7 @@ pub struct Page {
     pub template: &'static str,
 }
 
-pub const PAGES: [Page; 4] = [
+pub const PAGES: [Page; 6] = [
     Page {
         name: "netatop",
         section: 1,
@@ -38,6 +38,18 @@ pub const PAGES: [Page; 4] = [
         section: 1,
         subcommand: Some("serve"),
         template: include_str!("netatop-serve.1.in"),
+    },
+    Page {
+        name: "netatop-check",
+        section: 1,
+        subcommand: Some("check"),
+        template: include_str!("netatop-check.1.in"),
+    },
+    Page {
+        name: "netatop-completions",
+        section: 1,
+        subcommand: Some("completions"),
+        template: include_str!("netatop-completions.1.in"),
     },
     Page {
         name: "netatop-recording",

@@ -1,0 +1,53 @@
+//! Findings as text.
+
+use std::fmt::Write;
+
+use super::{CheckFormat, can_record};
+use crate::kernel::{Finding, Standing};
+
+/// What is written: all of it, at once.
+#[must_use]
+pub fn write(findings: &[Finding], format: CheckFormat) -> String {
+    match format {
+        CheckFormat::Table => table(findings),
+        CheckFormat::Json => json(findings),
+    }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let names = findings.iter().map(|finding| finding.name.len());
+    let width = names.max().unwrap_or(0);
+    let mut text = String::new();
+    let mut line = |status: &str, name: &str, what: &str| {
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "{status:<8}  {name:<width$}  {what}");
+    };
+    for finding in findings {
+        let status = match finding.status {
+            Standing::Ok => "ok",
+            Standing::Missing => "missing",
+            Standing::Optional => "optional",
+        };
+        line(status, finding.name, &finding.found);
+        if let Some(way_out) = &finding.way_out {
+            line("", "", way_out);
+        }
+    }
+    text.push_str(if can_record(findings) {
+        "netatop can record here\n"
+    } else {
+        "netatop cannot record here\n"
+    });
+    text
+}
+
+fn json(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        // Text and an enumeration: nothing that JSON could not hold.
+        if let Ok(line) = serde_json::to_string(finding) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}

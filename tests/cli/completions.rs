@@ -1,0 +1,152 @@
+//! What the shells offer when the tabulator key is pressed: real shells, in a terminal.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{assert_refused, dir, netatop};
+
+/// A shell in a terminal of tmux's, which is ready for input and knows the completions.
+struct Terminal {
+    dir: TempDir,
+}
+
+impl Terminal {
+    fn open(shell: &str) -> Self {
+        let dir = dir();
+        let ran = netatop(&["completions", shell]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+        // compinit finds a function by its name.
+        fs::write(dir.path().join("_netatop"), ran.stdout).expect("a file");
+        // The prompt is put together by the shell, so that it is not the command itself that is seen.
+        let (command, load) = match shell {
+            "bash" => (
+                "bash --noprofile --norc",
+                "PS1='rea''dy> '; . ./_netatop; clear",
+            ),
+            "zsh" => (
+                "zsh -f",
+                "PS1='rea''dy> '; fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; clear",
+            ),
+            _ => (
+                "fish --no-config",
+                "function fish_prompt; echo 'rea''dy> '; end; . ./_netatop; clear",
+            ),
+        };
+        let terminal = Self { dir };
+        let home = terminal.dir.path().to_str().expect("UTF-8");
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "150",
+            "-y",
+            "50",
+            "-c",
+            home,
+            "env",
+            &format!("HOME={home}"),
+            "TERM=screen",
+            "sh",
+            "-c",
+            &format!("exec {command}"),
+        ]);
+        terminal.keys(&["-l", load]);
+        terminal.keys(&["Enter"]);
+        terminal.wait(&["ready>"]);
+        terminal
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("tmux")
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        tmux.env_remove("TMUX")
+            .arg("-S")
+            .arg(self.socket())
+            .args(args);
+        let output = tmux
+            .output()
+            .expect("tmux: scripts/setup --test installs it");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// Types `text` and the tabulator key: to complete, and then to list; bash lists only after
+    /// a key that changed nothing.
+    fn offers(&self, text: &str, wanted: &[&str]) -> String {
+        self.keys(&["-l", &format!("netatop {text}")]);
+        for _ in 0..3 {
+            self.keys(&["Tab"]);
+        }
+        self.wait(wanted)
+    }
+
+    /// Until all of `wanted` is on the screen.
+    #[track_caller]
+    fn wait(&self, wanted: &[&str]) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let screen = self.tmux(&["capture-pane", "-p"]);
+            if wanted.iter().all(|part| screen.contains(part)) {
+                return screen;
+            }
+            assert!(Instant::now() < deadline, "no {wanted:?} in:\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // The server of this socket, and with it the shell.
+        let mut tmux = Command::new("tmux");
+        let _ = tmux
+            .arg("-S")
+            .arg(self.socket())
+            .arg("kill-server")
+            .output();
+    }
+}
+
+fn offers(shell: &str) {
+    let listed = Terminal::open(shell).offers("", &["check", "completions", "record"]);
+    assert!(!listed.contains("held"), "{listed}");
+    Terminal::open(shell).offers("record --f", &["--follow", "--force", "--format"]);
+    Terminal::open(shell).offers("record --format ", &["csv", "json", "table"]);
+    Terminal::open(shell).offers("record --user roo", &["--user root"]);
+    let pid = std::process::id().to_string();
+    let begun = pid.split_at(pid.len() - 1).0;
+    Terminal::open(shell).offers(&format!("record --pid {begun}"), &[&pid]);
+}
+
+#[test]
+fn bash_offers_subcommands_options_and_values() {
+    offers("bash");
+}
+
+#[test]
+fn zsh_offers_subcommands_options_and_values() {
+    offers("zsh");
+}
+
+#[test]
+fn fish_offers_subcommands_options_and_values() {
+    offers("fish");
+}
+
+#[test]
+fn an_unknown_shell_is_answered_with_the_known_ones() {
+    assert_refused(&netatop(&["completions", "tcsh"]), 1, "fish");
+}

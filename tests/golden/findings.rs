@@ -1,0 +1,62 @@
+//! What `netatop check` writes about hosts that were made up.
+
+use netatop::check::{Atop, CheckFormat, Facts, can_record, write};
+use netatop::kernel::HostFacts;
+
+use super::assert_golden;
+
+/// A host on which nothing is missing.
+fn able() -> Facts {
+    Facts {
+        host: HostFacts {
+            cap_bpf: true,
+            cap_perfmon: true,
+            initial_user_namespace: true,
+            initial_pid_namespace: true,
+            btf: Ok(()),
+            tracepoints: Some(true),
+            release: "6.12.1".to_owned(),
+            open_files: Some(1024),
+            lockdown: Some("integrity".to_owned()),
+        },
+        cgroup2: Some("/sys/fs/cgroup".into()),
+        atop: Atop::Version(2, 11),
+    }
+}
+
+/// One on which everything is.
+fn bare() -> Facts {
+    Facts {
+        host: HostFacts {
+            cap_bpf: false,
+            cap_perfmon: false,
+            initial_user_namespace: false,
+            initial_pid_namespace: false,
+            btf: Err("/sys/kernel/btf/vmlinux: No such file or directory (os error 2)".to_owned()),
+            tracepoints: None,
+            release: "5.10.0-30-amd64".to_owned(),
+            open_files: Some(16),
+            lockdown: None,
+        },
+        cgroup2: None,
+        atop: Atop::Version(2, 8),
+    }
+}
+
+#[test]
+fn findings_are_a_table_and_json_lines() {
+    let [able, bare] = [able().findings(), bare().findings()];
+    assert!(can_record(&able) && !can_record(&bare));
+    let text = |findings, format| write(findings, format).into_bytes();
+    assert_golden("check_able.table", &text(&able, CheckFormat::Table));
+    assert_golden("check_able.jsonl", &text(&able, CheckFormat::Json));
+    assert_golden("check_bare.table", &text(&bare, CheckFormat::Table));
+    assert_golden("check_bare.jsonl", &text(&bare, CheckFormat::Json));
+}
+
+#[test]
+fn what_is_optional_is_no_obstacle() {
+    let mut facts = able();
+    (facts.cgroup2, facts.atop) = (None, Atop::Absent);
+    assert!(can_record(&facts.findings()));
+}
