@@ -30,7 +30,15 @@ impl Atop {
         atop.arg("-V").stdin(Stdio::null()).stderr(Stdio::null());
         match atop.output() {
             Ok(output) => Self::parse(&String::from_utf8_lossy(&output.stdout)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Absent,
+            // A directory of PATH that is closed to this user is as good as empty.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                Self::Absent
+            }
             Err(_) => Self::Unknown,
         }
     }
