@@ -28,6 +28,7 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         "capabilities",
         "pid_namespace",
         "lockdown",
+        "open_files",
         "cgroup2",
         "atop",
     ];
