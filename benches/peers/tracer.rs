@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::load::Numbers;
@@ -199,11 +200,14 @@ impl Running {
         if matches!(self.tracer, Tracer::Program(_)) {
             drop(child.stdin.take());
         } else {
-            if self.tracer == Tracer::Nethogs {
-                // It shows its figures once a second.
+            let signal = if self.tracer == Tracer::Nethogs {
+                // It shows its figures once a second, and may not end when asked to.
                 std::thread::sleep(Duration::from_millis(1500));
-            }
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("signal");
+                Signal::SIGKILL
+            } else {
+                Signal::SIGINT
+            };
+            nix::sys::signal::kill(pid, signal).expect("signal");
         }
         let mut text = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
