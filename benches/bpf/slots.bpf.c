@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/*
+ * Design: an array of slots indexed by thread id, each owned by the thread that claimed
+ * it first; task storage where the slot is another's.
+ */
+#include "bench.h"
+
+#ifndef SLOT_FLAGS
+#define SLOT_FLAGS 0
+#endif
+
+enum { SLOTS = 1 << 16 };
+
+struct slot {
+	__u64 owner;
+	struct numbers numbers;
+	__u64 id;
+	__u64 exited;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, SLOT_FLAGS);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct numbers);
+} blocks SEC(".maps");
+
+static __attribute__((noinline)) int elsewhere(struct task_struct *task, enum direction direction,
+					       __u64 bytes)
+{
+	struct numbers *block =
+		bpf_task_storage_get(&blocks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (block)
+		add(block, direction, bytes);
+	return 0;
+}
+
+static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
+{
+	struct task_struct *task;
+	struct slot *slot;
+	__u32 key;
+
+	if (!counts(sk, ret, flags))
+		return 0;
+	task = bpf_get_current_task_btf();
+	key = task->pid & (SLOTS - 1);
+	slot = bpf_map_lookup_elem(&slots, &key);
+	if (!slot)
+		return 0;
+	if (slot->owner == (__u64)task) {
+		add(&slot->numbers, direction, ret);
+		return 0;
+	}
+	if (__sync_val_compare_and_swap(&slot->owner, 0, (__u64)task) == 0) {
+		add(&slot->numbers, direction, ret);
+		return 0;
+	}
+	return elsewhere(bpf_get_current_task_btf(), direction, ret);
+}
+
+DESIGN(count)

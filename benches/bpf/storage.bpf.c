@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* Design: task storage alone. What it is measured for is the one look-up. */
+#include "bench.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct numbers);
+} blocks SEC(".maps");
+
+static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
+{
+	struct task_struct *task;
+	struct numbers *block;
+
+	if (!counts(sk, ret, flags))
+		return 0;
+	task = bpf_get_current_task_btf();
+	block = bpf_task_storage_get(&blocks, task, NULL, 0);
+	if (!block)
+		block = bpf_task_storage_get(&blocks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (block)
+		add(block, direction, ret);
+	return 0;
+}
+
+DESIGN(count)

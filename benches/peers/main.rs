@@ -1,0 +1,122 @@
+//! What counting costs, beside no tracer, the floor and other tracers, taking turns in one run.
+//! Needs root, and a machine that does nothing else. `scripts/bench` runs it.
+//!
+//! `peers compare` is all loads with all tracers; `peers designs` is one event counted in
+//! several ways.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod load;
+mod programs;
+mod results;
+mod tracer;
+
+use std::process::Command;
+
+use load::LOADS;
+use results::{Outcome, Results};
+use tracer::Tracer;
+
+const DESIGNS: &[&str] = &["hash", "storage", "slots", "slots_mmap", "cached"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    match words[..] {
+        ["load", name, units] => load::main(name, units.parse().expect("a number")),
+        ["programs", object] => programs::main(object.as_ref()),
+        ["designs"] => designs(),
+        // `cargo test --benches` only wants to know that it is built.
+        _ if arguments.iter().any(|word| word == "--bench") => compare(),
+        _ => {}
+    }
+}
+
+fn rounds(default: usize) -> usize {
+    let given = std::env::var("BENCH_ROUNDS").ok();
+    given.and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+fn compare() {
+    let tracers = vec![
+        Tracer::Nothing,
+        Tracer::Program("floor"),
+        Tracer::Netatop,
+        Tracer::Program("classic"),
+        Tracer::Bpftrace,
+        Tracer::Nethogs,
+        Tracer::Bandwhich,
+    ];
+    let loads: Vec<&str> = LOADS.iter().map(|(name, ..)| *name).collect();
+    let results = measure(tracers, &loads, rounds(21));
+    results.print_comparison();
+    results.print_events("receive");
+    results.write("compare");
+}
+
+fn designs() {
+    let mut tracers = vec![
+        Tracer::Nothing,
+        Tracer::Program("floor"),
+        Tracer::Netatop,
+        Tracer::Program("classic"),
+    ];
+    tracers.extend(DESIGNS.iter().copied().map(Tracer::Program));
+    let results = measure(tracers, &["receive"], rounds(25));
+    results.print_events("receive");
+    results.write("designs");
+}
+
+/// Every load with every tracer, `rounds` times in turn.
+fn measure(tracers: Vec<Tracer>, loads: &[&'static str], rounds: usize) -> Results {
+    let (mut present, mut missing) = (Vec::new(), Vec::new());
+    for tracer in tracers {
+        match tracer.missing() {
+            None => present.push(tracer),
+            Some(why) => missing.push(format!("{}: {why}", tracer.name())),
+        }
+    }
+    let mut results = Results::new(&present, missing);
+    for round in 0..rounds {
+        // Whoever begins has the coldest caches: it is another one each time.
+        for place in 0..present.len() {
+            let place = (place + round) % present.len();
+            for outcome in visit(&present[place], loads) {
+                results.add(place, round, outcome);
+            }
+        }
+        eprint!("\rround {} of {rounds} ", round + 1);
+    }
+    eprintln!();
+    results
+}
+
+/// All loads with one tracer.
+fn visit(tracer: &Tracer, loads: &[&'static str]) -> Vec<Outcome> {
+    let running = tracer.start();
+    let started = running.cost();
+    let mut outcomes = Vec::new();
+    for (name, _, units) in LOADS.iter().filter(|(name, ..)| loads.contains(name)) {
+        let before = running.cost();
+        let output = Command::new(std::env::current_exe().expect("own path"))
+            .args(["load", name, &units.to_string()])
+            .output()
+            .expect("run the load");
+        assert!(output.status.success(), "the load {name} failed");
+        let after = running.cost();
+        let mut outcome = Outcome::new(name, *units, &output.stdout);
+        outcome.own_cpu = after.cpu - before.cpu;
+        outcome.memory = after.memory;
+        outcome.start_cpu = started.cpu;
+        outcomes.push(outcome);
+    }
+    let seen = running.stop();
+    for outcome in &mut outcomes {
+        outcome.take_seen(&seen);
+    }
+    outcomes
+}
