@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 /*
- * Design: each CPU remembers the thread it counted last and keeps its counters, moving them to
- * the thread's task storage when another thread takes the place.
+ * Design: slots of each CPU, by thread id, before task storage. A thread that finds its slot
+ * taken by another goes to task storage.
  */
 #include "bench.h"
 

@@ -138,9 +138,11 @@ impl Results {
             }
         };
         match &self.tracers[tracer] {
-            Tracer::Nothing | Tracer::Program("floor") | Tracer::Bandwhich => "–".to_owned(),
+            // Those that capture packets count something else: packets, with their headers.
+            Tracer::Nothing | Tracer::Program("floor") | Tracer::Bandwhich | Tracer::Nethogs => {
+                "–".to_owned()
+            }
             _ if exact => "exact".to_owned(),
-            Tracer::Nethogs => format!("{} % of bytes", percent(1)),
             _ => format!("{} % of messages, {} % of bytes", percent(0), percent(1)),
         }
     }

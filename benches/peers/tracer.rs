@@ -201,8 +201,7 @@ impl Running {
             drop(child.stdin.take());
         } else {
             let signal = if self.tracer == Tracer::Nethogs {
-                // It shows its figures once a second, and may not end when asked to.
-                std::thread::sleep(Duration::from_millis(1500));
+                // There is nothing to wait for: its counts are not compared.
                 Signal::SIGKILL
             } else {
                 Signal::SIGINT
@@ -220,8 +219,7 @@ impl Running {
             }
             Tracer::Netatop => from_netatop(&self.output),
             Tracer::Bpftrace => from_bpftrace(&text),
-            Tracer::Nethogs => from_nethogs(&text),
-            Tracer::Nothing | Tracer::Bandwhich => HashMap::new(),
+            Tracer::Nothing | Tracer::Nethogs | Tracer::Bandwhich => HashMap::new(),
         }
     }
 }
@@ -292,23 +290,6 @@ fn from_bpftrace(text: &str) -> HashMap<u32, Numbers> {
                 counts.entry(pid).or_default()[place] += value.as_u64().unwrap_or(0);
             }
         }
-    }
-    counts
-}
-
-/// Its last figures: bytes of packets, headers included. It knows no messages.
-fn from_nethogs(text: &str) -> HashMap<u32, Numbers> {
-    let mut counts = HashMap::new();
-    for line in text.lines() {
-        let mut fields = line.split('\t');
-        let (Some(name), Some(sent), Some(received)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let pid = name.rsplit('/').nth(1).and_then(|pid| pid.parse().ok());
-        let number = |text: &str| text.parse::<f64>().unwrap_or(0.0) as u64;
-        counts.insert(pid.unwrap_or(0), [0, number(sent), 0, number(received)]);
     }
     counts
 }
