@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -14,7 +15,7 @@ use nix::unistd::Pid;
 use super::client::Client;
 use super::harness::{NETATOP, wait_for};
 
-/// A running server. It is killed when dropped, if it was not stopped before.
+/// A running server. It is ended when dropped, if it was not before.
 pub struct Server {
     pub socket: PathBuf,
     child: Child,
@@ -192,6 +193,13 @@ pub fn exists((kind, id): &(&'static str, String)) -> bool {
 impl Drop for Server {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
+            // In good order, so that its socket goes; by force, if it does not take that.
+            let pid = Pid::from_raw(self.pid() as i32);
+            let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
