@@ -54,8 +54,11 @@ impl Record {
         Some(record)
     }
 
-    pub fn is(&self, comm: &str) -> bool {
-        self.comm.split(|byte| *byte == 0).next() == Some(comm.as_bytes())
+    pub fn name(&self) -> &[u8] {
+        self.comm
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -75,35 +78,40 @@ impl Reply {
         let pairs = self.0.iter().map(|record| (record.pid, record.counters));
         pairs.collect()
     }
-
-    pub fn named<'a>(&'a self, comm: &'a str) -> impl Iterator<Item = &'a Record> {
-        self.0.iter().filter(move |record| record.is(comm))
-    }
 }
 
-/// What many replies say, each process once. No pid may be used twice meanwhile.
-#[derive(Default)]
-pub struct Tally(HashMap<u32, Counters>);
+/// What many replies say of processes with one datagram of a size that no other test's have,
+/// each process once. No pid may be used twice meanwhile.
+pub struct Tally {
+    size: u64,
+    processes: HashMap<u32, Counters>,
+}
 
 impl Tally {
-    pub fn add(&mut self, reply: &Reply, comm: &str) {
-        for record in reply.named(comm) {
-            let before = self.0.insert(record.pid, record.counters);
-            let before = before.unwrap_or_default();
-            assert_eq!(
-                before.max(record.counters),
-                record.counters,
-                "{record:?} went backwards"
-            );
+    pub fn new(size: u64) -> Self {
+        Self {
+            size,
+            processes: HashMap::new(),
         }
     }
 
-    pub fn processes(&self) -> usize {
-        self.0.len()
+    pub fn add(&mut self, reply: &Reply) {
+        let ours = reply
+            .0
+            .iter()
+            .filter(|record| record.counters.udp_send_bytes == self.size);
+        for record in ours {
+            assert_eq!(record.name(), b"workload");
+            self.processes.insert(record.pid, record.counters);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.processes.len()
     }
 
     pub fn sum(&self) -> Counters {
-        self.0.values().copied().sum()
+        self.processes.values().copied().sum()
     }
 }
 

@@ -31,6 +31,9 @@ impl Drop for ManyPids {
     }
 }
 
+/// Of a datagram; nothing else sends so many bytes.
+const SIZE: u64 = 333;
+
 /// A client that asks all the time, one that asks now and then, and one that asks once, when
 /// all is over: each gets every datagram of a storm of short-lived processes.
 #[test]
@@ -41,10 +44,11 @@ fn every_datagram_of_a_storm_reaches_every_client() {
     let mut often = server.client();
     let mut seldom = server.client();
     let mut once = server.client();
-    let [mut by_often, mut by_seldom, mut by_once] = [(); 3].map(|()| Tally::default());
+    let [mut by_often, mut by_seldom, mut by_once] = [(); 3].map(|()| Tally::new(SIZE));
 
     let n = format!("n={count}");
-    let storm = Workload::start(&["process-storm", &n, "rate=5000"]);
+    let size = format!("size={SIZE}");
+    let storm = Workload::start(&["process-storm", &n, "rate=5000", &size]);
     let over = AtomicBool::new(false);
     let truth = std::thread::scope(|scope| {
         let storm = scope.spawn(|| {
@@ -54,10 +58,10 @@ fn every_datagram_of_a_storm_reaches_every_client() {
         });
         let mut asked = 0;
         while !over.load(Ordering::Acquire) {
-            by_often.add(&often.ask(), "workload");
+            by_often.add(&often.ask());
             asked += 1;
             if asked % 50 == 0 {
-                by_seldom.add(&seldom.ask(), "workload");
+                by_seldom.add(&seldom.ask());
             }
         }
         storm.join().expect("storm")
@@ -68,9 +72,9 @@ fn every_datagram_of_a_storm_reaches_every_client() {
         ("once", &mut once, &mut by_once),
     ] {
         let last = client.ask();
-        tally.add(&last, "workload");
+        tally.add(&last);
         assert_eq!(
-            (tally.processes(), tally.sum()),
+            (tally.count(), tally.sum()),
             (count, counters(&truth[0], tally.sum())),
             "the client that asks {name}"
         );
@@ -95,16 +99,17 @@ fn every_datagram_of_a_storm_reaches_a_client_that_seldom_asks() {
     let count = scaled(200_000, 3000) / rounds;
     let server = Server::start(&[]);
     let mut client = server.client();
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(SIZE);
     let mut sum = netatop::model::Counters::default();
     for _ in 0..rounds {
         let n = format!("n={count}");
-        let lines = Workload::start(&["process-storm", &n, "rate=5000"]).finish();
+        let size = format!("size={SIZE}");
+        let lines = Workload::start(&["process-storm", &n, "rate=5000", &size]).finish();
         sum += counters(&lines[0], sum);
-        tally.add(&client.ask(), "workload");
+        tally.add(&client.ask());
         assert_eq!(tally.sum(), sum);
     }
-    assert_eq!(tally.processes(), rounds * count);
+    assert_eq!(tally.count(), rounds * count);
 }
 
 /// atop asks two or three times in a sample, and looks for the ended ones in the last answer.

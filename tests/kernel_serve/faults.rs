@@ -1,5 +1,6 @@
 //! What the daemon before it got wrong, each held against what the workload knows.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
@@ -92,14 +93,21 @@ impl Multitude {
     /// Each is in the reply, once, with what it did.
     #[track_caller]
     pub fn assert_in(&self, reply: &super::client::Reply) {
-        assert_eq!(
-            reply.named("workload").count(),
-            self.truths.len(),
-            "one record each"
-        );
         let by_pid = reply.by_pid();
         for (pid, truth) in &self.truths {
             assert_eq!(by_pid.get(pid), Some(truth), "process {pid}");
+        }
+        let pids: HashSet<u32> = self.truths.iter().map(|(pid, _)| *pid).collect();
+        let records = reply.0.iter().filter(|record| pids.contains(&record.pid));
+        assert_eq!(records.count(), pids.len(), "one record each");
+    }
+
+    /// None of them is in the reply.
+    #[track_caller]
+    pub fn assert_not_in(&self, reply: &super::client::Reply) {
+        let by_pid = reply.by_pid();
+        for (pid, _) in &self.truths {
+            assert_eq!(by_pid.get(pid), None, "process {pid}");
         }
     }
 
