@@ -29,7 +29,7 @@ static __always_inline void identify(struct thread_record *record, struct task_s
 	__u32 uid = cred->uid.val, gid = cred->gid.val;
 
 	if (cred->euid.val != uid || cred->suid.val != uid || cred->egid.val != gid ||
-	    cred->sgid.val != gid)
+	    cred->sgid.val != gid || (uid && cred->cap_permitted.val))
 		flags |= RECORD_CREDS_DIFFER;
 	record->start = leader->start_boottime;
 	record->tgid = task->tgid;

@@ -34,8 +34,9 @@ enum record_flag {
 	/* ... and so has, or is about to, every other thread of its process. */
 	RECORD_GROUP_DEAD = 2,
 	/*
-	 * Real, effective and saved user, or group, differ (a set-user-id program):
-	 * what it does is not its user's to see, as with /proc/PID/io.
+	 * Real, effective and saved user, or group, differ (a set-user-id program),
+	 * or somebody else than root has capabilities: what it does is not its
+	 * user's to see, as with /proc/PID/io.
 	 */
 	RECORD_CREDS_DIFFER = 4,
 };

@@ -8,24 +8,48 @@ use rustix::process::{Pid, test_kill_process};
 use crate::model::ProcessId;
 
 /// Whether any thread of `process` has not ended. A pid that belongs to another process
-/// by now, a zombie, and a /proc that does not tell all count as no.
+/// by now and a zombie count as no; a process that /proc hides (`hidepid`) as yes, until
+/// its pid is free.
 pub(super) fn is_alive(process: ProcessId) -> bool {
-    look(process).is_some_and(|(same, alive)| same && alive)
+    match look(process) {
+        Look::Free => false,
+        Look::Hidden => true,
+        Look::There { same, alive } => same && alive,
+    }
 }
 
-/// Whether the pid of `process` is that of another living one. A /proc that does not tell
-/// counts as no.
+/// Whether the pid of `process`, which has ended, is that of another living one. Where
+/// /proc hides whose it is, it counts as that.
 pub(super) fn is_reused(process: ProcessId) -> bool {
-    // Most often there is none: that is told in a tenth of the time.
-    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
-    let free = pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH));
-    !free && look(process).is_some_and(|(same, alive)| !same && alive)
+    match look(process) {
+        Look::Free => false,
+        Look::Hidden => true,
+        Look::There { same, alive } => !same && alive,
+    }
 }
 
-fn look(process: ProcessId) -> Option<(bool, bool)> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).ok()?;
+/// Whose a pid is.
+enum Look {
+    /// Nobody's.
+    Free,
+    /// /proc does not tell.
+    Hidden,
+    /// Of the process meant, or of another one; a zombie is not alive.
+    There { same: bool, alive: bool },
+}
+
+fn look(process: ProcessId) -> Look {
+    // Most often it is free, and that is told in a tenth of the time.
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    if pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH)) {
+        return Look::Free;
+    }
     let ticks = rustix::param::clock_ticks_per_second();
-    parse(&stat, process.start, ticks)
+    fs::read(format!("/proc/{}/stat", process.pid))
+        .ok()
+        // Names are bytes.
+        .and_then(|stat| parse(&String::from_utf8_lossy(&stat), process.start, ticks))
+        .map_or(Look::Hidden, |(same, alive)| Look::There { same, alive })
 }
 
 /// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat): whether it is about the process
@@ -86,6 +110,35 @@ mod tests {
         };
         assert!(!is_alive(earlier));
         assert!(is_reused(earlier));
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_hides_nobody() {
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", r#"printf 'caf\351' >/proc/$$/comm; echo; read end"#])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        // It has its name when it says something.
+        let mut said = [0];
+        let mut output = child.stdout.take().expect("piped");
+        std::io::Read::read_exact(&mut output, &mut said).expect("a line");
+        let stat = fs::read(format!("/proc/{}/stat", child.id())).expect("proc");
+        assert!(String::from_utf8(stat.clone()).is_err(), "{stat:?}");
+        let stat = String::from_utf8_lossy(&stat).into_owned();
+        let ticks: u64 = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(19)?.parse().ok())
+            .expect("start");
+        let process = ProcessId {
+            pid: child.id(),
+            start: ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()),
+        };
+        assert!(is_alive(process) && !is_reused(process));
+        drop(child.stdin.take());
+        child.wait().expect("wait");
+        assert!(!is_alive(process));
     }
 
     proptest! {

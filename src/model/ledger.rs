@@ -55,6 +55,10 @@ pub struct Interval {
     pub unattributed: Counters,
 }
 
+/// A record that has not come so many snapshots after its thread had gone was lost; one
+/// that is being written just then comes with the next.
+const STILL_TO_COME: u64 = 1000;
+
 /// What rows are made of: a process, or a thread of one.
 type Key = (ProcessId, Option<u32>);
 
@@ -87,8 +91,11 @@ pub struct Ledger {
     /// an older record of theirs must not bring them back.
     ended: [HashSet<u64>; 2],
     snapshots: u64,
-    /// Reported counters of blocks that are gone without an exit record.
-    vanished: HashMap<u64, Counters>,
+    /// Reported counters of blocks that are gone without an exit record, and the snapshot
+    /// that did not show them.
+    vanished: HashMap<u64, (u64, Counters)>,
+    /// Those of them for which no record will come any more.
+    lost: Counters,
     /// The newest totals of what the kernel's side lost, and how much was reported of it.
     losses: Losses,
     reported_unattributed: Counters,
@@ -201,7 +208,8 @@ impl Ledger {
             MapEntry::Occupied(block) => (block.into_mut(), false),
             MapEntry::Vacant(place) => {
                 // One that was given up for lost goes on from where it was.
-                let counters = self.vanished.remove(&record.block).unwrap_or_default();
+                let counters = self.vanished.remove(&record.block);
+                let counters = counters.map_or(Counters::default(), |(_, counters)| counters);
                 let block = Block {
                     key,
                     counters,
@@ -255,7 +263,7 @@ impl Ledger {
             if let Some(block) = self.blocks.get(&id)
                 && !block.counters.is_zero()
             {
-                self.vanished.insert(id, block.counters);
+                self.vanished.insert(id, (self.snapshots, block.counters));
             }
             self.end(id);
         }
@@ -264,7 +272,16 @@ impl Ledger {
     /// The kernel's side reports all of a lost thread's counters; what snapshots showed
     /// of it is in rows already, and must not be reported again.
     fn unattributed(&mut self) -> Counters {
-        let in_rows: Counters = self.vanished.values().copied().sum();
+        let (snapshots, lost) = (self.snapshots, &mut self.lost);
+        self.vanished.retain(|_, (gone, counters)| {
+            let may_come = snapshots - *gone < STILL_TO_COME;
+            if !may_come {
+                *lost += *counters;
+            }
+            may_come
+        });
+        let late: Counters = self.vanished.values().map(|(_, counters)| *counters).sum();
+        let in_rows = late + self.lost;
         let total = self.losses.no_memory + self.losses.no_task + self.losses.exits.since(in_rows);
         let new = total.since(self.reported_unattributed);
         self.reported_unattributed = self.reported_unattributed.max(total);

@@ -74,7 +74,8 @@ pub struct ThreadRecord {
     pub exited: bool,
     /// Every thread of the process has ended, or is about to.
     pub group_dead: bool,
-    /// Real, effective and saved user, or group, differ, as in a set-user-id program.
+    /// It has rights that its user has not: real, effective and saved user or group
+    /// differ, as in a set-user-id program, or it has capabilities.
     pub creds_differ: bool,
     /// Totals since counting began.
     pub counters: Counters,

@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::Bound;
 
 use crate::error::Error;
-use crate::model::{Comm, Counters, Ledger, Losses, ProcessId, ThreadRecord};
+use crate::model::{Comm, Counters, Ledger, ProcessId, ThreadRecord};
 use crate::source::Source;
 
 /// One process.
@@ -44,7 +44,9 @@ impl Account {
 /// or not: there they take less room.
 const MOST_WAITING: usize = 1 << 14;
 
-/// How many of the processes whose end nothing tells are looked up with each sample.
+/// How many of the processes whose end nothing tells are looked up with each sample: so
+/// many, or a quarter if that is more, so that they are no more than four samples late
+/// however many come.
 const LOOK_UPS: usize = 256;
 
 /// The accounts of all processes.
@@ -56,17 +58,17 @@ pub struct Accounts {
     /// first is `first`; places are never used again.
     ended: VecDeque<(ProcessId, Account)>,
     first: u64,
-    /// What ended with the newest samples: a last record of theirs can still come.
+    /// What ended with the two newest samples: a last record of theirs can still come.
     late: [HashMap<ProcessId, Account>; 2],
     /// Living ones whose end nothing will tell.
     silent: BTreeSet<ProcessId>,
     last_looked_up: Option<ProcessId>,
     /// Exit records in the ledger since the last sample.
     waiting: usize,
-    losses: Losses,
+    lost: Lost,
 }
 
-/// What was lost, as far as it was not told before.
+/// What was lost since counting began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Counted, but for nobody.
@@ -86,68 +88,74 @@ impl Default for Accounts {
             silent: BTreeSet::new(),
             last_looked_up: None,
             waiting: 0,
-            losses: Losses::default(),
+            lost: Lost::default(),
         }
     }
 }
 
 impl Accounts {
-    /// Takes the exit records that wait in `source`, to make room there. Returns what was
-    /// lost, if they were so many that a sample had to be taken.
+    /// Takes the exit records that wait in `source`, to make room there.
     ///
     /// # Errors
     ///
     /// If the source fails.
-    pub fn drain(&mut self, source: &mut dyn Source) -> Result<Lost, Error> {
+    pub fn drain(&mut self, source: &mut dyn Source) -> Result<(), Error> {
         let exits = source.drain()?;
         self.waiting += exits.len();
         self.ledger.exits(&exits);
         if self.waiting < MOST_WAITING {
-            return Ok(Lost::default());
+            return Ok(());
         }
         self.sample(source)
     }
 
-    /// Brings everything up to date, and returns what was lost.
+    /// Brings everything up to date.
     ///
     /// # Errors
     ///
     /// If the source fails.
-    pub fn sample(&mut self, source: &mut dyn Source) -> Result<Lost, Error> {
+    pub fn sample(&mut self, source: &mut dyn Source) -> Result<(), Error> {
         let sample = source.sample()?;
         self.ledger.snapshot(&sample.living, sample.losses);
         self.ledger.exits(&sample.exits);
         self.waiting = 0;
         let mut interval = self.ledger.interval(|process| source.is_alive(process));
-        // Of two with the same pid, the later one is the later one's.
-        interval.ended.sort_unstable();
-
-        let [new, old] = &mut self.late;
-        *old = mem::take(new);
         for usage in &interval.usage {
             let process = usage.last.process;
             let account = self.live.entry(process).or_insert_with(|| {
-                old.get(&process)
-                    .copied()
-                    .unwrap_or_else(|| Account::new(&usage.last))
+                let [new, old] = &self.late;
+                let late = new.get(&process).or_else(|| old.get(&process));
+                late.copied().unwrap_or_else(|| Account::new(&usage.last))
             });
             account.add(&usage.last, usage.counters);
         }
+        let [new, old] = &mut self.late;
+        *old = mem::take(new);
         self.silent.extend(interval.silent);
+        interval.ended.extend(self.look_up(source));
+        // Of two with the same pid, the later one is to be told later.
+        interval.ended.sort_unstable();
         for process in interval.ended {
             self.end(process);
         }
-        self.look_up(source);
 
-        let missed_events = sample
-            .losses
-            .missed_events
-            .saturating_sub(self.losses.missed_events);
-        self.losses = sample.losses;
-        Ok(Lost {
-            unattributed: interval.unattributed,
-            missed_events,
-        })
+        self.lost.unattributed += interval.unattributed;
+        self.lost.missed_events = sample.losses.missed_events;
+        Ok(())
+    }
+
+    /// What was lost so far.
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        self.lost
+    }
+
+    /// What everybody did so far: the living, and those that have just ended, of which a
+    /// last record can still come.
+    pub fn totals(&self) -> impl Iterator<Item = (ProcessId, &Account)> {
+        let late = self.late.iter().rev().flatten();
+        late.chain(&self.live)
+            .map(|(process, account)| (*process, account))
     }
 
     /// Processes with traffic that have not ended, in no order.
@@ -195,23 +203,22 @@ impl Accounts {
         }
     }
 
-    /// Looks up whether silent processes are still there, some at a time: to notice late
-    /// does no harm, since their counters change no more.
-    fn look_up(&mut self, source: &dyn Source) {
+    /// Looks up whether silent processes are still there, some at a time: to notice a
+    /// little late does no harm, since their counters change no more.
+    fn look_up(&mut self, source: &dyn Source) -> Vec<ProcessId> {
         let start = self
             .last_looked_up
             .map_or(Bound::Unbounded, Bound::Excluded);
+        let most = LOOK_UPS.max(self.silent.len().div_ceil(4));
         let some: Vec<ProcessId> = self
             .silent
             .range((start, Bound::Unbounded))
-            .take(LOOK_UPS)
+            .take(most)
             .copied()
             .collect();
-        self.last_looked_up = some.last().copied().filter(|_| some.len() == LOOK_UPS);
-        for process in some {
-            if !source.is_alive(process) {
-                self.end(process);
-            }
-        }
+        self.last_looked_up = some.last().copied().filter(|_| some.len() == most);
+        some.into_iter()
+            .filter(|process| !source.is_alive(*process))
+            .collect()
     }
 }

@@ -59,6 +59,8 @@ pub enum Gone {
     Left,
     /// It does not read.
     Stalled,
+    /// Its reply would take too much memory beside those of others that have not been read.
+    TooLarge,
     /// The connection failed.
     Failed(ErrorKind),
 }
@@ -77,6 +79,8 @@ pub struct Client {
     sent: usize,
     /// Since when it could have taken more of the reply.
     waiting_since: Instant,
+    /// The most bytes that the kernel takes as a whole here.
+    longest_write: usize,
 }
 
 impl Client {
@@ -88,6 +92,7 @@ impl Client {
     pub fn new(stream: UnixStream, peer: Peer, view: View, now: Instant) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         sockopt::set_socket_send_buffer_size(&stream, SOCKET_BYTES)?;
+        let room = sockopt::socket_send_buffer_size(&stream)?;
         Ok(Self {
             stream,
             peer,
@@ -97,6 +102,7 @@ impl Client {
             reply: Vec::new(),
             sent: 0,
             waiting_since: now,
+            longest_write: protocol::longest_write(room),
         })
     }
 
@@ -125,6 +131,12 @@ impl Client {
         } else {
             PollFlags::IN
         }
+    }
+
+    /// How many bytes are kept for it that it has not read yet.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.reply.len()
     }
 
     /// Whether a reply is on its way to it.
@@ -190,13 +202,10 @@ impl Client {
     /// If the client is gone.
     pub fn write(&mut self, now: Instant) -> Result<(), Gone> {
         for _ in 0..TURN {
-            let length = protocol::next_write(self.reply.len(), self.sent);
+            let length = protocol::next_write(self.reply.len(), self.sent, self.longest_write);
             let next = self.reply.get(self.sent..).unwrap_or_default();
             let next = next.get(..length).unwrap_or(next);
             if next.is_empty() {
-                // A reply can be large, and the next request far off.
-                self.reply = Vec::new();
-                self.sent = 0;
                 break;
             }
             match self.stream.write(next) {
@@ -213,6 +222,11 @@ impl Client {
                     });
                 }
             }
+        }
+        if !self.is_busy() {
+            // A reply can be large, and the next request far off.
+            self.reply = Vec::new();
+            self.sent = 0;
         }
         Ok(())
     }

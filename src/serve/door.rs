@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Peer};
+use super::limits::{Used, allows};
 use super::log::Kind;
 use super::server::{Server, who};
 use super::view::{Baseline, View, Viewer};
@@ -17,80 +18,104 @@ const ACCEPTS: usize = 16;
 /// are no descriptors left: it stays in the queue, and would be tried again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Somebody who may come in.
+pub(super) type New = (UnixStream, Peer);
+
 impl Server<'_> {
-    /// Takes the connections that wait, or turns them away.
-    pub(super) fn accept(&mut self) {
+    /// Takes the connections that wait. Returns those that have a place; the others are
+    /// turned away.
+    pub(super) fn accept(&mut self) -> Vec<New> {
+        let mut new: Vec<New> = Vec::new();
         for _ in 0..ACCEPTS {
             let now = Instant::now();
             match self.listener.accept() {
-                Ok(stream) => self.admit(stream, now),
+                Ok(stream) => {
+                    if let Some(peer) = self.has_place(&stream, &new, now) {
+                        new.push((stream, peer));
+                    }
+                }
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
+                    ErrorKind::WouldBlock => break,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
                         let text = format!("a connection could not be accepted: {error}");
                         self.log.say(Kind::Failed, now, &text);
                         self.accept_from = now.checked_add(ACCEPT_PAUSE);
-                        return;
+                        break;
                     }
                 },
             }
         }
+        new
     }
 
-    fn admit(&mut self, stream: UnixStream, now: Instant) {
-        let peer = match Peer::of(&stream) {
+    /// Who it is, if there is a place for it beside those who come with it.
+    fn has_place(&mut self, stream: &UnixStream, new: &[New], now: Instant) -> Option<Peer> {
+        let peer = match Peer::of(stream) {
             Ok(peer) => peer,
             Err(error) => {
                 let text =
                     format!("a client was refused: the kernel does not say who it is: {error}");
                 self.log.say(Kind::Refused, now, &text);
-                return;
+                return None;
             }
         };
-        let viewer = peer.viewer(self.uid);
-        let own = self
-            .clients
+        let mut used = self.used(Some(peer), |_| 1);
+        used.all += new.len();
+        used.own += new
             .iter()
-            .filter(|c| c.peer().uid == peer.uid)
+            .filter(|(_, other)| other.uid == peer.uid)
             .count();
-        let limits = self.limits;
-        let refused = if !limits.admits(viewer == Viewer::All, self.clients.len(), own) {
-            Some(format!(
-                "there are {} already, {own} of them its user's",
-                self.clients.len()
-            ))
-        } else {
-            let baseline = self.baseline(viewer);
-            if self.baselines() + baseline.totals() > limits.baselines {
-                Some("its counters from before would take too much memory".to_owned())
-            } else {
-                let view = View::new(viewer, baseline, &self.accounts, now);
-                match Client::new(stream, peer, view, now) {
-                    Ok(client) => {
-                        self.clients.push(client);
-                        None
-                    }
-                    Err(error) => Some(error.to_string()),
-                }
+        if allows(self.limits.clients, self.is_privileged(peer), used, 1) {
+            return Some(peer);
+        }
+        let Used { all, own } = used;
+        self.refuse(
+            peer,
+            now,
+            &format!("there are {all} already, {own} of them its user's"),
+        );
+        None
+    }
+
+    /// Makes clients of those who have a place. They count from the newest sample.
+    pub(super) fn admit(&mut self, new: Vec<New>, now: Instant) {
+        // The same for all who see the same.
+        let mut baselines: Vec<(Viewer, Rc<Baseline>)> = Vec::new();
+        for (stream, peer) in new {
+            let viewer = peer.viewer(self.uid);
+            let known = baselines.iter().find(|(of, _)| *of == viewer);
+            let baseline = known.map_or_else(
+                || Rc::new(Baseline::new(&self.accounts, viewer)),
+                |(_, baseline)| Rc::clone(baseline),
+            );
+            let used = self.used(Some(peer), |client| client.view().baseline().totals());
+            let privileged = self.is_privileged(peer);
+            if !allows(self.limits.baselines, privileged, used, baseline.totals()) {
+                let why = "its counters from before would take too much memory";
+                self.refuse(peer, now, why);
+                continue;
             }
-        };
-        if let Some(why) = refused {
-            let text = format!("a client was refused ({}): {why}", who(peer));
-            self.log.say(Kind::Refused, now, &text);
+            baselines.push((viewer, Rc::clone(&baseline)));
+            let view = View::new(viewer, baseline, &self.accounts, now);
+            match Client::new(stream, peer, view, now) {
+                Ok(client) => self.clients.push(client),
+                Err(error) => self.refuse(peer, now, &error.to_string()),
+            }
         }
     }
 
-    /// What a client that comes now counts from; shared where it is nothing.
-    fn baseline(&self, viewer: Viewer) -> Rc<Baseline> {
-        Rc::new(Baseline::new(&self.accounts, viewer))
+    fn is_privileged(&self, peer: Peer) -> bool {
+        peer.viewer(self.uid) == Viewer::All
     }
 
-    /// How many totals all baselines hold.
-    fn baselines(&self) -> usize {
-        self.clients
-            .iter()
-            .map(|client| client.view().baseline().totals())
-            .sum()
+    fn refuse(&mut self, peer: Peer, now: Instant, why: &str) {
+        let kind = if self.is_privileged(peer) {
+            Kind::RefusedPrivileged
+        } else {
+            Kind::Refused
+        };
+        let text = format!("a client was refused ({}): {why}", who(peer));
+        self.log.say(kind, now, &text);
     }
 }

@@ -104,7 +104,7 @@ struct Made {
     path: PathBuf,
     lock_path: PathBuf,
     /// Held as long as it is open.
-    _lock: File,
+    lock: File,
     /// The socket file's device and inode.
     socket: Option<(u64, u64)>,
 }
@@ -135,7 +135,7 @@ impl Made {
                 return Ok(Self {
                     path: path.to_owned(),
                     lock_path,
-                    _lock: lock,
+                    lock,
                     socket: None,
                 });
             }
@@ -155,7 +155,10 @@ impl Drop for Made {
         if self.socket.is_some() && self.socket == identity_of(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
-        let _ = fs::remove_file(&self.lock_path);
+        let lock = self.lock.metadata().ok().map(|m| identity(&m));
+        if lock.is_some() && lock == identity_of(&self.lock_path) {
+            let _ = fs::remove_file(&self.lock_path);
+        }
     }
 }
 

@@ -11,14 +11,20 @@ pub enum Kind {
     Begin,
     /// Counting ends.
     End,
-    /// A client was turned away.
+    /// A client of an ordinary user was turned away.
     Refused,
+    /// One that sees everything was.
+    RefusedPrivileged,
     /// A client was let go of.
     Dropped,
-    /// Exited processes were forgotten.
+    /// Exited processes are forgotten from now on for a client.
+    Forgets,
+    /// Exited processes were.
     Forgotten,
     /// Traffic that could not be attributed.
     Unattributed,
+    /// Socket calls that could not be counted.
+    Missed,
     /// Something did not work.
     Failed,
 }

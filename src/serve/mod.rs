@@ -6,12 +6,14 @@
 //!           protocol        records, as atop reads them
 //!           client          one connection; never waits for its other end
 //!           door            who is let in
+//!           keep            what is kept for clients, and for how long
 //!           server          the loop around all of them
 //! ```
 
 mod accounts;
 mod client;
 mod door;
+mod keep;
 mod limits;
 mod listener;
 mod log;

@@ -65,13 +65,22 @@ pub fn push_end(reply: &mut Vec<u8>) {
     reply.extend_from_slice(&[0; RECORD]);
 }
 
-/// How much of a reply may go out in one write, when `sent` bytes of it have: what is left
-/// of a record that was cut, alone; else whole records.
+/// The most bytes to put into one write on a socket with so much room for sending (as
+/// `SO_SNDBUF` says it), where an administrator has set a low `net.core.wmem_max`: the
+/// kernel splits what is longer than half of it (net/unix/af_unix.c, unix_stream_sendmsg).
 #[must_use]
-pub fn next_write(length: usize, sent: usize) -> usize {
+pub fn longest_write(room: usize) -> usize {
+    let whole = (room / 2).saturating_sub(64) / RECORD * RECORD;
+    whole.clamp(RECORD, LONGEST_WRITE)
+}
+
+/// How much of a reply may go out in one write of at most `longest` bytes, when `sent`
+/// bytes of it have: what is left of a record that was cut, alone; else whole records.
+#[must_use]
+pub fn next_write(length: usize, sent: usize, longest: usize) -> usize {
     let left = length.saturating_sub(sent);
     match sent % RECORD {
-        0 => left.min(LONGEST_WRITE),
+        0 => left.min(longest),
         cut => left.min(RECORD - cut),
     }
 }
@@ -132,18 +141,22 @@ mod tests {
         fn writes_keep_to_records(
             records in 1usize..2000,
             cuts in prop::collection::vec(1usize..40_000, 1..50),
+            room in 0usize..600_000,
         ) {
+            let longest = longest_write(room);
+            prop_assert!(longest.is_multiple_of(RECORD) && longest > 0);
+            prop_assert!(longest == RECORD || longest <= room / 2 - 64);
             let length = records * RECORD;
             let mut sent = 0;
             let mut cuts = cuts.into_iter().cycle();
             while sent < length {
-                let next = next_write(length, sent);
-                prop_assert!(next > 0 && next <= LONGEST_WRITE);
+                let next = next_write(length, sent, longest);
+                prop_assert!(next > 0 && next <= longest && longest <= LONGEST_WRITE);
                 prop_assert_eq!((sent + next) % RECORD, 0);
                 prop_assert!(sent % RECORD == 0 || next < RECORD);
                 sent += next.min(cuts.next().expect("endless"));
             }
-            prop_assert_eq!(next_write(length, sent), 0);
+            prop_assert_eq!(next_write(length, sent, longest), 0);
         }
     }
 }

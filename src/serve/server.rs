@@ -7,11 +7,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::accounts::{Accounts, Lost};
 use super::client::{Client, Gone, Peer};
-use super::limits::Limits;
+use super::limits::{Limits, allows};
 use super::listener::Listener;
 use super::log::{Kind, Log};
+use super::view::Viewer;
 use crate::error::Error;
-use crate::output::bytes;
 use crate::source::Source;
 
 /// Counts while `serve` runs.
@@ -52,6 +52,10 @@ pub struct Server<'a> {
     pub(super) accounts: Accounts,
     /// After a failed accept, the next one is not tried before.
     pub(super) accept_from: Option<Instant>,
+    /// Counting goes on until then, clients or not.
+    linger_until: Option<Instant>,
+    /// What was said to be lost.
+    pub(super) told_lost: Lost,
     stopped: bool,
 }
 
@@ -85,6 +89,8 @@ impl<'a> Server<'a> {
             clients: Vec::new(),
             accounts: Accounts::default(),
             accept_from: None,
+            linger_until: None,
+            told_lost: Lost::default(),
             stopped: false,
         }
     }
@@ -120,9 +126,15 @@ impl<'a> Server<'a> {
             broken?;
             let now = Instant::now();
             match counted {
-                Ok(()) => self
-                    .log
-                    .say(Kind::End, now, "no client is left: not counting"),
+                Ok(()) => {
+                    let why = if self.stopped {
+                        "asked to end"
+                    } else {
+                        "no client is left"
+                    };
+                    self.log
+                        .say(Kind::End, now, &format!("{why}: not counting"));
+                }
                 Err(error) => self.log.say(
                     Kind::Failed,
                     now,
@@ -131,6 +143,7 @@ impl<'a> Server<'a> {
             }
             self.clients.clear();
             self.accounts = Accounts::default();
+            self.told_lost = Lost::default();
         }
         self.log.end(Instant::now());
         Ok(())
@@ -141,14 +154,16 @@ impl<'a> Server<'a> {
         let ready = self.wait(None)?;
         self.stopped |= ready.stop;
         if ready.listener && !self.stopped {
-            self.accept();
+            let new = self.accept();
+            self.admit(new, Instant::now());
         }
         Ok(())
     }
 
     /// Serves while there are clients. The inner error is one of the source.
     fn serve(&mut self, source: &mut dyn Source) -> Result<Result<(), Error>, Error> {
-        while !self.clients.is_empty() {
+        self.linger_until = Instant::now().checked_add(self.limits.linger);
+        while !self.clients.is_empty() || self.linger_until > Some(Instant::now()) {
             let ready = self.wait(source.wakeup())?;
             self.stopped |= ready.stop;
             if self.stopped {
@@ -164,8 +179,7 @@ impl<'a> Server<'a> {
     /// Everything that is ready to be done, once.
     fn turn(&mut self, source: &mut dyn Source, ready: &Ready) -> Result<(), Error> {
         if ready.records {
-            let lost = self.accounts.drain(source)?;
-            self.tell_lost(lost);
+            self.accounts.drain(source)?;
         }
         let mut gone = Vec::new();
         for ((at, client), ready) in self.clients.iter_mut().enumerate().zip(&ready.clients) {
@@ -178,39 +192,73 @@ impl<'a> Server<'a> {
         }
         self.drop_clients(gone);
 
+        let new = if ready.listener {
+            self.accept()
+        } else {
+            Vec::new()
+        };
         // One snapshot answers everybody who has asked by now, and is where those who come
         // now count from.
-        if ready.listener || self.clients.iter().any(Client::has_asked) {
-            let lost = self.accounts.sample(source)?;
-            self.tell_lost(lost);
-        }
-        if ready.listener {
-            self.accept();
+        if !new.is_empty() || self.clients.iter().any(Client::has_asked) {
+            self.accounts.sample(source)?;
         }
         let now = Instant::now();
-        let booted = (self.booted)();
+        self.admit(new, now);
+        self.answer(source, now);
+        let stalled = self.limits.stalled;
         let mut gone = Vec::new();
         for (at, client) in self.clients.iter_mut().enumerate() {
-            if client.has_asked() {
-                let accounts = &self.accounts;
-                client.answer(now, |view| {
-                    view.reply(accounts, now, booted, |process| source.is_reused(process))
-                });
-            }
             if client.is_busy()
                 && let Err(why) = client.write(now)
             {
                 gone.push((at, why));
-            } else if client
-                .deadline(self.limits.stalled)
-                .is_some_and(|deadline| deadline <= now)
-            {
+            } else if client.deadline(stalled).is_some_and(|due| due <= now) {
                 gone.push((at, Gone::Stalled));
             }
         }
         self.drop_clients(gone);
         self.forget(now);
+        self.tell_lost(now);
         Ok(())
+    }
+
+    /// Makes a reply for everybody who has asked; for those first who see everything.
+    fn answer(&mut self, source: &dyn Source, now: Instant) {
+        let booted = (self.booted)();
+        let mut gone = Vec::new();
+        for turn in [true, false] {
+            for at in 0..self.clients.len() {
+                let kept = self.used(self.clients.get(at).map(Client::peer), Client::kept);
+                let uid = self.uid;
+                let Some(client) = self.clients.get_mut(at) else {
+                    break;
+                };
+                let privileged = client.peer().viewer(uid) == Viewer::All;
+                if privileged != turn || !client.has_asked() {
+                    continue;
+                }
+                let accounts = &self.accounts;
+                let more = client.view().longest_reply(accounts);
+                if !allows(self.limits.replies, privileged, kept, more) {
+                    gone.push((at, Gone::TooLarge));
+                    continue;
+                }
+                client.answer(now, |view| {
+                    view.reply(accounts, now, booted, |process| source.is_reused(process))
+                });
+                let forgotten = client.view_mut().take_forgotten();
+                if forgotten > 0 {
+                    let text = format!(
+                        "{forgotten} exited processes were not told to a client ({}): \
+                         it had not asked for too long",
+                        who(client.peer())
+                    );
+                    self.log.say(Kind::Forgotten, now, &text);
+                }
+            }
+        }
+        gone.sort_unstable_by_key(|(at, _)| *at);
+        self.drop_clients(gone);
     }
 
     fn wait(&mut self, records: Option<BorrowedFd<'_>>) -> Result<Ready, Error> {
@@ -221,7 +269,8 @@ impl<'a> Server<'a> {
             self.accept_from = None;
         }
         let stalled = self.limits.stalled;
-        let deadline = [self.accept_from, self.log.due()]
+        let linger = self.linger_until.filter(|until| *until > now);
+        let deadline = [self.accept_from, linger, self.log.due()]
             .into_iter()
             .flatten()
             .chain(self.clients.iter().filter_map(|c| c.deadline(stalled)))
@@ -266,81 +315,14 @@ impl<'a> Server<'a> {
             let why = match why {
                 Gone::Left => continue,
                 Gone::Stalled => "it does not read its reply".to_owned(),
+                Gone::TooLarge => {
+                    "its reply would take too much memory beside those that are not read yet"
+                        .to_owned()
+                }
                 Gone::Failed(kind) => kind.to_string(),
             };
             let text = format!("a client was dropped ({}): {why}", who(peer));
             self.log.say(Kind::Dropped, Instant::now(), &text);
-        }
-    }
-
-    /// Forgets the exited processes that every client has been told of, and keeps within
-    /// the limits.
-    fn forget(&mut self, now: Instant) {
-        let mut forgotten = 0;
-        for client in &mut self.clients {
-            let view = client.view_mut();
-            view.settle(now);
-            forgotten += view.give_up(&self.accounts, now, self.limits.silent);
-        }
-        if forgotten > 0 {
-            let text = format!(
-                "{forgotten} exited processes were forgotten for clients that have not asked for {}",
-                humantime::format_duration(self.limits.silent)
-            );
-            self.log.say(Kind::Forgotten, now, &text);
-        }
-        self.forget_told();
-        if self.accounts.ended_kept() > self.limits.exited {
-            // Too many to repeat them.
-            for client in &mut self.clients {
-                client.view_mut().settle_all();
-            }
-            self.forget_told();
-        }
-        while self.accounts.ended_kept() > self.limits.exited {
-            self.drop_furthest_behind(now);
-            self.forget_told();
-        }
-    }
-
-    /// Forgets the exited processes that nobody needs.
-    fn forget_told(&mut self) {
-        let needed = self.clients.iter().map(|c| c.view().needs_from()).min();
-        self.accounts.forget_before(needed.unwrap_or(u64::MAX));
-    }
-
-    /// Lets go of whoever makes the server keep most; of several, if it is all the same.
-    fn drop_furthest_behind(&mut self, now: Instant) {
-        let behind = self.clients.iter().map(|c| c.view().needs_from()).min();
-        let (limits, log) = (&self.limits, &mut self.log);
-        self.clients.retain(|client| {
-            if Some(client.view().needs_from()) != behind {
-                return true;
-            }
-            let text = format!(
-                "a client was dropped ({}): it has not asked while {} processes exited; \
-                 it will count anew when it connects again",
-                who(client.peer()),
-                limits.exited
-            );
-            log.say(Kind::Dropped, now, &text);
-            false
-        });
-    }
-
-    fn tell_lost(&mut self, lost: Lost) {
-        let now = Instant::now();
-        if !lost.unattributed.is_zero() {
-            let text = format!(
-                "{} messages, {} could not be attributed to a process, and no client shows them",
-                lost.unattributed.msgs(),
-                bytes(lost.unattributed.bytes())
-            );
-            self.log.say(Kind::Unattributed, now, &text);
-        }
-        if lost.missed_events > 0 {
-            let text = format!("{} socket calls could not be counted", lost.missed_events);
-            self.log.say(Kind::Unattributed, now, &text);
         }
     }
 }

@@ -36,7 +36,7 @@ impl Baseline {
     #[must_use]
     pub fn new(accounts: &Accounts, viewer: Viewer) -> Self {
         let totals = accounts
-            .live()
+            .totals()
             .filter(|(_, account)| viewer.sees(account))
             .map(|(process, account)| (process, account.total));
         let mut totals: HashMap<_, _> = totals.collect();
@@ -70,6 +70,8 @@ pub struct View {
     /// Up to which place it had been told, and when for the first time.
     told: VecDeque<(Instant, u64)>,
     asked: Instant,
+    /// How many exited processes were forgotten for it, since it asked last.
+    forgotten: Option<u64>,
 }
 
 impl View {
@@ -82,6 +84,7 @@ impl View {
             from: accounts.end_place(),
             told: VecDeque::new(),
             asked: now,
+            forgotten: None,
         }
     }
 
@@ -107,24 +110,44 @@ impl View {
         }
     }
 
-    /// Lets go of every exited process that it has been told of, however recently.
-    pub fn settle_all(&mut self) {
-        if let Some((_, place)) = self.told.back() {
-            self.from = *place;
-        }
+    /// Lets go of every exited process that it has been told of, however recently. Returns
+    /// whether there were any.
+    pub fn settle_all(&mut self) -> bool {
+        let told = self.told.back().map(|(_, place)| *place);
         self.told.clear();
+        self.from = told.unwrap_or(self.from);
+        told.is_some()
     }
 
-    /// Gives up all exited processes if there was no request for `silent`, and returns how
-    /// many it had not been told of.
-    pub fn give_up(&mut self, accounts: &Accounts, now: Instant, silent: Duration) -> u64 {
+    /// Gives up all exited processes if there was no request for `silent`. Returns whether
+    /// that begins now.
+    pub fn give_up(&mut self, accounts: &Accounts, now: Instant, silent: Duration) -> bool {
         if now.saturating_duration_since(self.asked) < silent {
-            return 0;
+            return false;
         }
         let told = self.told.back().map_or(self.from, |(_, place)| *place);
         self.told.clear();
+        let missed = accounts
+            .ended(told)
+            .filter(|(_, account)| self.viewer.sees(account));
+        let missed = missed.count() as u64;
         self.from = accounts.end_place();
-        self.from.saturating_sub(told)
+        let begins = self.forgotten.is_none();
+        self.forgotten = Some(self.forgotten.unwrap_or(0) + missed);
+        begins
+    }
+
+    /// How many processes ended unknown to it while it did not ask for too long.
+    pub fn take_forgotten(&mut self) -> u64 {
+        self.forgotten.take().unwrap_or(0)
+    }
+
+    /// How many bytes a reply can take at most, as it is now.
+    #[must_use]
+    pub fn longest_reply(&self, accounts: &Accounts) -> usize {
+        let ended = accounts.ended(self.from).map(|(_, account)| account);
+        let all = ended.chain(accounts.live().map(|(_, account)| account));
+        (all.filter(|account| self.viewer.sees(account)).count() + 1) * protocol::RECORD
     }
 
     /// Answers a request: the processes that have ended, then the living, so that with a
@@ -142,7 +165,7 @@ impl View {
     ) -> Vec<u8> {
         self.asked = now;
         self.settle(now);
-        let mut reply = Vec::new();
+        let mut reply = Vec::with_capacity(self.longest_reply(accounts));
         for (process, account) in accounts.ended(self.from) {
             if let Some(record) = self.record(*process, account, booted)
                 && !is_reused(*process)
@@ -157,7 +180,6 @@ impl View {
             })
             .collect();
         live.sort_unstable_by_key(|(process, _)| *process);
-        reply.reserve_exact((live.len() + 1) * protocol::RECORD);
         for (_, record) in &live {
             protocol::push(&mut reply, record);
         }
@@ -175,9 +197,12 @@ impl View {
 
     /// `None` where there is nothing to say to this client.
     fn record(&self, process: ProcessId, account: &Account, booted: u64) -> Option<Record> {
+        if !self.viewer.sees(account) {
+            return None;
+        }
         let before = self.baseline.0.get(&process).copied().unwrap_or_default();
         let counters = account.total.since(before);
-        (self.viewer.sees(account) && !counters.is_zero()).then(|| Record {
+        (!counters.is_zero()).then(|| Record {
             pid: process.pid,
             btime: booted.saturating_add(process.start / 1_000_000_000),
             comm: account.comm,

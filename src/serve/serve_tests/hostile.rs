@@ -65,11 +65,42 @@ fn clients_that_leave_early_hurt_nobody() {
         drop(leaves);
     }
     assert_eq!(stays.ask().len(), 5000);
-    wait_for("them to be noticed", || {
-        // Each question is a turn, in which the gone are found.
-        stays.ask();
-        server.world.lock().counting
-    });
+}
+
+#[test]
+fn those_who_have_left_make_room() {
+    let server = Running::with(Limits::new(4));
+    let mut stays = server.connect();
+    for _ in 0..20 {
+        wait_for("a free place", || {
+            let mut next = Peer(server.connect_only());
+            next.0.write_all(&[0; 96]).is_ok() && next.0.read(&mut [0; 96]).is_ok_and(|n| n == 96)
+        });
+    }
+    stays.ask();
+}
+
+#[test]
+fn replies_that_nobody_reads_are_bounded() {
+    let limits = Limits {
+        replies: 3 * 96 * 40_001,
+        ..Limits::new(64)
+    };
+    let server = Running::with(limits);
+    let mut clients: Vec<Peer> = (0..4).map(|_| server.connect()).collect();
+    populate(&server.world, 1..=40_000);
+    for deaf in clients.iter_mut().take(3) {
+        deaf.0.write_all(&[0; 96]).expect("ask");
+        deaf.0.read_exact(&mut [0; 96]).expect("the first record");
+    }
+    let mut last = clients.pop().expect("four");
+    last.0.write_all(&[0; 96]).expect("ask");
+    let line = server.wait_for_log("too much memory");
+    assert!(line.contains("dropped"), "{line}");
+    for client in &mut clients {
+        assert_eq!(client.answer().len(), 39_999);
+    }
+    assert_eq!(server.connect().ask().len(), 0);
 }
 
 #[test]

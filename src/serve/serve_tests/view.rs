@@ -173,6 +173,59 @@ fn of_many_with_the_same_pid_the_last_comes_last() {
 }
 
 #[test]
+fn a_silent_process_that_ended_is_told_before_a_later_one_of_its_pid() {
+    let mut bench = Bench::new();
+    let mut view = bench.connect(Viewer::All);
+    bench.world.lock().start(10, 0);
+    bench.world.lock().send(10, 100);
+    let silent = bench.world.lock().fall_silent(10);
+    assert_eq!(bench.ask(&mut view), [(10, 1, 100)]);
+    bench.world.lock().end_silent(silent);
+    bench.world.lock().start(10, 0);
+    bench.world.lock().send(10, 7);
+    bench.world.lock().exit(10);
+    assert_eq!(bench.ask(&mut view), [(10, 1, 100), (10, 1, 7)]);
+}
+
+#[test]
+fn silent_processes_do_not_pile_up() {
+    let mut bench = Bench::new();
+    let mut view = bench.connect(Viewer::All);
+    for round in 0..30u32 {
+        let mut silent = Vec::new();
+        for pid in round * 2000 + 1..=round * 2000 + 2000 {
+            let mut world = bench.world.lock();
+            world.start(pid, 0);
+            world.send(pid, 1);
+            silent.push(world.fall_silent(pid));
+        }
+        bench.ask(&mut view);
+        for process in silent {
+            bench.world.lock().end_silent(process);
+        }
+        bench.passed += Duration::from_secs(1);
+    }
+    let live = bench.accounts.live().count();
+    assert!(live < 10 * 2000, "{live}");
+}
+
+#[test]
+fn who_comes_before_a_late_record_is_told_only_what_came_after() {
+    let mut bench = Bench::new();
+    let _first = bench.connect(Viewer::All);
+    let process = bench.world.lock().start(10, 0);
+    bench.world.lock().send(10, 100);
+    bench.world.lock().exit(10);
+    bench.accounts.sample(&mut bench.world).expect("sample");
+    let mut second = bench.connect(Viewer::All);
+    bench.world.lock().start(10, 0);
+    bench.world.lock().get(10).process = process;
+    bench.world.lock().send(10, 5);
+    bench.world.lock().exit(10);
+    assert_eq!(bench.ask(&mut second), [(10, 1, 5)]);
+}
+
+#[test]
 fn users_see_what_was_theirs_all_the_time() {
     let mut bench = Bench::new();
     let mut root = bench.connect(Viewer::All);
@@ -225,11 +278,13 @@ fn who_has_not_asked_for_long_is_told_how_much_was_forgotten() {
     }
     bench.accounts.sample(&mut bench.world).expect("sample");
     bench.passed += silent - Duration::from_secs(1);
-    assert_eq!(view.give_up(&bench.accounts, bench.now(), silent), 0);
+    assert!(!view.give_up(&bench.accounts, bench.now(), silent));
     bench.passed += Duration::from_secs(1);
-    assert_eq!(view.give_up(&bench.accounts, bench.now(), silent), 5);
-    assert_eq!(view.give_up(&bench.accounts, bench.now(), silent), 0);
+    assert!(view.give_up(&bench.accounts, bench.now(), silent));
+    assert!(!view.give_up(&bench.accounts, bench.now(), silent));
     assert_eq!(bench.ask(&mut view), []);
+    assert_eq!(view.take_forgotten(), 5);
+    assert_eq!(view.take_forgotten(), 0);
 }
 
 #[test]
