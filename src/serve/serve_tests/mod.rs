@@ -1,5 +1,7 @@
 //! The server against a world that knows what every process did.
 
+mod bench;
+mod everything;
 mod hostile;
 mod running;
 mod server;
