@@ -6,6 +6,7 @@ mod command;
 mod progress;
 mod rows;
 mod run;
+mod seen;
 mod session;
 #[cfg(test)]
 mod session_tests;

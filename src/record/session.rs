@@ -1,11 +1,11 @@
 //! The recording itself: when to sample, what to write, when to end.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use super::seen::Seen;
 use super::{Cgroups, Clock, Progress, Rows, Woken};
 use crate::error::Error;
-use crate::model::{Comm, Counters, Interval, Ledger, Losses, ProcessId, Report, State, Who};
+use crate::model::{Comm, Counters, Ledger, Losses, Report, Who};
 use crate::output::{Format, Sink};
 use crate::source::Source;
 
@@ -51,10 +51,7 @@ pub struct Session<'a> {
     started: Instant,
     /// End of the last interval.
     last: Instant,
-    /// Processes that were counted in the summary and may come again.
-    seen: HashSet<ProcessId>,
-    /// Those of the last interval that have ended.
-    ended: HashSet<ProcessId>,
+    seen: Seen,
     summary: Summary,
 }
 
@@ -80,8 +77,7 @@ impl<'a> Session<'a> {
             cgroups,
             started: now,
             last: now,
-            seen: HashSet::new(),
-            ended: HashSet::new(),
+            seen: Seen::default(),
             summary: Summary::default(),
         }
     }
@@ -180,7 +176,9 @@ impl<'a> Session<'a> {
         let now = self.clock.now();
         let source = &*self.source;
         let interval = self.ledger.interval(|process| source.is_alive(process));
-        self.count_processes(&interval);
+        self.summary.processes += self
+            .seen
+            .count(&interval, |process| source.is_alive(process));
         let report = Report {
             time: self.clock.utc(),
             interval: now.saturating_duration_since(self.last),
@@ -199,25 +197,6 @@ impl<'a> Session<'a> {
             progress.hide();
         }
         self.sink.write(&text)
-    }
-
-    /// Those that have ended are remembered for one more interval, in which a last record
-    /// of theirs can come: a long recording sees very many.
-    fn count_processes(&mut self, interval: &Interval) {
-        let mut ended = HashSet::new();
-        for usage in &interval.usage {
-            let process = usage.last.process;
-            let is_new = !self.seen.contains(&process) && !self.ended.contains(&process);
-            match usage.state {
-                State::Running => self.seen.insert(process),
-                State::Exited => {
-                    self.seen.remove(&process);
-                    ended.insert(process)
-                }
-            };
-            self.summary.processes += usize::from(is_new);
-        }
-        self.ended = ended;
     }
 
     fn show(&mut self) -> Result<(), Error> {
