@@ -2,13 +2,14 @@
 //! Needs root, and a machine that does nothing else. `scripts/bench` runs it.
 //!
 //! `peers compare` is all loads with all tracers; `peers designs` is one event counted in
-//! several ways.
+//! several ways; `peers sampling` is what it costs to look at many processes.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod load;
 mod programs;
 mod results;
+mod sampling;
 mod tracer;
 
 use std::process::Command;
@@ -29,6 +30,8 @@ fn main() {
     match words[..] {
         ["load", name, units] => load::main(name, units.parse().expect("a number")),
         ["programs", object] => programs::main(object.as_ref()),
+        ["crowd", count] => sampling::crowd(count.parse().expect("a number")),
+        ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
         // `cargo test --benches` only wants to know that it is built.
         _ if arguments.iter().any(|word| word == "--bench") => compare(),

@@ -5,9 +5,10 @@
 //! counted twice however the two kinds of record are interleaved.
 
 use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::mem;
+
+use foldhash::{HashMap, HashSet};
 
 use super::{Counters, ProcessId, State, ThreadRecord};
 

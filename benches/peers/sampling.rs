@@ -1,0 +1,313 @@
+//! What it costs to look at many processes: each has sent one datagram and idles, among as
+//! many that never sent any.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, Object, ObjectBuilder};
+use netatop::kernel::{Capacity, Filter, Storage, Tracer};
+use netatop::model::{Interval, Ledger, Process, Report, Row, Who};
+use netatop::output::{Csv, Format, Layout};
+use netatop::source::Source;
+use nix::libc;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::programs::compile;
+
+const PROCESSES: [usize; 3] = [1_000, 10_000, 40_000];
+
+/// CPU and wall time, in milliseconds.
+type Cost = [f64; 2];
+
+/// Figures by what was measured, and by how many processes.
+type Measured = BTreeMap<(usize, &'static str), Vec<Cost>>;
+
+const WALK: &str = "bare walk of all tasks";
+const FIRST: &str = "first snapshot";
+const QUIET: &str = "snapshot, nothing changed";
+const CSV: &str = "rows to csv";
+const LOOKUPS: &str = "classic: key by key";
+const DRAIN: &str = "classic: with a deletion each";
+
+const ORDER: [&str; 6] = [WALK, FIRST, QUIET, CSV, LOOKUPS, DRAIN];
+
+/// Makes `count` processes that send one datagram each and as many that do not, says so, and
+/// ends them with its standard input.
+pub fn crowd(count: usize) {
+    let sink = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let to = sink.local_addr().expect("address");
+    sender.connect(to).expect("connect");
+    let (mut told, tell) = std::io::pipe().expect("a pipe");
+    let mut children = Vec::with_capacity(2 * count);
+    for n in 0..2 * count {
+        // SAFETY: this process has one thread, and the child makes four system calls.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: numbers only; it ends with this process at the latest.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            let done = n >= count || sender.send(&[0; 64]).is_ok();
+            if done && (&tell).write_all(&[1]).is_ok() {
+                loop {
+                    // SAFETY: waits for a signal.
+                    unsafe { libc::pause() };
+                }
+            }
+            // SAFETY: ends the process; there is nothing to clean up.
+            unsafe { libc::_exit(1) };
+        }
+        assert!(child > 0, "no more processes can be made");
+        children.push(child);
+    }
+    told.read_exact(&mut vec![0; 2 * count])
+        .expect("all of them");
+    println!("ready");
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    for child in &children {
+        // SAFETY: a child of this process that was not waited for yet.
+        unsafe { libc::kill(*child, libc::SIGKILL) };
+    }
+    for child in &children {
+        let mut status = 0;
+        // SAFETY: the status is valid for writing.
+        unsafe { libc::waitpid(*child, &mut status, 0) };
+    }
+}
+
+fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Cost, T) {
+    let (wall, cpu) = (Instant::now(), thread_time());
+    let result = work();
+    let cost = [thread_time() - cpu, wall.elapsed()];
+    (cost.map(|time| time.as_secs_f64() * 1e3), result)
+}
+
+fn load(name: &str) -> (Object, Vec<Link>) {
+    let path = compile(name).expect("compile");
+    let open = ObjectBuilder::default().open_file(path).expect("open");
+    let object = open.load().expect("load");
+    let links = object
+        .progs_mut()
+        .map(|program| program.attach().expect("attach"))
+        .collect();
+    (object, links)
+}
+
+pub fn main(rounds: usize) {
+    let mut measured = Measured::new();
+    for count in PROCESSES {
+        with_crowd(count, rounds, &mut measured);
+        eprintln!("{count} processes measured");
+    }
+    print(&measured);
+    write(&measured);
+    draw(&measured);
+}
+
+fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
+    let mut storage = Storage::default();
+    let mut tracer = Tracer::attach(&mut storage, Capacity::default(), &Filter::default())
+        .expect("attach netatop");
+    let (classic, _classic_links) = load("classic");
+    let (_walk, walk_links) = load("walk");
+    let mut crowd = Command::new(std::env::current_exe().expect("own path"))
+        .args(["crowd", &count.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("make the crowd");
+    let mut line = String::new();
+    BufReader::new(crowd.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("read");
+    assert_eq!(line, "ready\n", "the crowd could not be made");
+
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
+    for _ in 0..rounds {
+        let mut note = |what, cost| measured.entry((count, what)).or_default().push(cost);
+        let (cost, ()) = timed(|| walk(&walk_links[0]));
+        note(WALK, cost);
+        let mut ledger = Ledger::new(false);
+        let (cost, first) = timed(|| look(&mut tracer, &mut ledger));
+        note(FIRST, cost);
+        assert!(first.usage.len() >= count, "processes are missing");
+        let (cost, quiet) = timed(|| look(&mut tracer, &mut ledger));
+        note(QUIET, cost);
+        assert!(quiet.usage.len() < 100, "they were to be quiet");
+        let report = report(&first);
+        let mut out = Vec::new();
+        let (cost, ()) = timed(|| csv.report(&report, &mut out));
+        black_box(out);
+        note(CSV, cost);
+        let (cost, seen) = timed(|| read_classic(&classic));
+        note(LOOKUPS, cost);
+        assert!(
+            seen >= count.min(39_000),
+            "processes are missing in the hash table"
+        );
+    }
+    // Once, since there is nothing left then.
+    let (cost, _) = timed(|| drain_classic(&classic));
+    measured.entry((count, DRAIN)).or_default().push(cost);
+    drop(crowd.stdin.take());
+    crowd.wait().expect("the crowd's end");
+}
+
+fn walk(link: &Link) {
+    let mut iter = Iter::new(link).expect("iterate");
+    let mut nothing = [0; 64];
+    assert_eq!(iter.read(&mut nothing).expect("read"), 0);
+}
+
+fn look(tracer: &mut Tracer<'_>, ledger: &mut Ledger) -> Interval {
+    let sample = tracer.sample().expect("sample");
+    ledger.snapshot(&sample.living, sample.losses);
+    ledger.exits(&sample.exits);
+    ledger.interval(|process| tracer.is_alive(process))
+}
+
+fn report(interval: &Interval) -> Report {
+    let row = |usage: &netatop::model::Usage| Row {
+        who: Who::Process(Process {
+            pid: usage.last.process.pid,
+            tid: None,
+            comm: usage.last.comm,
+            uid: usage.last.uid,
+            cgroup: Some("/".to_owned()),
+            start: Utc::now(),
+            state: usage.state,
+        }),
+        counters: usage.counters,
+    };
+    Report {
+        time: Utc::now(),
+        interval: Duration::from_secs(1),
+        rows: interval.usage.iter().map(row).collect(),
+    }
+}
+
+/// The next key, a look-up of it, and the sum over the CPUs.
+fn read_classic(object: &Object) -> usize {
+    let map = object.maps().find(|map| map.name() == "counts_by_process");
+    let map = map.expect("the map");
+    let mut seen = 0;
+    for key in map.keys() {
+        let of_cpus = map.lookup_percpu(&key, MapFlags::ANY).expect("look up");
+        black_box(sum(of_cpus));
+        seen += 1;
+    }
+    seen
+}
+
+/// The same, and each key is taken out after its look-up, as by a daemon that starts every
+/// interval with an empty table.
+fn drain_classic(object: &Object) -> usize {
+    let map = object.maps().find(|map| map.name() == "counts_by_process");
+    let map = map.expect("the map");
+    let keys: Vec<_> = map.keys().collect();
+    for key in &keys {
+        let of_cpus = map.lookup_percpu(key, MapFlags::ANY).expect("look up");
+        black_box(sum(of_cpus));
+        map.delete(key).expect("delete");
+    }
+    keys.len()
+}
+
+fn sum(of_cpus: Option<Vec<Vec<u8>>>) -> [u64; 4] {
+    let mut sum = [0; 4];
+    for one in of_cpus.into_iter().flatten() {
+        for (to, from) in sum.iter_mut().zip(one.chunks_exact(8)) {
+            *to += u64::from_ne_bytes(from.try_into().expect("8 bytes"));
+        }
+    }
+    sum
+}
+
+fn median(costs: &[Cost], which: usize) -> f64 {
+    let mut values: Vec<f64> = costs.iter().map(|cost| cost[which]).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn print(measured: &Measured) {
+    println!("| milliseconds of CPU time (wall time) | 1,000 | 10,000 | 40,000 |");
+    println!("|---|---|---|---|");
+    for what in ORDER {
+        let cells = PROCESSES.map(|count| {
+            let costs = &measured[&(count, what)];
+            format!("{:.2} ({:.2})", median(costs, 0), median(costs, 1))
+        });
+        println!("| {what} | {} |", cells.join(" | "));
+    }
+}
+
+fn write(measured: &Measured) {
+    let all: Vec<_> = measured
+        .iter()
+        .map(|((count, what), costs)| {
+            serde_json::json!({ "processes": count, "what": what, "cpu_and_wall_ms": costs })
+        })
+        .collect();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-sampling.json");
+    std::fs::write(path, serde_json::json!(all).to_string()).expect("write the figures");
+}
+
+/// Both axes logarithmic: what grows linearly is a straight line of one slope.
+fn draw(measured: &Measured) {
+    const LINES: [(&str, &str); 4] = [
+        (WALK, "#888888"),
+        (FIRST, "#1f77b4"),
+        (QUIET, "#2ca02c"),
+        (LOOKUPS, "#d62728"),
+    ];
+    let x = |count: usize| 70.0 + ((count as f64).log10() - 3.0) * 250.0;
+    let y = |ms: f64| 320.0 - (ms.max(0.1).log10() + 1.0) * 75.0;
+    let mut svg = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 700 370\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"700\" height=\"370\" fill=\"white\"/>\n\
+         <text x=\"70\" y=\"16\">Milliseconds of CPU time to look at all processes</text>\n",
+    );
+    for ms in [0.1, 1.0, 10.0, 100.0, 1000.0] {
+        let y = y(ms);
+        svg += &format!(
+            "<path d=\"M70 {y:.1}H480\" stroke=\"#ddd\"/><text x=\"62\" y=\"{:.1}\" \
+             text-anchor=\"end\">{ms}</text>\n",
+            y + 4.0
+        );
+    }
+    for count in PROCESSES {
+        svg += &format!(
+            "<text x=\"{:.1}\" y=\"340\" text-anchor=\"middle\">{count}</text>\n",
+            x(count)
+        );
+    }
+    svg += "<text x=\"275\" y=\"360\" text-anchor=\"middle\">processes with traffic, among as \
+            many without</text>\n";
+    for (what, color) in LINES {
+        let at: Vec<(f64, f64)> = PROCESSES
+            .iter()
+            .map(|count| (x(*count), y(median(&measured[&(*count, what)], 0))))
+            .collect();
+        let points: Vec<String> = at.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        svg += &format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>\n\
+             <text x=\"490\" y=\"{:.1}\" fill=\"{color}\">{what}</text>\n",
+            points.join(" "),
+            at[2].1 + 4.0
+        );
+    }
+    svg += "</svg>\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sampling.svg");
+    std::fs::write(path, svg).expect("write the plot");
+}
