@@ -1,7 +1,7 @@
 //! `netatop serve` with real traffic, real clients, and the real atop.
 //!
 //! Needs root. Every comparison is with what the workload itself counted. The sizes are
-//! small ones; `NETATOP_TEST_SCALE=100` makes them whole, as `scaled` says.
+//! small ones; `NETATOP_TEST_SCALE=1` makes them whole, as `scaled` says.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -22,12 +22,11 @@ mod life;
 mod server;
 mod users;
 
-/// A size, for the time that there is: `whole` with NETATOP_TEST_SCALE=100, a fiftieth of it
+/// A size, for the time that there is: `whole` with NETATOP_TEST_SCALE=1, a fiftieth of it
 /// unless it says something else; at least `least`.
 fn scaled(whole: usize, least: usize) -> usize {
-    let percent = std::env::var("NETATOP_TEST_SCALE").map_or(2, |text| {
-        text.parse::<usize>()
-            .expect("NETATOP_TEST_SCALE is a percentage")
+    let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.02, |text| {
+        text.parse::<f64>().expect("NETATOP_TEST_SCALE is a number")
     });
-    (whole * percent / 100).max(least)
+    ((whole as f64 * scale) as usize).max(least)
 }
