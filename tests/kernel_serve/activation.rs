@@ -1,7 +1,7 @@
 //! The server as systemd starts and watches it.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::client::Client;
@@ -22,7 +22,6 @@ fn a_unit_hands_over_its_socket() {
         .spawn()
         .expect("systemd-socket-activate, of the package systemd");
     let mut server = Server::watch(child, &socket);
-    wait_for("the socket", || socket.exists().then_some(()));
     // The first connection starts it.
     let mut client = Client::connect(&socket);
     client.ask();
@@ -41,17 +40,17 @@ fn a_unit_hands_over_its_socket() {
 fn options_for_a_socket_of_its_own_are_refused_with_a_handed_over_one() {
     let dir = public_dir();
     let socket = dir.path().join("socket");
-    let mut child = Command::new("systemd-socket-activate")
+    let child = Command::new("systemd-socket-activate")
         .arg("--listen")
         .arg(&socket)
         .args([NETATOP, "serve", "--mode", "600"])
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .spawn()
-        .expect("systemd-socket-activate, of the package systemd");
-    wait_for("the socket", || socket.exists().then_some(()));
+        .spawn();
+    let mut child = Ended(child.expect("systemd-socket-activate, of the package systemd"));
     let _client = Client::connect(&socket);
-    assert_eq!(child.wait().expect("wait").code(), Some(2));
+    assert_eq!(child.0.wait().expect("wait").code(), Some(2));
 }
 
 /// A service manager in its simplest form.
@@ -141,21 +140,31 @@ fn a_log_that_cannot_be_written_does_not_end_it() {
     let socket = dir.path().join("socket");
     let (read, write) = nix::unistd::pipe().expect("pipe");
     drop(read);
-    let mut child = Command::new(NETATOP)
+    let child = Command::new(NETATOP)
         .args(["serve", "--socket"])
         .arg(&socket)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::from(write))
-        .spawn()
-        .expect("start");
-    wait_for("the socket", || socket.exists().then_some(()));
+        .spawn();
+    let mut child = Ended(child.expect("start"));
     let mut client = Client::connect(&socket);
     client.ask();
-    assert!(child.try_wait().expect("wait").is_none(), "it is there");
+    assert!(child.0.try_wait().expect("wait").is_none(), "it is there");
     nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::unistd::Pid::from_raw(child.0.id() as i32),
         nix::sys::signal::Signal::SIGTERM,
     )
     .expect("kill");
-    assert!(child.wait().expect("wait").success());
+    assert!(child.0.wait().expect("wait").success());
+}
+
+/// Ends with the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::harness::wait_for;
 use netatop::model::Counters;
 use nix::libc;
 
@@ -121,8 +122,10 @@ pub struct Client {
 }
 
 impl Client {
+    /// Waits for somebody who listens: the file of a socket is there a moment before.
     pub fn connect(socket: &Path) -> Self {
-        Self::of(UnixStream::connect(socket).expect("connect"))
+        let listening = || UnixStream::connect(socket).ok();
+        Self::of(wait_for("somebody who listens", listening))
     }
 
     pub fn of(stream: UnixStream) -> Self {
