@@ -55,7 +55,7 @@ fn pair() -> (TcpStream, TcpStream) {
 fn round(sender: &mut TcpStream, receiver: &mut TcpStream, filter: Option<&Filter>) -> f64 {
     let mut storage = Storage::default();
     let tracer = filter
-        .map(|filter| Tracer::attach(&mut storage, Capacity::default(), filter).expect("attach"));
+        .map(|filter| Tracer::attach(&mut storage, Capacity::of_host(), filter).expect("attach"));
     let data = vec![0; EVENTS];
     let mut byte = [0];
     std::thread::scope(|scope| {

@@ -10,7 +10,8 @@ use chrono::DateTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netatop::model::{
-    Comm, Counters, Ledger, Losses, Process, ProcessId, Report, Row, State, ThreadRecord, Who,
+    Comm, Counters, Extent, Ledger, Losses, Process, ProcessId, Report, Row, State, ThreadRecord,
+    Who,
 };
 use netatop::output::{Csv, Format, Json, Layout, Look, Table};
 use rustix::time::{ClockId, clock_gettime};
@@ -113,7 +114,7 @@ fn ledger(criterion: &mut Criterion<CpuTime>) {
         let mut ledger = Ledger::new(false);
         group.bench_function(BenchmarkId::new("none changed", count), |bencher| {
             bencher.iter(|| {
-                ledger.snapshot(black_box(&same), Losses::default());
+                ledger.snapshot(black_box(&same), Extent::All, Losses::default());
                 black_box(ledger.interval(|_| true))
             });
         });
@@ -125,7 +126,7 @@ fn ledger(criterion: &mut Criterion<CpuTime>) {
                     record.counters.tcp_send_msgs += 1;
                     record.counters.tcp_send_bytes += 1_448;
                 }
-                ledger.snapshot(black_box(&growing), Losses::default());
+                ledger.snapshot(black_box(&growing), Extent::All, Losses::default());
                 black_box(ledger.interval(|_| true))
             });
         });
@@ -133,7 +134,7 @@ fn ledger(criterion: &mut Criterion<CpuTime>) {
             bencher.iter_batched(
                 || Ledger::new(false),
                 |mut ledger| {
-                    ledger.snapshot(black_box(&same), Losses::default());
+                    ledger.snapshot(black_box(&same), Extent::All, Losses::default());
                     (ledger.interval(|_| true), ledger)
                 },
                 BatchSize::LargeInput,

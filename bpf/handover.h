@@ -16,21 +16,25 @@ static __always_inline void add_lost(struct counters *to, const struct counters 
 }
 
 /*
- * Everything is loaded straight through pointers that the verifier trusts: the probe
- * helpers are refused under lockdown, and are not needed. Each such pointer costs the
- * verifier a search of all of the kernel's types, milliseconds of every start: so this is
- * done at one place in a program, and the cgroup is the caller's to find.
+ * Everything is loaded straight through pointers: the probe helpers are refused under
+ * lockdown, and are not needed. The verifier would trust these pointers as they come, but
+ * to follow one that it trusts costs it a search of all of the kernel's types,
+ * milliseconds of every start. A cast makes them ones whose faults the kernel handles.
  */
-static __always_inline void identify(struct thread_record *record, struct task_struct *task,
+static __always_inline void identify(struct thread_record *record, const void *of,
 				     enum record_flag flags)
 {
+	struct task_struct *task = bpf_core_cast(of, struct task_struct);
 	struct task_struct *leader = task->group_leader;
 	const struct cred *cred = task->cred;
 	__u32 uid = cred->uid.val, gid = cred->gid.val;
 
+	if ((flags & RECORD_EXITED) && task->signal->live.counter == 0)
+		flags |= RECORD_GROUP_DEAD;
 	if (cred->euid.val != uid || cred->suid.val != uid || cred->egid.val != gid ||
 	    cred->sgid.val != gid || (uid && cred->cap_permitted.val))
 		flags |= RECORD_CREDS_DIFFER;
+	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	record->start = leader->start_boottime;
 	record->tgid = task->tgid;
 	record->tid = task->pid;
@@ -44,13 +48,13 @@ static __always_inline void identify(struct thread_record *record, struct task_s
  * Hands over a block's final counters: through the ring, else through the overflow table,
  * and where both are full as a loss that user space reports.
  */
-static __noinline int hand_over(struct thread_record *record, const struct block *block)
+static __noinline int hand_over(struct thread_record *record, __u64 block,
+				const struct counters *counters)
 {
-	__u64 key = block->id;
 	__u64 waiting, flags;
 
-	record->block = key;
-	record->counters = block->counters;
+	record->block = block;
+	record->counters = *counters;
 	/*
 	 * The reader is woken only when it is needed: a wake-up for each exit would cost more
 	 * than the exit itself.
@@ -61,7 +65,7 @@ static __noinline int hand_over(struct thread_record *record, const struct block
 		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;
 	}
-	if (bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST) == 0) {
+	if (bpf_map_update_elem(&overflow, &block, record, BPF_NOEXIST) == 0) {
 		__sync_fetch_and_add(&losses.overflowed, 1);
 		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;

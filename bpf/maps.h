@@ -3,20 +3,49 @@
 #ifndef NETATOP_MAPS_H
 #define NETATOP_MAPS_H
 
-/* A thread's counters. Only the thread itself writes to them, so nothing is atomic. */
+/*
+ * A block is a thread's counters and the id of that account. It is in a slot, found by the
+ * address of the task: the quickest way there is, and it can be read without going to
+ * every task of the host. Where all slots of the set are taken it is in task storage, which
+ * has no limit but memory; where that cannot be had, in the spare table. Only the thread
+ * itself adds to its counters, so that is not atomic.
+ */
+enum { SLOTS_IN_SET = 16 };
+
+/* What belongs together in an event lies together: the owners, and one slot's counters. */
+struct slot_set {
+	/* Address of the task that a slot belongs to; 0 for a free one. */
+	__u64 owner[SLOTS_IN_SET];
+	struct counters counters[SLOTS_IN_SET];
+	/* Block ids; 0 while a slot is free, or is being taken or given back. */
+	__u64 id[SLOTS_IN_SET];
+	/* The block, and the sum of its counters, that a snapshot had last: the dump's alone. */
+	__u64 shown_id[SLOTS_IN_SET];
+	__u64 shown_sum[SLOTS_IN_SET];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	/* Nobody maps it: but such a map begins at a page, so that a slot is one cache line. */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slot_set);
+} slots SEC(".maps");
+
+/* The number of sets, less one: they are a power of two. */
+const volatile __u32 slot_sets_mask = 0;
+
+/* A block outside of the slots. */
 struct block {
 	struct counters counters;
-	/* Unique as long as the programs are loaded; never 0. */
 	__u64 id;
 	/* The thread's exit record has been written: nothing may be added any more. */
 	__u32 exited;
 	__u32 _pad;
 };
 
-/*
- * One block a thread. The kernel frees it with the thread, so there is nothing to
- * size and nothing to clean up.
- */
+/* The kernel frees it with the thread: there is nothing to size and nothing to clean up. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -25,10 +54,10 @@ struct {
 } blocks SEC(".maps");
 
 /*
- * Blocks of threads whose task storage could not be created (the memory cgroup is at
- * its limit, or two creations met on a CPU). The key is the address of the task: it
- * stays the same over exec, where the thread's id does not, and the entry goes when
- * the thread ends, before the address can be used again.
+ * Blocks of threads that have no slot, and whose task storage could not be created (the
+ * memory cgroup is at its limit, or two creations met on a CPU). The key is the address
+ * of the task: it stays the same over exec, where the thread's id does not, and the entry
+ * goes when the thread ends, before the address can be used again.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -57,5 +86,8 @@ struct {
 
 /* What could not be attributed. Read by user space through the map of .bss. */
 struct losses losses;
+
+/* Set by user space: a dump shows all slots in use, not only those with news. */
+__u32 dump_all SEC(".data.dump") = 0;
 
 #endif

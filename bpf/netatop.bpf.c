@@ -5,6 +5,7 @@
  */
 #include "core.h"
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.h"
@@ -13,9 +14,11 @@
 const volatile __u64 ring_wakeup = 4096;
 
 #include "filter.h"
+#include "slot.h"
 #include "block.h"
 #include "handover.h"
 #include "count.h"
+#include "snapshot.h"
 #include "track.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -55,8 +58,15 @@ int mark(struct bpf_iter__task *ctx)
 	return mark_task(ctx->task);
 }
 
-SEC("iter/task")
-int dump(struct bpf_iter__task *ctx)
+SEC("iter/bpf_map_elem")
+int dump_slots(struct bpf_iter__bpf_map_elem *ctx)
 {
-	return dump_thread(ctx);
+	return dump_slot_set(ctx);
+}
+
+/* Read only while there are blocks outside of the slots: it goes to every task. */
+SEC("iter/task")
+int dump_tasks(struct bpf_iter__task *ctx)
+{
+	return dump_outside(ctx);
 }

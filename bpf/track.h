@@ -5,7 +5,8 @@
 
 static __always_inline bool is_tracked(struct task_struct *task)
 {
-	return bpf_task_storage_get(&blocks, task, NULL, 0) || spare_block(task);
+	return find_slot(address_of(task)) < SLOTS_IN_SET || stored_block(task) ||
+	       spare_block(task);
 }
 
 static __always_inline void track(struct task_struct *task)

@@ -42,9 +42,9 @@ enum record_flag {
 };
 
 /*
- * The counters of one block. A thread has one block, or two where the first had
- * to go without task storage for a while; a block's id is never used again, so
- * that a block seen both alive and in an exit record is known to be one.
+ * The counters of one block. A thread has one block, or two where there was no good
+ * place for the first; a block's id is never used again, so that a block seen both
+ * alive and in an exit record is known to be one.
  */
 struct thread_record {
 	__u64 block;
@@ -88,13 +88,16 @@ struct losses {
 	__u64 handed_over;
 	/* Those of them that went into the overflow table. */
 	__u64 overflowed;
-	/* Blocks put into the spare table so far. */
+	/* Blocks put into task storage so far, and into the spare table. */
+	__u64 stored;
 	__u64 spared;
+	/* Those of both that are done with: their threads have ended. */
+	__u64 outside_gone;
 	/* New tasks that should have been tracked and could not be. */
 	__u64 untracked;
 	/* The last block id given out. */
 	__u64 last_block;
 };
-_Static_assert(sizeof(struct losses) == 240, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 256, "struct losses is shared with user space");
 
 #endif

@@ -3,23 +3,35 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
-use crate::model::{Losses, ProcessId, ThreadRecord};
+use crate::model::{Extent, Ledger, Losses, ProcessId, ThreadRecord};
 
-/// Everything that is known at one moment.
+/// Everything that is known at one moment, or all that is new of it.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// All threads with counters that had not ended when they were looked at.
+    /// Threads with counters that had not ended when they were looked at.
     pub living: Vec<ThreadRecord>,
+    /// Whether these are all of them.
+    pub extent: Extent,
     /// Threads that have ended since the last sample or drain.
     pub exits: Vec<ThreadRecord>,
     /// What was lost since counting began.
     pub losses: Losses,
 }
 
+impl Sample {
+    /// Puts it into a ledger, in the order that this one needs.
+    pub fn enter(&self, ledger: &mut Ledger) {
+        ledger.snapshot(&self.living, self.extent, self.losses);
+        ledger.exits(&self.exits);
+    }
+}
+
 /// A source of counters. Dropping it ends the counting.
 pub trait Source {
-    /// Looks at all threads, then takes the exit records left until after that look.
-    fn sample(&mut self) -> Result<Sample, Error>;
+    /// Looks at the threads, then takes the exit records left until after that look.
+    ///
+    /// With [`Extent::Changes`] those that did nothing since the last sample can be left out.
+    fn sample(&mut self, extent: Extent) -> Result<Sample, Error>;
 
     /// Takes the exit records left so far, to make room for more.
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error>;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, Object, ObjectBuilder};
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
-use netatop::model::{Interval, Ledger, Process, Report, Row, Who};
+use netatop::model::{Extent, Interval, Ledger, Process, Report, Row, Who};
 use netatop::output::{Csv, Format, Layout};
 use netatop::source::Source;
 use nix::libc;
@@ -116,7 +116,7 @@ pub fn main(rounds: usize) {
 
 fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
     let mut storage = Storage::default();
-    let mut tracer = Tracer::attach(&mut storage, Capacity::default(), &Filter::default())
+    let mut tracer = Tracer::attach(&mut storage, Capacity::of_host(), &Filter::default())
         .expect("attach netatop");
     let (classic, _classic_links) = load("classic");
     let (_walk, walk_links) = load("walk");
@@ -138,10 +138,10 @@ fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
         let (cost, ()) = timed(|| walk(&walk_links[0]));
         note(WALK, cost);
         let mut ledger = Ledger::new(false);
-        let (cost, first) = timed(|| look(&mut tracer, &mut ledger));
+        let (cost, first) = timed(|| look(&mut tracer, &mut ledger, Extent::All));
         note(FIRST, cost);
         assert!(first.usage.len() >= count, "processes are missing");
-        let (cost, quiet) = timed(|| look(&mut tracer, &mut ledger));
+        let (cost, quiet) = timed(|| look(&mut tracer, &mut ledger, Extent::Changes));
         note(QUIET, cost);
         assert!(quiet.usage.len() < 100, "they were to be quiet");
         let report = report(&first);
@@ -169,10 +169,9 @@ fn walk(link: &Link) {
     assert_eq!(iter.read(&mut nothing).expect("read"), 0);
 }
 
-fn look(tracer: &mut Tracer<'_>, ledger: &mut Ledger) -> Interval {
-    let sample = tracer.sample().expect("sample");
-    ledger.snapshot(&sample.living, sample.losses);
-    ledger.exits(&sample.exits);
+fn look(tracer: &mut Tracer<'_>, ledger: &mut Ledger, extent: Extent) -> Interval {
+    let sample = tracer.sample(extent).expect("sample");
+    sample.enter(ledger);
     ledger.interval(|process| tracer.is_alive(process))
 }
 

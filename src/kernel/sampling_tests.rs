@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::sampling::{Parts, sample};
+use super::sampling::{Parts, Sampling};
 use crate::error::Error;
-use crate::model::{Comm, Counters, Ledger, Losses, ProcessId, State, ThreadRecord};
+use crate::model::{Comm, Counters, Extent, Ledger, Losses, ProcessId, State, ThreadRecord};
 
 /// What can happen to a thread; it is chosen among the living.
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ enum Step {
     /// A sample, with what happens during each part of it, ends an interval or does not.
     Sample {
         meanwhile: Vec<Event>,
+        all: bool,
         tries: u32,
         again: bool,
         interval: bool,
@@ -75,8 +76,10 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => event().prop_map(Step::Happens),
         1 => any::<bool>().prop_map(|again| Step::Drain { again }),
-        3 => (vec(event(), 0..12), 1u32..4, any::<bool>(), any::<bool>()).prop_map(
-            |(meanwhile, tries, again, interval)| Step::Sample { meanwhile, tries, again, interval }
+        3 => (vec(event(), 0..12), any::<bool>(), 1u32..4, any::<bool>(), any::<bool>()).prop_map(
+            |(meanwhile, all, tries, again, interval)| {
+                Step::Sample { meanwhile, all, tries, again, interval }
+            }
         ),
     ]
 }
@@ -94,6 +97,8 @@ struct Kernel {
     nobody: u64,
     /// Processes of which an exit was lost.
     short: HashSet<ProcessId>,
+    /// What was shown of each block last.
+    shown: HashMap<u64, Counters>,
     /// What is to happen while a sample is taken, one before each step of it.
     meanwhile: VecDeque<Event>,
 }
@@ -201,7 +206,7 @@ impl Kernel {
 }
 
 impl Parts for Kernel {
-    fn living(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+    fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         let mut blocks: VecDeque<u64> = self.living.iter().map(|t| t.block).collect();
         let mut seen = Vec::new();
         while let Some(block) = blocks.pop_front() {
@@ -211,7 +216,15 @@ impl Parts for Kernel {
             if self.blocks > newest && self.blocks.is_multiple_of(2) {
                 blocks.push_back(self.blocks);
             }
-            seen.extend(self.living.iter().find(|t| t.block == block));
+            let Some(thread) = self.living.iter().find(|t| t.block == block) else {
+                continue;
+            };
+            let is_news =
+                !thread.counters.is_zero() && self.shown.get(&block) != Some(&thread.counters);
+            if is_news || extent == Extent::All {
+                self.shown.insert(block, thread.counters);
+                seen.push(*thread);
+            }
         }
         Ok(seen)
     }
@@ -249,11 +262,17 @@ impl Shown {
     }
 }
 
-fn take_sample(ledger: &mut Ledger, kernel: &mut Kernel, tries: u32, again: bool) {
-    let sample = sample(kernel, tries).expect("the model does not fail");
+fn take_sample(
+    ledger: &mut Ledger,
+    (sampling, kernel): (&mut Sampling, &mut Kernel),
+    extent: Extent,
+    tries: u32,
+    again: bool,
+) {
+    let sample = sampling.take(kernel, extent, tries);
+    let sample = sample.expect("the model does not fail");
     kernel.meanwhile.clear();
-    ledger.snapshot(&sample.living, sample.losses);
-    ledger.exits(&sample.exits);
+    sample.enter(ledger);
     if again {
         ledger.exits(&sample.exits);
     }
@@ -270,7 +289,7 @@ proptest! {
         by_thread in any::<bool>(),
     ) {
         let mut ledger = Ledger::new(by_thread);
-        let mut kernel = Kernel::default();
+        let (mut sampling, mut kernel) = (Sampling::default(), Kernel::default());
         let mut shown = Shown::default();
         for step in &steps {
             match step {
@@ -282,17 +301,22 @@ proptest! {
                         ledger.exits(&exits);
                     }
                 }
-                Step::Sample { meanwhile, tries, again, interval } => {
+                Step::Sample { meanwhile, all, tries, again, interval } => {
                     kernel.meanwhile = meanwhile.iter().cloned().collect();
-                    take_sample(&mut ledger, &mut kernel, *tries, *again);
+                    let extent = if *all { Extent::All } else { Extent::Changes };
+                    take_sample(
+                        &mut ledger, (&mut sampling, &mut kernel), extent, *tries, *again,
+                    );
                     if *interval {
                         shown.take(&mut ledger, &kernel);
                     }
                 }
             }
         }
-        // What was lost during the last sample is in the next one's.
-        take_sample(&mut ledger, &mut kernel, 1, false);
+        // What was lost during the last sample is in the next one's. That of changes is
+        // enough for the sums.
+        let extent = if by_thread { Extent::Changes } else { Extent::All };
+        take_sample(&mut ledger, (&mut sampling, &mut kernel), extent, 1, false);
         for (process, state) in shown.take(&mut ledger, &kernel) {
             if !by_thread {
                 prop_assert_eq!(state == State::Running, kernel.alive(process));
@@ -312,7 +336,7 @@ proptest! {
         if kernel.short.is_empty() {
             prop_assert_eq!(shown.unattributed, kernel.nobody);
         }
-        take_sample(&mut ledger, &mut kernel, 1, false);
+        take_sample(&mut ledger, (&mut sampling, &mut kernel), Extent::All, 1, false);
         prop_assert!(shown.take(&mut ledger, &kernel).is_empty(), "nothing is left");
     }
 
@@ -325,19 +349,21 @@ proptest! {
     ) {
         totals.sort_unstable();
         let mut ledger = Ledger::new(false);
-        let mut kernel = Kernel::default();
+        let (mut sampling, mut kernel) = (Sampling::default(), Kernel::default());
         kernel.start(1);
         let mut shown = 0u64;
         for total in &totals {
             kernel.living[0].counters.udp_send_bytes = *total;
-            take_sample(&mut ledger, &mut kernel, 1, false);
+            take_sample(
+                &mut ledger, (&mut sampling, &mut kernel), Extent::Changes, 1, false,
+            );
             let interval = ledger.interval(|_| true);
             shown += interval.usage.iter().map(|u| u.counters.udp_send_bytes).sum::<u64>();
         }
         let largest = totals.last().copied().unwrap_or_default();
         prop_assert_eq!(shown, largest);
         kernel.living[0].counters.udp_send_bytes = wrapped;
-        take_sample(&mut ledger, &mut kernel, 1, false);
+        take_sample(&mut ledger, (&mut sampling, &mut kernel), Extent::Changes, 1, false);
         let interval = ledger.interval(|_| true);
         let more: u64 = interval.usage.iter().map(|u| u.counters.udp_send_bytes).sum();
         prop_assert_eq!(more, wrapped.saturating_sub(largest));

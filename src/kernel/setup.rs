@@ -1,30 +1,78 @@
 //! What can be set before the programs are loaded: sizes, and whose traffic is counted.
 
+use std::fs;
+
 use super::skel::types;
 
-/// How much the kernel's side can hold back for a reader that does not come.
+/// How much the kernel's side can hold: threads in the best place there is, and exits that
+/// wait for a reader that does not come.
 ///
-/// The defaults hold 7,200 exits in the ring and 65,536 behind it: at 5,000 exits a
-/// second, 14 seconds of a stopped reader. What does not fit is counted as lost.
+/// The defaults hold 7,200 exits in the ring and 32,768 behind it: at 5,000 exits a
+/// second, 8 seconds of a stopped reader. What does not fit is counted as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
+    /// Threads that can be counted in slots, 96 bytes each; a power of two, and 16 at
+    /// least. All others are in task storage: that costs more for each event and each
+    /// look, and loses nothing.
+    pub slots: u32,
     /// Bytes of the ring of exit records: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
     /// Exit records behind the full ring. Memory is taken when they are needed.
     pub overflow: u32,
-    /// Threads that could not get task storage. Memory is taken in advance, since they
-    /// are needed when there is none left: about 150 bytes each.
+    /// Threads without a slot that could not get task storage either. Memory is taken in
+    /// advance, since they are needed when there is none left: about 150 bytes each.
     pub spare: u32,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
         Self {
+            slots: LEAST_SLOTS,
             ring_bytes: 1 << 20,
-            overflow: 1 << 16,
-            spare: 1 << 13,
+            overflow: 1 << 15,
+            spare: 1 << 11,
         }
     }
+}
+
+const LEAST_SLOTS: u32 = 1 << 14;
+const MOST_SLOTS: u32 = 1 << 20;
+
+impl Capacity {
+    /// For a host with so many threads: twice as many slots, so that nearly none is outside
+    /// of them even if all have traffic, and enough for those that come on a small host.
+    #[must_use]
+    pub fn for_threads(threads: u32) -> Self {
+        let slots = threads.min(MOST_SLOTS / 2) * 2;
+        Self {
+            slots: slots.next_power_of_two().max(LEAST_SLOTS),
+            ..Self::default()
+        }
+    }
+
+    /// For this host as it is now.
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self::for_threads(threads().unwrap_or(0))
+    }
+
+    /// Sets of slots (`bpf/maps.h`) that it needs.
+    pub(super) fn slot_sets(self) -> u32 {
+        let in_set = types::slot_set::default().owner.len();
+        let sets = usize::try_from(self.slots).unwrap_or(usize::MAX) / in_set;
+        u32::try_from(sets).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// How many threads there are on this host.
+fn threads() -> Option<u32> {
+    parse_loadavg(&fs::read_to_string("/proc/loadavg").ok()?)
+}
+
+/// The number behind the slash in /proc/loadavg (fs/proc/loadavg.c): threads that exist.
+pub(super) fn parse_loadavg(text: &str) -> Option<u32> {
+    let of_threads = text.split_ascii_whitespace().nth(3)?;
+    of_threads.split_once('/')?.1.parse().ok()
 }
 
 /// A cgroup v2 directory as the kernel knows it.
@@ -65,6 +113,34 @@ impl Filter {
             to.id = from.id;
             to.level = from.level;
             raw.cgroups += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slots_are_for_twice_the_threads_of_the_host() {
+        assert_eq!(parse_loadavg("0.00 0.01 0.05 2/345 1234\n"), Some(345));
+        assert_eq!(parse_loadavg("0.00 0.01\n"), None);
+        assert!(threads().is_some_and(|count| count > 0));
+        assert_eq!(Capacity::for_threads(345), Capacity::default());
+        assert_eq!(Capacity::for_threads(20_000).slots, 1 << 16);
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_of_threads_gives_a_power_of_two(threads in any::<u32>()) {
+            let slots = Capacity::for_threads(threads).slots;
+            prop_assert!(slots.is_power_of_two() && (LEAST_SLOTS..=MOST_SLOTS).contains(&slots));
+        }
+
+        #[test]
+        fn noise_does_not_panic(text in ".*") {
+            let _ = parse_loadavg(&text);
         }
     }
 }

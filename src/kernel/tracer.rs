@@ -16,11 +16,11 @@ use super::decode::{self, RECORD_SIZE};
 use super::host::HostFacts;
 use super::liveness;
 use super::requirements::missing;
-use super::sampling::{self, Parts, TRIES};
+use super::sampling::{Parts, Sampling, TRIES};
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopSkel, NetatopSkelBuilder};
 use crate::error::{Error, tell_raw};
-use crate::model::{Losses, ProcessId, ThreadRecord};
+use crate::model::{Extent, Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
 
 /// Room for the loaded object; it has to outlive the [`Tracer`] made from it.
@@ -31,7 +31,8 @@ pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
 pub struct Tracer<'a> {
     // The links go first: what is detached writes no more records.
     _events: Vec<Link>,
-    dump: Link,
+    dump_slots: Link,
+    dump_tasks: Link,
     ring: RingBuffer<'a>,
     skel: NetatopSkel<'a>,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
@@ -39,6 +40,9 @@ pub struct Tracer<'a> {
     overflowed: u64,
     /// Exit records taken so far.
     received: u64,
+    sampling: Sampling,
+    /// How much the programs show that look at the slots.
+    extent: Extent,
 }
 
 /// Lets libbpf's own messages through to standard error, or not.
@@ -77,6 +81,7 @@ impl<'a> Tracer<'a> {
         let maps = &mut open.maps;
         maps.exits
             .set_max_entries(capacity.ring_bytes)
+            .and_then(|()| maps.slots.set_max_entries(capacity.slot_sets()))
             .and_then(|()| maps.overflow.set_max_entries(capacity.overflow))
             .and_then(|()| maps.spare.set_max_entries(capacity.spare))
             .and_then(|()| maps.wanted.set_max_entries(filter.wanted_entries()))
@@ -84,6 +89,7 @@ impl<'a> Tracer<'a> {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             // Early enough to be there before it is full, late enough to be rare.
             rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
+            rodata.slot_sets_mask = capacity.slot_sets() - 1;
             filter.write_to(&mut rodata.filter);
         }
         let tracked = !filter.pids.is_empty();
@@ -99,7 +105,8 @@ impl<'a> Tracer<'a> {
         let attach = |result: libbpf_rs::Result<Link>| {
             result.map_err(|error| refused("attach the programs", &error))
         };
-        let dump = attach(skel.progs.dump.attach())?;
+        let dump_slots = attach(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
+        let dump_tasks = attach(skel.progs.dump_tasks.attach())?;
         // Exits first: a thread that is counted must not end unseen.
         let mut events = vec![attach(skel.progs.on_exit.attach())?];
         if tracked {
@@ -110,13 +117,16 @@ impl<'a> Tracer<'a> {
         events.push(attach(skel.progs.on_recv.attach())?);
         Ok(Self {
             _events: events,
-            dump,
+            dump_slots,
+            dump_tasks,
             ring,
             skel,
             exits,
             buffer: vec![0; READ_BYTES],
             overflowed: 0,
             received: 0,
+            sampling: Sampling::default(),
+            extent: Extent::Changes,
         })
     }
 
@@ -141,8 +151,23 @@ impl<'a> Tracer<'a> {
         let progress = Progress {
             overflowed: raw.overflowed,
             handed_over: raw.handed_over,
+            outside: (raw.stored + raw.spared).saturating_sub(raw.outside_gone),
         };
         Ok((losses, progress))
+    }
+
+    /// Has the next look at the slots show so much.
+    fn show(&mut self, extent: Extent) -> Result<(), Error> {
+        if extent != self.extent {
+            let all = u32::from(extent == Extent::All);
+            self.skel
+                .maps
+                .data_dump
+                .update(&0u32.to_ne_bytes(), &all.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|error| Error::failed("the programs could not be told", error))?;
+            self.extent = extent;
+        }
+        Ok(())
     }
 
     /// How often the kernel could not run a program because it was running already.
@@ -181,6 +206,8 @@ impl<'a> Tracer<'a> {
 struct Progress {
     overflowed: u64,
     handed_over: u64,
+    /// Blocks that are not in slots.
+    outside: u64,
 }
 
 /// What one read of the iterator can return at most (PAGE_SIZE << 3 in
@@ -231,35 +258,49 @@ fn ring<'a>(
     builder.build()
 }
 
+/// Reads what the programs of an iterator write, to its end.
+fn read_records(
+    link: &Link,
+    buffer: &mut [u8],
+    records: &mut Vec<ThreadRecord>,
+) -> Result<(), Error> {
+    let failed =
+        |error: &dyn std::fmt::Display| Error::failed("the counters could not be read", error);
+    let mut iter = Iter::new(link).map_err(|error| failed(&error))?;
+    let mut held = 0;
+    loop {
+        let Some(free) = buffer.get_mut(held..) else {
+            return Err(failed(&"a record does not fit its buffer"));
+        };
+        match iter.read(free) {
+            Ok(0) => return Ok(()),
+            Ok(count) => held += count,
+            // After a million tasks in a row with nothing to say, it takes breath.
+            Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(&error)),
+        }
+        let whole = held - held % RECORD_SIZE;
+        let (ready, rest) = buffer.split_at(whole.min(buffer.len()));
+        records.extend(
+            ready
+                .chunks_exact(RECORD_SIZE)
+                .filter_map(decode::thread_record),
+        );
+        let rest = rest.len().min(held - whole);
+        buffer.copy_within(whole..whole + rest, 0);
+        held = rest;
+    }
+}
+
 impl Parts for Tracer<'_> {
-    fn living(&mut self) -> Result<Vec<ThreadRecord>, Error> {
-        let failed =
-            |error: &dyn std::fmt::Display| Error::failed("the tasks could not be read", error);
-        let mut iter = Iter::new(&self.dump).map_err(|error| failed(&error))?;
+    fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
+        self.show(extent)?;
         let mut records = Vec::new();
-        let mut held = 0;
-        loop {
-            let Some(free) = self.buffer.get_mut(held..) else {
-                return Err(failed(&"a record does not fit its buffer"));
-            };
-            match iter.read(free) {
-                Ok(0) => break,
-                Ok(count) => held += count,
-                // After a million tasks in a row with nothing to say, it takes breath.
-                Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(&error)),
-            }
-            let whole = held - held % RECORD_SIZE;
-            let (ready, rest) = self.buffer.split_at(whole.min(self.buffer.len()));
-            records.extend(
-                ready
-                    .chunks_exact(RECORD_SIZE)
-                    .filter_map(decode::thread_record),
-            );
-            let rest = rest.len().min(held - whole);
-            self.buffer.copy_within(whole..whole + rest, 0);
-            held = rest;
+        read_records(&self.dump_slots, &mut self.buffer, &mut records)?;
+        // Going to every task is for those few that found no slot, if there are any.
+        if self.progress()?.1.outside > 0 {
+            read_records(&self.dump_tasks, &mut self.buffer, &mut records)?;
         }
         Ok(records)
     }
@@ -274,8 +315,11 @@ impl Parts for Tracer<'_> {
 }
 
 impl Source for Tracer<'_> {
-    fn sample(&mut self) -> Result<Sample, Error> {
-        sampling::sample(self, TRIES)
+    fn sample(&mut self, extent: Extent) -> Result<Sample, Error> {
+        let mut sampling = mem::take(&mut self.sampling);
+        let sample = sampling.take(self, extent, TRIES);
+        self.sampling = sampling;
+        sample
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {

@@ -29,6 +29,16 @@ pub struct Losses {
     pub missed_events: u64,
 }
 
+/// Which threads a snapshot holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Every living one that has counters: who is not in it has ended.
+    #[default]
+    All,
+    /// At least those whose counters are not what the last snapshot showed.
+    Changes,
+}
+
 /// What one process (or thread) did in one interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -80,6 +90,17 @@ struct Entry {
     /// Blocks of it that have not ended.
     live_blocks: usize,
     group_dead: bool,
+    /// It is in the ledger's list of those to look at.
+    touched: bool,
+}
+
+impl Entry {
+    /// Puts it on the list, once.
+    fn touch(&mut self, key: Key, list: &mut Vec<Key>) {
+        if !mem::replace(&mut self.touched, true) {
+            list.push(key);
+        }
+    }
 }
 
 /// Adds up records into intervals. Pure: no clock, no kernel, no I/O.
@@ -88,10 +109,14 @@ pub struct Ledger {
     by_thread: bool,
     blocks: HashMap<u64, Block>,
     entries: HashMap<Key, Entry>,
+    /// Entries of which something came since the last interval: most did nothing.
+    touched: Vec<Key>,
     /// Blocks whose exit record has come, since the last snapshot and the one before:
     /// an older record of theirs must not bring them back.
     ended: [HashSet<u64>; 2],
     snapshots: u64,
+    /// The newest snapshot of all threads, if the last interval did not know of it yet.
+    all_seen: Option<u64>,
     /// Reported counters of blocks that are gone without an exit record, and the snapshot
     /// that did not show them.
     vanished: HashMap<u64, (u64, Counters)>,
@@ -124,13 +149,16 @@ impl Ledger {
         }
     }
 
-    /// Takes a complete snapshot of the living, and the losses read after it.
+    /// Takes a snapshot of the living, and the losses read after it.
     ///
     /// Exit records that were written before the snapshot began should come first or
     /// directly after; a later one only means that its process counts as running a
     /// little longer.
-    pub fn snapshot(&mut self, records: &[ThreadRecord], losses: Losses) {
+    pub fn snapshot(&mut self, records: &[ThreadRecord], extent: Extent, losses: Losses) {
         self.snapshots += 1;
+        if extent == Extent::All {
+            self.all_seen = Some(self.snapshots);
+        }
         for record in records {
             if !self.has_ended(record.block) {
                 self.take(record);
@@ -149,16 +177,22 @@ impl Ledger {
         self.find_vanished();
         let mut usage = Vec::new();
         let (mut gone, mut silent) = (Vec::new(), Vec::new());
-        self.entries.retain(|(process, _), entry| {
+        for key in mem::take(&mut self.touched) {
+            let MapEntry::Occupied(mut place) = self.entries.entry(key) else {
+                continue;
+            };
+            let (process, _) = key;
+            let entry = place.get_mut();
+            entry.touched = false;
             let idle = entry.counters.is_zero();
             if entry.live_blocks > 0 && idle {
-                return true;
+                continue;
             }
             let ended = entry.live_blocks == 0;
             // A thread has ended when its record says so; a process when no thread is left.
-            let exited = entry.group_dead || (ended && (self.by_thread || !alive(*process)));
+            let exited = entry.group_dead || (ended && (self.by_thread || !alive(process)));
             if ended && !self.by_thread {
-                if exited { &mut gone } else { &mut silent }.push(*process);
+                if exited { &mut gone } else { &mut silent }.push(process);
             }
             if !idle {
                 usage.push(Usage {
@@ -171,8 +205,10 @@ impl Ledger {
                     counters: mem::take(&mut entry.counters),
                 });
             }
-            !ended
-        });
+            if ended {
+                place.remove();
+            }
+        }
         // After the busiest moment of a long recording its memory is given back.
         shrink(&mut self.entries);
         shrink(&mut self.blocks);
@@ -187,7 +223,11 @@ impl Ledger {
     /// Messages and bytes since the last interval, for showing how it is going.
     #[must_use]
     pub fn pending(&self) -> Counters {
-        self.entries.values().map(|entry| entry.counters).sum()
+        let touched = self.touched.iter();
+        touched
+            .filter_map(|key| self.entries.get(key))
+            .map(|entry| entry.counters)
+            .sum()
     }
 
     /// Records of everything that is alive as far as the last snapshot tells.
@@ -226,14 +266,15 @@ impl Ledger {
         let moved_from = (block.key != key).then_some(block.key);
         block.key = key;
 
-        if let Some(old) = moved_from.and_then(|old| self.entries.get_mut(&old)) {
-            old.live_blocks = old.live_blocks.saturating_sub(1);
+        if let Some(old) = moved_from {
+            self.one_less(old);
         }
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             last: *record,
             counters: Counters::default(),
             live_blocks: 0,
             group_dead: false,
+            touched: false,
         });
         if is_new || moved_from.is_some() {
             entry.live_blocks += 1;
@@ -241,23 +282,33 @@ impl Ledger {
         entry.last = *record;
         entry.counters += added;
         entry.group_dead |= record.group_dead;
+        entry.touch(key, &mut self.touched);
     }
 
     fn end(&mut self, block: u64) {
-        if let Some(block) = self.blocks.remove(&block)
-            && let Some(entry) = self.entries.get_mut(&block.key)
-        {
-            entry.live_blocks = entry.live_blocks.saturating_sub(1);
+        if let Some(block) = self.blocks.remove(&block) {
+            self.one_less(block.key);
         }
     }
 
-    /// Blocks that the last snapshot did not show and that have no exit record: the
-    /// record was lost, or is being written just now and will come.
+    /// A block of this entry is gone.
+    fn one_less(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.live_blocks = entry.live_blocks.saturating_sub(1);
+            entry.touch(key, &mut self.touched);
+        }
+    }
+
+    /// Blocks that a snapshot of all threads did not show and that have no exit record:
+    /// the record was lost, or is being written just now and will come.
     fn find_vanished(&mut self) {
+        let Some(all_seen) = self.all_seen.take() else {
+            return;
+        };
         let gone: Vec<u64> = self
             .blocks
             .iter()
-            .filter(|(_, block)| block.seen < self.snapshots)
+            .filter(|(_, block)| block.seen < all_seen)
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
@@ -324,9 +375,9 @@ mod tests {
         };
         let records: Vec<_> = (1..50_000).map(record).collect();
         let mut ledger = Ledger::new(false);
-        ledger.snapshot(&records, Losses::default());
+        ledger.snapshot(&records, Extent::All, Losses::default());
         assert_eq!(ledger.interval(|_| true).usage.len(), records.len());
-        ledger.snapshot(&[], Losses::default());
+        ledger.snapshot(&[], Extent::All, Losses::default());
         ledger.exits(&records);
         ledger.interval(|_| false);
         assert!(ledger.entries.capacity() < 5_000);

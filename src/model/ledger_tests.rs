@@ -48,15 +48,15 @@ fn sent(interval: &Interval) -> Vec<(u32, u64, State)> {
 #[test]
 fn a_thread_seen_alive_and_then_in_its_exit_record_is_counted_once() {
     let mut ledger = Ledger::new(false);
-    ledger.snapshot(&[record(1, 10, 10, 100)], Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 100)], Extent::All, Losses::default());
     assert_eq!(
         sent(&ledger.interval(|_| true)),
         [(10, 100, State::Running)]
     );
-    ledger.snapshot(&[record(1, 10, 10, 130)], Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 130)], Extent::All, Losses::default());
     ledger.exits(&[exit(record(1, 10, 10, 150))]);
     assert_eq!(sent(&ledger.interval(|_| false)), [(10, 50, State::Exited)]);
-    ledger.snapshot(&[], Losses::default());
+    ledger.snapshot(&[], Extent::All, Losses::default());
     assert!(ledger.interval(|_| true).usage.is_empty());
 }
 
@@ -64,7 +64,7 @@ fn a_thread_seen_alive_and_then_in_its_exit_record_is_counted_once() {
 fn a_snapshot_older_than_the_exit_record_does_not_bring_a_thread_back() {
     let mut ledger = Ledger::new(false);
     ledger.exits(&[exit(record(1, 10, 10, 150))]);
-    ledger.snapshot(&[record(1, 10, 10, 130)], Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 130)], Extent::All, Losses::default());
     assert_eq!(
         sent(&ledger.interval(|_| false)),
         [(10, 150, State::Exited)]
@@ -76,10 +76,10 @@ fn a_snapshot_older_than_the_exit_record_does_not_bring_a_thread_back() {
 fn threads_of_a_process_are_one_row_or_one_each() {
     let records = [record(1, 10, 10, 1), record(2, 10, 11, 2)];
     let mut ledger = Ledger::new(false);
-    ledger.snapshot(&records, Losses::default());
+    ledger.snapshot(&records, Extent::All, Losses::default());
     assert_eq!(sent(&ledger.interval(|_| true)), [(10, 3, State::Running)]);
     let mut ledger = Ledger::new(true);
-    ledger.snapshot(&records, Losses::default());
+    ledger.snapshot(&records, Extent::All, Losses::default());
     assert_eq!(
         sent(&ledger.interval(|_| true)),
         [(10, 1, State::Running), (10, 2, State::Running)]
@@ -91,6 +91,7 @@ fn exec_by_another_thread_keeps_what_both_threads_did() {
     let mut ledger = Ledger::new(false);
     ledger.snapshot(
         &[record(1, 10, 10, 100), record(2, 10, 11, 20)],
+        Extent::All,
         Losses::default(),
     );
     assert_eq!(
@@ -99,7 +100,7 @@ fn exec_by_another_thread_keeps_what_both_threads_did() {
     );
     // The first thread goes, the second takes its thread id and sends on.
     ledger.exits(&[exit(record(1, 10, 10, 101))]);
-    ledger.snapshot(&[record(2, 10, 10, 25)], Losses::default());
+    ledger.snapshot(&[record(2, 10, 10, 25)], Extent::All, Losses::default());
     assert_eq!(sent(&ledger.interval(|_| true)), [(10, 6, State::Running)]);
 }
 
@@ -118,10 +119,14 @@ fn a_process_lives_on_when_only_its_busy_thread_has_ended() {
 fn the_end_of_a_process_is_told_once_also_when_it_was_idle() {
     let mut ledger = Ledger::new(false);
     let mut idle = record(1, 10, 10, 5);
-    ledger.snapshot(&[idle, record(2, 11, 11, 5)], Losses::default());
+    ledger.snapshot(
+        &[idle, record(2, 11, 11, 5)],
+        Extent::All,
+        Losses::default(),
+    );
     assert!(ledger.interval(|_| true).ended.is_empty());
     idle.group_dead = true;
-    ledger.snapshot(&[record(2, 11, 11, 5)], Losses::default());
+    ledger.snapshot(&[record(2, 11, 11, 5)], Extent::All, Losses::default());
     ledger.exits(&[exit(idle), exit(record(2, 11, 11, 5))]);
     // The second one lives on, without a thread that ever had traffic.
     let interval = ledger.interval(|process| process.pid == 11);
@@ -136,12 +141,12 @@ fn a_process_of_which_a_thread_is_still_to_report_has_not_ended() {
     let mut ledger = Ledger::new(false);
     let mut flagged = exit(record(1, 10, 10, 5));
     flagged.group_dead = true;
-    ledger.snapshot(&[record(2, 10, 11, 1)], Losses::default());
+    ledger.snapshot(&[record(2, 10, 11, 1)], Extent::All, Losses::default());
     ledger.exits(&[flagged]);
     let interval = ledger.interval(|_| false);
     assert_eq!(sent(&interval), [(10, 6, State::Exited)]);
     assert!(interval.ended.is_empty());
-    ledger.snapshot(&[], Losses::default());
+    ledger.snapshot(&[], Extent::All, Losses::default());
     ledger.exits(&[exit(record(2, 10, 11, 3))]);
     let interval = ledger.interval(|_| false);
     assert_eq!(sent(&interval), [(10, 2, State::Exited)]);
@@ -154,7 +159,7 @@ fn a_recycled_pid_is_another_process() {
     let mut second = record(2, 10, 10, 7);
     second.process.start = 8;
     ledger.exits(&[exit(record(1, 10, 10, 5))]);
-    ledger.snapshot(&[second], Losses::default());
+    ledger.snapshot(&[second], Extent::All, Losses::default());
     assert_eq!(
         sent(&ledger.interval(|p| p.start == 8)),
         [(10, 5, State::Exited), (10, 7, State::Running)]
@@ -164,20 +169,20 @@ fn a_recycled_pid_is_another_process() {
 #[test]
 fn a_counter_that_goes_backwards_adds_nothing() {
     let mut ledger = Ledger::new(false);
-    ledger.snapshot(&[record(1, 10, 10, 100)], Losses::default());
-    ledger.snapshot(&[record(1, 10, 10, 40)], Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 100)], Extent::All, Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 40)], Extent::All, Losses::default());
     assert_eq!(
         sent(&ledger.interval(|_| true)),
         [(10, 100, State::Running)]
     );
-    ledger.snapshot(&[record(1, 10, 10, 110)], Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 110)], Extent::All, Losses::default());
     assert_eq!(sent(&ledger.interval(|_| true)), [(10, 10, State::Running)]);
 }
 
 #[test]
 fn what_rows_already_show_of_a_lost_exit_is_not_reported_again() {
     let mut ledger = Ledger::new(false);
-    ledger.snapshot(&[record(1, 10, 10, 100)], Losses::default());
+    ledger.snapshot(&[record(1, 10, 10, 100)], Extent::All, Losses::default());
     assert_eq!(ledger.interval(|_| true).unattributed, Counters::default());
     let lost = Losses {
         exits: Counters {
@@ -188,10 +193,27 @@ fn what_rows_already_show_of_a_lost_exit_is_not_reported_again() {
         exits_lost: 1,
         ..Losses::default()
     };
-    ledger.snapshot(&[], lost);
+    ledger.snapshot(&[], Extent::All, lost);
     assert_eq!(ledger.interval(|_| false).unattributed.tcp_send_bytes, 30);
-    ledger.snapshot(&[], lost);
+    ledger.snapshot(&[], Extent::All, lost);
     assert!(ledger.interval(|_| false).unattributed.is_zero());
+}
+
+#[test]
+fn who_did_nothing_lives_on_unless_all_were_looked_at() {
+    let mut ledger = Ledger::new(false);
+    let two = [record(1, 10, 10, 1), record(2, 11, 11, 2)];
+    ledger.snapshot(&two, Extent::Changes, Losses::default());
+    assert_eq!(ledger.interval(|_| false).usage.len(), 2);
+    ledger.snapshot(&[], Extent::Changes, Losses::default());
+    assert_eq!(ledger.interval(|_| false), Interval::default());
+    assert_eq!(ledger.living().count(), 2);
+    // A look at all, and another one at changes before the interval ends.
+    ledger.snapshot(&[record(2, 11, 11, 2)], Extent::All, Losses::default());
+    ledger.snapshot(&[], Extent::Changes, Losses::default());
+    let interval = ledger.interval(|_| false);
+    assert_eq!(interval.ended, [ProcessId { pid: 10, start: 7 }]);
+    assert_eq!(ledger.living().count(), 1);
 }
 
 /// One step of the modelled kernel.
@@ -215,8 +237,13 @@ enum Step {
         thread: usize,
     },
     Drain,
-    Snapshot,
-    Interval,
+    /// Of all threads, or of those with news.
+    Snapshot {
+        all: bool,
+    },
+    Interval {
+        all: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -227,8 +254,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(thread, a, b, late)| Step::End { thread, lost: a && b, late }),
         1 => (0usize..64).prop_map(|thread| Step::Exec { thread }),
         2 => Just(Step::Drain),
-        2 => Just(Step::Snapshot),
-        2 => Just(Step::Interval),
+        2 => any::<bool>().prop_map(|all| Step::Snapshot { all }),
+        2 => any::<bool>().prop_map(|all| Step::Interval { all }),
     ]
 }
 
@@ -240,6 +267,9 @@ struct Model {
     losses: Losses,
     next_block: u64,
     truth: HashMap<u32, u64>,
+    /// What snapshots had of each block last, and how many exits were lost by then.
+    shown: HashMap<u64, Counters>,
+    shown_lost: u64,
 }
 
 impl Model {
@@ -280,12 +310,22 @@ impl Model {
                 }
             }
             Step::Drain => ledger.exits(&std::mem::take(&mut self.ring)),
-            Step::Snapshot => {
-                ledger.snapshot(&self.living, self.losses);
+            Step::Snapshot { all } => {
+                // Changes are enough only as long as everybody's exit is told.
+                let all = all || self.losses.exits_lost != self.shown_lost;
+                self.shown_lost = self.losses.exits_lost;
+                let news = |t: &&ThreadRecord| {
+                    all || (!t.counters.is_zero() && self.shown.get(&t.block) != Some(&t.counters))
+                };
+                let seen: Vec<_> = self.living.iter().filter(news).copied().collect();
+                self.shown
+                    .extend(seen.iter().map(|t| (t.block, t.counters)));
+                let extent = if all { Extent::All } else { Extent::Changes };
+                ledger.snapshot(&seen, extent, self.losses);
                 ledger.exits(&std::mem::take(&mut self.ring));
                 self.ring.append(&mut self.late);
             }
-            Step::Interval => {}
+            Step::Interval { .. } => {}
         }
     }
 }
@@ -312,14 +352,14 @@ proptest! {
         };
         for step in &steps {
             model.apply(step, &mut ledger);
-            if matches!(step, Step::Interval) {
-                model.apply(&Step::Snapshot, &mut ledger);
+            if let Step::Interval { all } = *step {
+                model.apply(&Step::Snapshot { all }, &mut ledger);
                 collect(ledger.interval(|_| false));
             }
         }
         // The last sample, after everything has arrived.
         for _ in 0..2 {
-            model.apply(&Step::Snapshot, &mut ledger);
+            model.apply(&Step::Snapshot { all: true }, &mut ledger);
         }
         model.apply(&Step::Drain, &mut ledger);
         collect(ledger.interval(|_| false));
@@ -346,7 +386,9 @@ proptest! {
             if ended {
                 ledger.exits(&[one]);
             } else {
-                ledger.snapshot(&[one], Losses { exits: counters(bytes), ..Losses::default() });
+                let losses = Losses { exits: counters(bytes), ..Losses::default() };
+                let extent = if bytes % 2 == 0 { Extent::All } else { Extent::Changes };
+                ledger.snapshot(&[one], extent, losses);
             }
             if end {
                 ledger.interval(|_| true);

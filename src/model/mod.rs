@@ -10,6 +10,6 @@ mod process;
 mod report;
 
 pub use counters::Counters;
-pub use ledger::{Interval, Ledger, Losses, Usage};
+pub use ledger::{Extent, Interval, Ledger, Losses, Usage};
 pub use process::{Comm, ProcessId, State, ThreadRecord};
 pub use report::{Process, Report, Row, Who};

@@ -164,7 +164,7 @@ impl Recording<'_> {
         // Before counting begins: reading many cgroups takes a while.
         let cgroups = Cgroups::new();
         let mut storage = Storage::default();
-        let mut tracer = Tracer::attach(&mut storage, Capacity::default(), self.filter)?;
+        let mut tracer = Tracer::attach(&mut storage, Capacity::of_host(), self.filter)?;
         // Only now is it sure that no other process had got one of the ids.
         targets::still_there(&self.processes)?;
         clock.watch(self.processes);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::seen::Seen;
 use super::{Cgroups, Clock, Progress, Rows, Woken};
 use crate::error::Error;
-use crate::model::{Comm, Counters, Ledger, Losses, Report, Who};
+use crate::model::{Comm, Counters, Extent, Ledger, Losses, Report, Who};
 use crate::output::{Format, Sink};
 use crate::source::Source;
 
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
                     if let Some(interval) = schedule.interval
                         && report.is_some_and(|due| due <= now)
                     {
-                        self.report()?;
+                        self.report(Extent::Changes)?;
                         report = next(self.started, interval, self.clock.now());
                     }
                     if show.is_some_and(|due| due <= now) {
@@ -139,7 +139,8 @@ impl<'a> Session<'a> {
         if let Some(progress) = &self.progress {
             progress.finish();
         }
-        self.report()?;
+        // Also those that did nothing, to tell who is left.
+        self.report(Extent::All)?;
         self.summary.elapsed = self.last.saturating_duration_since(self.started);
         let mut living: Vec<_> = self
             .ledger
@@ -160,19 +161,18 @@ impl<'a> Session<'a> {
     }
 
     /// Takes a sample into the ledger.
-    fn sample(&mut self) -> Result<(), Error> {
-        let sample = self.source.sample()?;
+    fn sample(&mut self, extent: Extent) -> Result<(), Error> {
+        let sample = self.source.sample(extent)?;
         self.cgroups
             .learn(sample.living.iter().chain(&sample.exits));
-        self.ledger.snapshot(&sample.living, sample.losses);
-        self.ledger.exits(&sample.exits);
+        sample.enter(&mut self.ledger);
         self.summary.losses = sample.losses;
         Ok(())
     }
 
     /// Ends an interval and writes its rows, all in one piece.
-    fn report(&mut self) -> Result<(), Error> {
-        self.sample()?;
+    fn report(&mut self, extent: Extent) -> Result<(), Error> {
+        self.sample(extent)?;
         let now = self.clock.now();
         let source = &*self.source;
         let interval = self.ledger.interval(|process| source.is_alive(process));
@@ -200,7 +200,7 @@ impl<'a> Session<'a> {
     }
 
     fn show(&mut self) -> Result<(), Error> {
-        self.sample()?;
+        self.sample(Extent::Changes)?;
         if let Some(progress) = &self.progress {
             let elapsed = self.clock.now().saturating_duration_since(self.started);
             progress.show(elapsed, self.summary.total + self.ledger.pending());

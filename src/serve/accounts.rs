@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::Bound;
 
 use crate::error::Error;
-use crate::model::{Comm, Counters, Ledger, ProcessId, ThreadRecord};
+use crate::model::{Comm, Counters, Extent, Ledger, ProcessId, ThreadRecord};
 use crate::source::Source;
 
 /// One process.
@@ -115,9 +115,8 @@ impl Accounts {
     ///
     /// If the source fails.
     pub fn sample(&mut self, source: &mut dyn Source) -> Result<(), Error> {
-        let sample = source.sample()?;
-        self.ledger.snapshot(&sample.living, sample.losses);
-        self.ledger.exits(&sample.exits);
+        let sample = source.sample(Extent::Changes)?;
+        sample.enter(&mut self.ledger);
         self.waiting = 0;
         let mut interval = self.ledger.interval(|process| source.is_alive(process));
         for usage in &interval.usage {

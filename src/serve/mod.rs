@@ -117,7 +117,7 @@ impl Counting for Programs {
         serve: &mut dyn FnMut(&mut dyn Source) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut storage = Storage::default();
-        let mut tracer = Tracer::attach(&mut storage, Capacity::default(), &Filter::default())?;
+        let mut tracer = Tracer::attach(&mut storage, Capacity::of_host(), &Filter::default())?;
         serve(&mut tracer)
     }
 }

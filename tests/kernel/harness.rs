@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
-use netatop::model::{Counters, Interval, Ledger, ThreadRecord, Usage};
+use netatop::model::{Counters, Extent, Interval, Ledger, ThreadRecord, Usage};
 use netatop::source::Source;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
@@ -202,9 +202,8 @@ impl<'a> Counting<'a> {
 
     /// Takes a sample, without ending the interval.
     pub fn sample(&mut self) {
-        let sample = self.tracer.sample().expect("sample");
-        self.ledger.snapshot(&sample.living, sample.losses);
-        self.ledger.exits(&sample.exits);
+        let sample = self.tracer.sample(Extent::Changes).expect("sample");
+        sample.enter(&mut self.ledger);
     }
 
     /// Takes the exit records, as a session does between samples.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use netatop::error::Error;
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
-use netatop::model::{Counters, Ledger};
+use netatop::model::{Counters, Extent, Ledger};
 use netatop::output::{Existing, Json, Layout, Lines, Sink};
 use netatop::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Woken};
 use netatop::source::Source;
@@ -30,9 +30,8 @@ fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, u64) {
     workload.go();
     let lines = workload.finish();
     let mut ledger = Ledger::new(false);
-    let sample = tracer.sample().expect("sample");
-    ledger.snapshot(&sample.living, sample.losses);
-    ledger.exits(&sample.exits);
+    let sample = tracer.sample(Extent::Changes).expect("sample");
+    sample.enter(&mut ledger);
     let interval = ledger.interval(|_| false);
     let rows = interval.usage.iter().map(|u| u.counters).sum();
     let outcome = Outcome {
@@ -53,6 +52,7 @@ fn family_of(workload: &Workload) -> Filter {
 }
 
 const TINY: Capacity = Capacity {
+    slots: 16,
     ring_bytes: 4096,
     overflow: 8,
     spare: 8192,
@@ -199,9 +199,8 @@ fn a_lost_exit_is_reported_without_what_rows_showed_before() {
     let mut ledger = Ledger::new(false);
     let mut sum = Counters::default();
     let mut take = |tracer: &mut Tracer<'_>| {
-        let sample = tracer.sample().expect("sample");
-        ledger.snapshot(&sample.living, sample.losses);
-        ledger.exits(&sample.exits);
+        let sample = tracer.sample(Extent::Changes).expect("sample");
+        sample.enter(&mut ledger);
         let interval = ledger.interval(|_| false);
         let rows: Counters = interval.usage.iter().map(|u| u.counters).sum();
         sum += rows + interval.unattributed;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Error;
-use crate::model::{Comm, Counters, ProcessId, Report, ThreadRecord};
+use crate::model::{Comm, Counters, Extent, ProcessId, Report, ThreadRecord};
 use crate::output::{Existing, Format, Layout, Lines, Sink};
 use crate::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
 use crate::source::{Sample, Source};
@@ -112,7 +112,7 @@ impl<F: FnMut(Duration) -> Result<Sample, Error>> Scripted<F> {
 }
 
 impl<F: FnMut(Duration) -> Result<Sample, Error>> Source for Scripted<F> {
-    fn sample(&mut self) -> Result<Sample, Error> {
+    fn sample(&mut self, _extent: Extent) -> Result<Sample, Error> {
         let now = self.time.passed.get();
         self.time
             .reach(now + self.costs.pop_front().unwrap_or_default());

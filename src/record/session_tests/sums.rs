@@ -125,6 +125,7 @@ fn script(steps: &[Step]) -> Script {
             living: threads.clone(),
             exits,
             losses,
+            ..Sample::default()
         });
         script.truth.push((all, nobody));
     }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::Error;
-use crate::model::{Comm, Counters, Losses, ProcessId, ThreadRecord};
+use crate::model::{Comm, Counters, Extent, Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
 
 /// Processes that come, send and go.
@@ -16,6 +16,8 @@ pub(super) struct World {
     /// Alive, though no thread with traffic is left.
     silent: BTreeSet<ProcessId>,
     blocks: u64,
+    /// What samples had of each block last.
+    shown: BTreeMap<u64, Counters>,
     /// Reported with the next sample.
     pub(super) losses: Losses,
     /// The next sample fails.
@@ -101,15 +103,22 @@ impl Shared {
 }
 
 impl Source for Shared {
-    fn sample(&mut self) -> Result<Sample, Error> {
+    fn sample(&mut self, extent: Extent) -> Result<Sample, Error> {
         let mut world = self.lock();
         world.samples += 1;
         if std::mem::take(&mut world.broken) {
             return Err(Error::Failed("broken on purpose".to_owned()));
         }
-        let living = world.living.values().filter(|r| !r.counters.is_zero());
+        let news = |r: &&ThreadRecord| {
+            !r.counters.is_zero()
+                && (extent == Extent::All || world.shown.get(&r.block) != Some(&r.counters))
+        };
+        let living: Vec<_> = world.living.values().filter(news).copied().collect();
+        let shown = living.iter().map(|r| (r.block, r.counters));
+        world.shown.extend(shown);
         Ok(Sample {
-            living: living.copied().collect(),
+            living,
+            extent,
             exits: std::mem::take(&mut world.exits),
             losses: world.losses,
         })
