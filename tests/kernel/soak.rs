@@ -1,4 +1,5 @@
 //! A recording that goes on: its memory, its descriptors and its time stay where they were.
+//! It records a cgroup, so that it is nothing to it what else the host does for hours.
 //!
 //! `NETATOP_TEST_SAMPLES` says how many intervals of 100 ms it has; 72000 are two hours.
 
@@ -12,6 +13,7 @@ use netatop::model::Counters;
 use serde_json::Value;
 
 use super::end_to_end::{interrupt, wait_until_attached};
+use super::filters::{Cgroup, mount};
 use super::harness::{Named, counters, netatop};
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -34,12 +36,19 @@ fn holds(child: &Child) -> (u64, usize) {
     (kilobytes << 10, descriptors.count())
 }
 
-/// Processes and threads that come and go until told to stop; what they did in all.
-fn churn(named: &Named, stop: &AtomicBool) -> Counters {
+/// Processes and threads of the cgroup that come and go until told to stop; what they did in
+/// all.
+fn churn(named: &Named, cgroup: &Cgroup, stop: &AtomicBool) -> Counters {
     let add = |sum: Counters, line: &Value| sum + counters(line, Counters::default());
+    let start = |args: &[&str]| {
+        let mut workload = named.start(&[args, &["delay-go=1"]].concat());
+        cgroup.adopt(workload.pid());
+        workload.go();
+        workload
+    };
     let steady = [
-        named.start(&["flow", "size=700", "rate=100"]),
-        named.start(&["all-end", "n=30", "rate=20"]),
+        start(&["flow", "size=700", "rate=100"]),
+        start(&["all-end", "n=30", "rate=20"]),
     ];
     let mut sum = Counters::default();
     while !stop.load(Ordering::Acquire) {
@@ -48,7 +57,7 @@ fn churn(named: &Named, stop: &AtomicBool) -> Counters {
             &["thread-storm", "n=300", "parallel=2"],
             &["exec-chain", "n=5"],
         ] {
-            sum = named.start(storm).finish().iter().fold(sum, add);
+            sum = start(storm).finish().iter().fold(sum, add);
         }
     }
     for one in steady {
@@ -59,10 +68,12 @@ fn churn(named: &Named, stop: &AtomicBool) -> Counters {
 
 #[test]
 fn a_long_recording_keeps_its_memory_and_its_time() {
+    let name = format!("netatop-test-{}-soak", std::process::id());
+    let cgroup = Cgroup::new(mount().expect("cgroup v2").join(&name));
     let named = Named::new(&format!("soak-{}", std::process::id()));
     let before = Instant::now();
     let mut child = netatop()
-        .args(["record", "-v", "-f", "json", "-i", "100ms"])
+        .args(["record", "-v", "-f", "json", "-i", "100ms", "-c", &name])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -92,7 +103,7 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
         }
     };
     let (truth, warm, end) = std::thread::scope(|scope| {
-        let churning = scope.spawn(|| churn(&named, &stop));
+        let churning = scope.spawn(|| churn(&named, &cgroup, &stop));
         let (mut warm, mut end) = (None, None);
         while end.is_none() {
             assert!(!churning.is_finished(), "the churn has failed");
