@@ -159,6 +159,11 @@ impl Ledger {
         if extent == Extent::All {
             self.all_seen = Some(self.snapshots);
         }
+        // Growing step by step would move everything again and again.
+        let more = records.len().saturating_sub(self.blocks.len());
+        self.blocks.reserve(more);
+        self.entries
+            .reserve(more.saturating_sub(self.entries.len()));
         for record in records {
             if !self.has_ended(record.block) {
                 self.take(record);
