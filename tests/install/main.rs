@@ -87,7 +87,7 @@ fn a_bad_option_is_refused_and_help_is_given() {
 }
 
 #[test]
-fn the_debian_package_has_no_errors() {
+fn the_debian_package_has_no_errors_and_the_notices_of_what_is_inside() {
     if !Path::new("/etc/debian_version").exists() {
         eprintln!("this is not Debian: no package is made");
         return;
@@ -101,4 +101,15 @@ fn the_debian_package_has_no_errors() {
         .output()
         .expect("lintian: scripts/setup --test installs it");
     assert!(output.status.success(), "{output:?}");
+    let unpacked = dir.path().join("unpacked");
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("-x").arg(package.trim()).arg(&unpacked);
+    assert!(unpack.status().expect("dpkg-deb").success());
+    let mut zcat = Command::new("zcat");
+    let notices = zcat.arg(unpacked.join("usr/share/doc/netatop/notices.gz"));
+    let notices = notices.output().expect("zcat");
+    let notices = String::from_utf8_lossy(&notices.stdout).into_owned();
+    for notice in ["==== crates/libc-", "==== libbpf/", "==== rust/"] {
+        assert!(notices.contains(notice), "{notice}");
+    }
 }
