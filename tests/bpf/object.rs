@@ -30,10 +30,36 @@ impl Instruction {
             self.registers & 0xf
         }
     }
+
+    /// The register that is written, or the address that is written to.
+    fn destination(self) -> u8 {
+        if cfg!(target_endian = "little") {
+            self.registers & 0xf
+        } else {
+            self.registers >> 4
+        }
+    }
+
+    /// Whether no place of a field can be in it: jumps, what goes from one register to another,
+    /// and what is on the stack.
+    pub fn is_layout_free(self) -> bool {
+        const STACK: u8 = 10;
+        match self.opcode & 7 {
+            // BPF_LDX.
+            1 => self.source() == STACK,
+            // BPF_ST, BPF_STX.
+            2 | 3 => self.destination() == STACK,
+            // BPF_ALU, BPF_ALU64, with BPF_X.
+            4 | 7 => self.opcode & 8 != 0,
+            // BPF_JMP, BPF_JMP32.
+            5 | 6 => self.opcode != CALL || self.source() != 0,
+            _ => false,
+        }
+    }
 }
 
 /// Programs of one section of the object.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Section {
     pub instructions: Vec<Instruction>,
     /// What is not in the object and has to be found in the kernel.
