@@ -7,9 +7,13 @@ use libbpf_cargo::SkeletonBuilder;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=bpf");
-    let out = PathBuf::from(env::var("OUT_DIR")?).join("netatop.skel.rs");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // Where it was built is nobody's business, and no reason for another program.
+    let unnamed = format!("-ffile-prefix-map={}=.", env::var("CARGO_MANIFEST_DIR")?);
     SkeletonBuilder::new()
         .source("bpf/netatop.bpf.c")
+        // Kept for tests/bpf, which look into it.
+        .obj(out.join("netatop.o"))
         .clang_args([
             "-Wall",
             "-Wextra",
@@ -18,8 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "-Wno-unused-parameter",
             // Atomics that return a value: in every kernel since 5.12.
             "-mcpu=v3",
+            &unnamed,
         ])
-        .build_and_generate(&out)
+        .build_and_generate(out.join("netatop.skel.rs"))
         .map_err(|error| {
             format!("the BPF programs could not be compiled (is clang 14 or later installed?): {error:#}")
         })?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -120,15 +120,54 @@ impl Drop for Terminal {
     }
 }
 
+/// A process to be offered by its id: one of which few others begin with all but the last
+/// digit, or shells would ask first whether they should list hundreds.
+struct Offered(Child);
+
+impl Offered {
+    fn start() -> Self {
+        for _ in 0..100 {
+            let mut child = Command::new("cat");
+            child.stdin(Stdio::piped()).stdout(Stdio::null());
+            let offered = Self(child.spawn().expect("a process"));
+            let begun = offered.begun();
+            let others = fs::read_dir("/proc").expect("proc").flatten();
+            let names = others.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            if names.filter(|name| name.starts_with(&begun)).count() <= 20 {
+                return offered;
+            }
+        }
+        panic!("too many processes have ids that begin alike");
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Its id without the last digit.
+    fn begun(&self) -> String {
+        let mut pid = self.pid();
+        pid.pop();
+        pid
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn offers(shell: &str) {
     let listed = Terminal::open(shell).offers("", &["check", "completions", "record"]);
     assert!(!listed.contains("held"), "{listed}");
     Terminal::open(shell).offers("record --f", &["--follow", "--force", "--format"]);
     Terminal::open(shell).offers("record --format ", &["csv", "json", "table"]);
     Terminal::open(shell).offers("record --user roo", &["--user root"]);
-    let pid = std::process::id().to_string();
-    let begun = pid.split_at(pid.len() - 1).0;
-    Terminal::open(shell).offers(&format!("record --pid {begun}"), &[&pid]);
+    let offered = Offered::start();
+    let typed = format!("record --pid {}", offered.begun());
+    Terminal::open(shell).offers(&typed, &[&offered.pid()]);
 }
 
 #[test]

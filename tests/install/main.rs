@@ -1,24 +1,27 @@
-//! `scripts/install` and `scripts/package-deb`, with the program that was built for the tests.
+//! `scripts/install` and `scripts/package-deb`, with the program that was built for the tests, and
+//! what goes with the program of `scripts/release`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod notices;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
 
-fn script(name: &str, args: &[&str]) -> Output {
+fn script(name: &str, args: &[&str]) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut script = Command::new(root.join("scripts").join(name));
     script.args(args).env_remove("DESTDIR");
     script.env("DEBFULLNAME", "A Packager");
     script.env("DEBEMAIL", "packager@debian.org");
-    script.output().expect("the script starts")
+    script
 }
 
 #[track_caller]
 fn succeed(name: &str, args: &[&str]) -> String {
-    let output = script(name, args);
+    let output = script(name, args).output().expect("the script starts");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
@@ -68,21 +71,23 @@ fn what_is_installed_is_removed_and_nothing_else() {
     before.sort();
     after.sort();
     assert_eq!(after, before);
-    let again = script("install", &[&to[..], &["--uninstall"]].concat());
+    let mut again = script("install", &[&to[..], &["--uninstall"]].concat());
+    let again = again.output().expect("the script starts");
     assert_eq!(again.status.code(), Some(1), "{again:?}");
 }
 
 #[test]
 fn a_bad_option_is_refused_and_help_is_given() {
-    for name in ["install", "package-deb", "release"] {
-        let bad = script(name, &["--nonsense"]);
+    for name in ["install", "package-deb", "release", "notices"] {
+        let bad = script(name, &["--nonsense"]).output();
+        let bad = bad.expect("the script starts");
         assert_eq!(bad.status.code(), Some(2), "{bad:?}");
         assert!(succeed(name, &["--help"]).contains(&format!("scripts/{name}")));
     }
 }
 
 #[test]
-fn the_debian_package_has_no_errors() {
+fn the_debian_package_has_no_errors_and_the_notices_of_what_is_inside() {
     if !Path::new("/etc/debian_version").exists() {
         eprintln!("this is not Debian: no package is made");
         return;
@@ -96,4 +101,15 @@ fn the_debian_package_has_no_errors() {
         .output()
         .expect("lintian: scripts/setup --test installs it");
     assert!(output.status.success(), "{output:?}");
+    let unpacked = dir.path().join("unpacked");
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("-x").arg(package.trim()).arg(&unpacked);
+    assert!(unpack.status().expect("dpkg-deb").success());
+    let mut zcat = Command::new("zcat");
+    let notices = zcat.arg(unpacked.join("usr/share/doc/netatop/notices.gz"));
+    let notices = notices.output().expect("zcat");
+    let notices = String::from_utf8_lossy(&notices.stdout).into_owned();
+    for notice in ["==== crates/libc-", "==== libbpf/", "==== rust/"] {
+        assert!(notices.contains(notice), "{notice}");
+    }
 }

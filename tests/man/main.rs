@@ -117,6 +117,28 @@ fn every_example_is_understood() -> Tested {
     Ok(())
 }
 
+/// Whoever reads an id in the output of `netatop check` finds it in the manual, and programs
+/// that rely on it in the promise.
+#[test]
+fn every_finding_is_explained_and_promised() -> Tested {
+    let output = Command::new(env!("CARGO_BIN_EXE_netatop"))
+        .args(["check", "--format", "json"])
+        .output()?;
+    let manual = fs::read_to_string(root("man/netatop-check.1"))?;
+    let promise = fs::read_to_string(root("docs/compatibility.md"))?;
+    let mut ids = 0;
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let finding: serde_json::Value = serde_json::from_str(line)?;
+        let id = finding["id"].as_str().ok_or("a finding without id")?;
+        let entry = |line: &str| line.starts_with(".B") && line.contains(id);
+        assert!(manual.lines().any(entry), "the manual lacks {id}");
+        assert!(promise.contains(&format!("`{id}`")), "promise lacks {id}");
+        ids += 1;
+    }
+    assert!(ids > 5, "only {ids} findings");
+    Ok(())
+}
+
 /// By the tools that will read them, where they are installed.
 #[test]
 fn the_pages_are_sound() -> Tested {

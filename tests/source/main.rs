@@ -1,6 +1,8 @@
 //! The rules of CONTRIBUTING.md that no other tool checks, checked on the source itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod architecture;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,116 @@
+//! Only what the oldest kernel has, Linux 6.3, is used of the kernel.
+
+use super::built;
+use super::object::{CALL, Instruction, LOAD_WIDE};
+
+/// The last helper of Linux 6.3 (include/uapi/linux/bpf.h): bpf_cgrp_storage_delete.
+const LAST_HELPER: i32 = 211;
+/// The last kind of map: BPF_MAP_TYPE_CGRP_STORAGE.
+const LAST_MAP_TYPE: usize = 32;
+/// bpf_probe_read and bpf_probe_read_str, and those of them for user and kernel memory:
+/// refused under lockdown, and they check nothing of what they are told to read.
+const PROBE_READS: [i32; 6] = [4, 45, 112, 113, 114, 115];
+/// Functions of the kernel that may be called, and the release that brought each.
+const FUNCTIONS: [(&str, (u32, u32)); 1] = [("bpf_rdonly_cast", (6, 2))];
+
+/// Helpers that are called, by section and number.
+fn helpers() -> Vec<(String, i32)> {
+    let mut found = Vec::new();
+    for (name, section) in built().sections {
+        let mut instructions = section.instructions.into_iter();
+        while let Some(instruction) = instructions.next() {
+            if instruction.opcode == LOAD_WIDE {
+                instructions.next();
+            } else if instruction.opcode == CALL && instruction.source() == 0 {
+                found.push((name.clone(), instruction.immediate));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no call was found");
+    found
+}
+
+#[test]
+fn only_helpers_of_the_oldest_kernel_are_called() {
+    for (section, helper) in helpers() {
+        assert!(
+            (1..=LAST_HELPER).contains(&helper),
+            "{section} calls helper {helper}"
+        );
+    }
+}
+
+#[test]
+fn no_memory_is_read_by_address() {
+    for (section, helper) in helpers() {
+        assert!(
+            !PROBE_READS.contains(&helper),
+            "{section} reads memory with helper {helper}: lockdown refuses that"
+        );
+    }
+}
+
+#[test]
+fn only_known_functions_of_the_kernel_are_called() {
+    for (name, section) in built().sections {
+        for function in section.externs {
+            let known = FUNCTIONS.iter().find(|(known, _)| *known == function);
+            let (_, since) = known.unwrap_or_else(|| {
+                panic!("{name} needs {function} of the kernel: which release brought it?")
+            });
+            assert!(*since <= (6, 3), "{function} came with Linux {since:?}");
+        }
+    }
+}
+
+#[test]
+fn only_maps_of_the_oldest_kernel_are_used() {
+    let maps = built().maps;
+    assert!(!maps.is_empty(), "no map was found");
+    for (name, kind) in maps {
+        assert!(
+            (1..=LAST_MAP_TYPE).contains(&kind),
+            "{name} is of type {kind}"
+        );
+    }
+}
+
+/// Whether it came later than -mcpu=v3: instructions of v4 (Linux 6.6), may_goto (6.9), casts
+/// of address spaces (6.9), and atomic loads and stores (6.15).
+fn is_newer(instruction: Instruction) -> bool {
+    let Instruction {
+        opcode,
+        offset,
+        immediate,
+        ..
+    } = instruction;
+    let (class, operation) = (opcode & 7, opcode & 0xf0);
+    match class {
+        // BPF_LDX: BPF_MEMSX.
+        1 => opcode & 0xe0 == 0x80,
+        // BPF_STX: BPF_ATOMIC with BPF_LOAD_ACQ or BPF_STORE_REL.
+        3 => opcode & 0xe0 == 0xc0 && matches!(immediate, 0x100 | 0x110),
+        // BPF_JMP: may_goto.
+        5 => operation == 0xe0,
+        // BPF_JMP32: a far jump.
+        6 => operation == 0,
+        // BPF_ALU and BPF_ALU64: signed division, moves that extend signs, casts of address spaces.
+        4 | 7 if matches!(operation, 0x30 | 0x90 | 0xb0) => offset != 0,
+        // BPF_ALU64: an unconditional swap of bytes.
+        7 => operation == 0xd0,
+        _ => false,
+    }
+}
+
+#[test]
+fn only_instructions_of_the_oldest_kernel_are_used() {
+    for (name, section) in built().sections {
+        let mut slots = section.instructions.into_iter().enumerate();
+        while let Some((slot, instruction)) = slots.next() {
+            if instruction.opcode == LOAD_WIDE {
+                slots.next();
+            }
+            assert!(!is_newer(instruction), "{name}, {slot}: {instruction:?}");
+        }
+    }
+}
