@@ -6,22 +6,28 @@
 enum direction { SEND, RECV };
 enum protocol { TCP, UDP };
 
+/* struct counters as it is counted in: by protocol, then direction. */
+struct tally {
+	__u64 msgs;
+	__u64 bytes;
+};
+
+#define TALLY(name, protocol, direction)                                                           \
+	_Static_assert(__builtin_offsetof(struct counters, name##_msgs) ==                         \
+			       (protocol * 2 + direction) * sizeof(struct tally),                  \
+		       "struct counters has the order of struct tally")
+TALLY(tcp_send, TCP, SEND);
+TALLY(tcp_recv, TCP, RECV);
+TALLY(udp_send, UDP, SEND);
+TALLY(udp_recv, UDP, RECV);
+
 static __always_inline void add(struct counters *c, enum protocol protocol,
 				enum direction direction, __u64 bytes)
 {
-	if (protocol == TCP && direction == SEND) {
-		c->tcp_send_msgs += 1;
-		c->tcp_send_bytes += bytes;
-	} else if (protocol == TCP) {
-		c->tcp_recv_msgs += 1;
-		c->tcp_recv_bytes += bytes;
-	} else if (direction == SEND) {
-		c->udp_send_msgs += 1;
-		c->udp_send_bytes += bytes;
-	} else {
-		c->udp_recv_msgs += 1;
-		c->udp_recv_bytes += bytes;
-	}
+	struct tally *tally = (struct tally *)c + protocol * 2 + direction;
+
+	tally->msgs += 1;
+	tally->bytes += bytes;
 }
 
 /* An event that no block can take. */
@@ -62,6 +68,13 @@ static __noinline int count_outside(enum protocol protocol, enum direction direc
 	return 0;
 }
 
+/* One comparison instead of two, for what is asked most. */
+static __always_inline bool is_tcp(__u16 protocol)
+{
+	_Static_assert(IPPROTO_MPTCP == (IPPROTO_TCP | 0x100), "they differ in one bit");
+	return (protocol & ~0x100) == IPPROTO_TCP;
+}
+
 static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
 {
 	enum protocol protocol;
@@ -79,15 +92,15 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	/* The type tells a raw socket opened with protocol 6 or 17 from the real thing. */
 	type = sk->sk_type;
 	number = sk->sk_protocol;
-	if (type == SOCK_STREAM && (number == IPPROTO_TCP || number == IPPROTO_MPTCP)) {
-		/* End of stream, or nothing to send. */
-		if (ret == 0)
+	if (type == SOCK_STREAM) {
+		/* Also: end of stream, or nothing to send. */
+		if (!is_tcp(number) || ret == 0)
 			return 0;
 		protocol = TCP;
-	} else if (type == SOCK_DGRAM && number == IPPROTO_UDP) {
-		protocol = UDP;
 	} else {
-		return 0;
+		if (type != SOCK_DGRAM || number != IPPROTO_UDP)
+			return 0;
+		protocol = UDP;
 	}
 	if (filter.cgroups && !in_wanted_cgroup())
 		return 0;

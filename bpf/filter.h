@@ -45,8 +45,11 @@ static __always_inline bool is_wanted(__u32 tgid)
 	return bpf_map_lookup_elem(&wanted, &tgid) != NULL;
 }
 
-/* Whether the running task is in a wanted cgroup or below one. */
-static __always_inline bool in_wanted_cgroup(void)
+/*
+ * Whether the running task is in a wanted cgroup or below one. Not inline: where nobody asks
+ * it would take registers from those who count.
+ */
+static __noinline bool in_wanted_cgroup(void)
 {
 	for (__u32 i = 0; i < MAX_CGROUPS && i < filter.cgroups; i++) {
 		if (bpf_get_current_ancestor_cgroup_id(filter.cgroup[i].level) ==

@@ -18,7 +18,7 @@ use load::LOADS;
 use results::{Outcome, Results};
 use tracer::Tracer;
 
-const DESIGNS: &[&str] = &["hash", "storage", "slots", "slots_mmap", "cached"];
+const DESIGNS: &[&str] = &["hash", "storage", "sets", "slots", "slots_mmap", "cached"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
