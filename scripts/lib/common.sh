@@ -62,6 +62,16 @@ show_help() {
 	sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
 }
 
+# Adds up the `test result:` lines in a file of test output; prints passed, failed and ignored.
+count_tests() {
+	awk '{ gsub(/\033\[[0-9;]*m/, "") }
+		match($0, /test result: (ok|FAILED)\. [0-9]+ passed; [0-9]+ failed; [0-9]+ ignored;/) {
+			split(substr($0, RSTART, RLENGTH), word, /[ ;]+/)
+			p += word[4]; f += word[6]; i += word[8]
+		}
+		END { print p + 0, f + 0, i + 0 }' "$1"
+}
+
 # Builds the release program and prints its path: cargo's own word for where it is, whatever target
 # directory is configured. Arguments go to cargo, whose messages go to standard error.
 build_program() (

@@ -157,7 +157,7 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
     for (args, status) in [
         (&["record", "-v", "-d", "50ms", "-f", "csv"][..], 0),
         (&["record", "-v", "-i", "10ms", "-d", "50ms"], 0),
-        (&["record", "-d", "50ms", "--", "sh", "-c", "exit 3"], 3),
+        (&["record", "--", "sh", "-c", "exit 3"], 3),
         (&["record", "-d", "50ms", "-o", "/nonexistent/file"], 1),
         (&["record", "--nonsense"], 2),
         (&["record", "-p", "4194304"], 2),

@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# Packages of another release of Debian: from where this one's own come, checked by apt as ever, and
+# never installed. Sourced behind common.sh.
+
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# True where there is an apt that knows whom to trust.
+can_fetch() {
+	have apt-get && [[ -r /etc/debian_version && -r $keyring ]]
+}
+
+# Where the packages of the running release come from; apt knows it in either form of its sources.
+own_archive() {
+	local uri codename component
+	# shellcheck disable=SC2016 # apt's variables, not the shell's
+	while read -r uri codename component; do
+		if [[ $codename == "$VERSION_CODENAME" && $component == main ]]; then
+			printf '%s\n' "$uri"
+			return
+		fi
+	done < <(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages')
+	return 1
+}
+
+# open_suite NAME DIR: reads what the release NAME has, and keeps it in DIR. suite_apt and suite_cache
+# then are apt-get and apt-cache with nothing of this system's but its trust and its way to the archive.
+open_suite() {
+	local suite=$1 dir=$2 archive
+	# shellcheck source=/dev/null
+	source /etc/os-release
+	archive=$(own_archive) || die "apt has no source for ${VERSION_CODENAME:-this release} of Debian"
+	mkdir -p -- "$dir/lists/partial" "$dir/cache/archives/partial"
+	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$archive" "$suite" >"$dir/sources.list"
+	suite_options=(-q=2 -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=-
+		-o "Dir::State::lists=$dir/lists" -o Dir::State::status=/dev/null -o "Dir::Cache=$dir/cache"
+		-o APT::Sandbox::User=)
+	suite_apt update || die "apt-get update failed for Debian $suite"
+}
+
+suite_apt() {
+	apt-get "${suite_options[@]}" "$@" </dev/null >&2
+}
+
+suite_cache() {
+	apt-cache "${suite_options[@]}" "$@" </dev/null
+}
+
+# Downloads packages into DIR: suite_download DIR PACKAGE...
+suite_download() {
+	local dir=$1
+	shift
+	(cd -- "$dir" && suite_apt download "$@") || die 'apt-get download failed'
+}
