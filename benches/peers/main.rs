@@ -2,10 +2,12 @@
 //! Needs root, and a machine that does nothing else. `scripts/bench` runs it.
 //!
 //! `peers compare` is all loads with all tracers; `peers designs` is one event counted in
-//! several ways; `peers sampling` is what it costs to look at many processes.
+//! several ways; `peers sampling` is what it costs to look at many processes; `peers life` is
+//! start, end and memory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod life;
 mod load;
 mod programs;
 mod results;
@@ -31,6 +33,8 @@ fn main() {
         ["load", name, units] => load::main(name, units.parse().expect("a number")),
         ["programs", object] => programs::main(object.as_ref()),
         ["crowd", count] => sampling::crowd(count.parse().expect("a number")),
+        ["storm", count] => life::storm(count.parse().expect("a number")),
+        ["life"] => life::main(rounds(21)),
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
         // `cargo test --benches` only wants to know that it is built.
