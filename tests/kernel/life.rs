@@ -2,9 +2,8 @@
 
 use netatop::model::{Counters, State};
 
-use super::harness::{
-    Workload, assert_exact, counters, counting, exact, of_pid, unavailable, wait_for,
-};
+use super::harness::{Workload, assert_exact, counters, counting, of_pid, unavailable, wait_for};
+use super::outcome::exact;
 
 #[test]
 fn threads_add_up_to_their_process_and_have_rows_of_their_own() {
