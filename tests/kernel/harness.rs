@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Extent, Interval, Ledger, ThreadRecord, Usage};
-use netatop::source::Source;
+use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
@@ -222,9 +222,10 @@ impl<'a> Counting<'a> {
     }
 
     /// Takes a sample, without ending the interval.
-    pub fn sample(&mut self) {
-        let sample = self.tracer.sample(Extent::Changes).expect("sample");
+    pub fn sample(&mut self, extent: Extent) -> Sample {
+        let sample = self.tracer.sample(extent).expect("sample");
         sample.enter(&mut self.ledger);
+        sample
     }
 
     /// Takes the exit records, as a session does between samples.
@@ -234,7 +235,7 @@ impl<'a> Counting<'a> {
     }
 
     pub fn interval(&mut self) -> Interval {
-        self.sample();
+        self.sample(Extent::Changes);
         let tracer = &self.tracer;
         self.ledger.interval(|process| tracer.is_alive(process))
     }

@@ -6,6 +6,7 @@ use netatop::source::Source;
 
 use super::filters::Cgroup;
 use super::harness::{Counting, Named, Workload, counters, of_pid};
+use super::outcome::scaled;
 
 fn slots(slots: u32) -> Capacity {
     Capacity {
@@ -125,4 +126,36 @@ fn who_became_another_program_is_shown_with_its_new_name() {
             one.finish();
         });
     }
+}
+
+/// One set is looked at again and again, while its slots change hands: who is shown is there, and
+/// nobody else is shown with what another did.
+#[test]
+fn a_slot_that_is_given_back_during_a_look_is_shown_as_its_owners_or_not() {
+    let named = Named::new("netatop-hands");
+    let n = scaled(200_000);
+    in_group(slots(16), |tracer, group| {
+        let mut counting = Counting::of(tracer, true);
+        let storm = [
+            "thread-storm",
+            &format!("n={n}"),
+            "parallel=2",
+            "delay-go=1",
+        ];
+        let mut storm = named.start(&storm);
+        let pid = storm.pid();
+        group.adopt(pid);
+        storm.go();
+        let reader = std::thread::spawn(move || storm.finish());
+        while !reader.is_finished() {
+            for thread in counting.sample(Extent::Changes).living {
+                assert_eq!(thread.process.pid, pid, "{thread:?}");
+                assert_eq!(thread.comm.to_str_lossy(), named.comm());
+                assert_eq!(thread.counters.udp_send_msgs, 1, "{thread:?}");
+            }
+        }
+        let truth = counters(&reader.join().expect("reader")[0], Counters::default());
+        assert_eq!(named.of(&counting.interval()), truth);
+        assert!(counting.sample(Extent::All).living.is_empty());
+    });
 }

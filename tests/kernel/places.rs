@@ -8,7 +8,7 @@ use std::fs;
 use std::ptr;
 
 use netatop::kernel::{Capacity, Filter, Storage};
-use netatop::model::Counters;
+use netatop::model::{Counters, Extent};
 use nix::libc;
 
 use super::filters::Cgroup;
@@ -115,6 +115,8 @@ fn in_place(
 ) {
     let group = Cgroup::of_test("places");
     let memory = MemoryCgroup::new("places");
+    // If this fails they are to end before their cgroup.
+    let workloads = workloads;
     let size = place.crowd().to_string();
     let mut crowd = Workload::start(&["chorus", &format!("n={size}"), "delay-go=1"]);
     let mut filter = Filter::default();
@@ -155,6 +157,8 @@ fn in_place(
     crowd.finish();
     let last = counting.interval();
     assert!(last.usage.is_empty() && last.unattributed.is_zero());
+    let left = counting.sample(Extent::All).living;
+    assert!(left.is_empty(), "not given back: {left:?}");
     // Else every snapshot would go to every task of the host from then on.
     let after = Outside::now();
     assert_eq!(after.gone, after.stored + after.spared, "{after:?}");
