@@ -159,3 +159,41 @@ fn a_slot_that_is_given_back_during_a_look_is_shown_as_its_owners_or_not() {
         assert!(counting.sample(Extent::All).living.is_empty());
     });
 }
+
+/// Threads of two processes that come for it at the same time, and do not do the same.
+#[test]
+fn one_free_slot_is_one_threads_at_a_time() {
+    let names = [Named::new("netatop-small"), Named::new("netatop-large")];
+    let (n, crowd) = (scaled(200_000), Named::new("netatop-crowd"));
+    in_group(slots(16), |tracer, group| {
+        let mut counting = Counting::of(tracer, false);
+        let mut singers = chorus(&crowd, group, 15);
+        let truth = sing(&mut singers, 15);
+        assert_eq!(crowd.of(&counting.interval()), truth);
+        let mut storms: Vec<Workload> = names
+            .iter()
+            .zip(["size=1", "size=1000"])
+            .map(|(name, size)| {
+                let n = format!("n={n}");
+                let storm = name.start(&["thread-storm", &n, size, "parallel=2", "delay-go=1"]);
+                group.adopt(storm.pid());
+                storm
+            })
+            .collect();
+        storms.iter_mut().for_each(Workload::go);
+        let readers: Vec<_> = storms
+            .into_iter()
+            .map(|storm| std::thread::spawn(move || storm.finish()))
+            .collect();
+        while readers.iter().any(|reader| !reader.is_finished()) {
+            counting.drain();
+            std::thread::yield_now();
+        }
+        let interval = counting.interval();
+        for (name, reader) in names.iter().zip(readers) {
+            let truth = counters(&reader.join().expect("reader")[0], Counters::default());
+            assert_eq!(name.of(&interval), truth);
+        }
+        singers.finish();
+    });
+}
