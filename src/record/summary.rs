@@ -79,3 +79,43 @@ pub(super) fn describe_living(summary: &Summary, except: u32) -> String {
         names.join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Counters, Losses};
+
+    #[test]
+    fn what_could_not_be_counted_is_told_by_its_cause() {
+        let one = |bytes| Counters {
+            udp_send_msgs: 1,
+            udp_send_bytes: bytes,
+            ..Counters::default()
+        };
+        let losses = Losses {
+            no_memory: one(7),
+            no_task: one(8) + one(9),
+            exits_lost: 3,
+            untracked: 4,
+            missed_events: 5,
+            ..Losses::default()
+        };
+        let summary = Summary {
+            losses,
+            ..Summary::default()
+        };
+        let told = describe(&summary);
+        let lines: Vec<&str> = told.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "3 threads ended while there was no room for a record of it: the reader was held up",
+                "1 message came when the kernel had no memory to count them by thread",
+                "2 messages belonged to no task",
+                "4 new tasks could not be followed for want of memory: the traffic is missing",
+                "5 events missed by the kernel, of unknown size",
+            ]
+        );
+        assert_eq!(describe(&Summary::default()).lines().count(), 1);
+    }
+}

@@ -235,11 +235,17 @@ impl Cgroup {
         Self(path)
     }
 
+    /// One below the root, that no other test has.
+    pub fn of_test(name: &str) -> Self {
+        let name = format!("netatop-test-{}-{name}", std::process::id());
+        Self::new(mount().expect("cgroup v2").join(name))
+    }
+
     pub fn adopt(&self, pid: u32) {
         fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("move");
     }
 
-    fn wanted(&self, level: u32) -> WantedCgroup {
+    pub fn wanted(&self, level: u32) -> WantedCgroup {
         use std::os::unix::fs::MetadataExt;
         WantedCgroup {
             id: fs::metadata(&self.0).expect("stat").ino(),

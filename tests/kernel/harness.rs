@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Extent, Interval, Ledger, ThreadRecord, Usage};
-use netatop::source::Source;
+use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
@@ -144,8 +144,15 @@ impl Workload {
 
     /// Lets a workload with `delay-go=1` begin.
     pub fn go(&mut self) {
+        self.tell("");
+    }
+
+    /// Tells it a line.
+    pub fn tell(&mut self, line: &str) {
         let input = self.input.as_mut().expect("still open");
-        input.write_all(b"\n").expect("write");
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("write");
         input.flush().expect("write");
     }
 
@@ -194,16 +201,31 @@ pub struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     pub fn new(storage: &'a mut Storage, filter: &Filter, by_thread: bool) -> Self {
+        Self::with_capacity(storage, Capacity::default(), filter, by_thread)
+    }
+
+    pub fn with_capacity(
+        storage: &'a mut Storage,
+        capacity: Capacity,
+        filter: &Filter,
+        by_thread: bool,
+    ) -> Self {
+        let tracer = Tracer::attach(storage, capacity, filter).expect("attach");
+        Self::of(tracer, by_thread)
+    }
+
+    pub fn of(tracer: Tracer<'a>, by_thread: bool) -> Self {
         Self {
-            tracer: Tracer::attach(storage, Capacity::default(), filter).expect("attach"),
+            tracer,
             ledger: Ledger::new(by_thread),
         }
     }
 
     /// Takes a sample, without ending the interval.
-    pub fn sample(&mut self) {
-        let sample = self.tracer.sample(Extent::Changes).expect("sample");
+    pub fn sample(&mut self, extent: Extent) -> Sample {
+        let sample = self.tracer.sample(extent).expect("sample");
         sample.enter(&mut self.ledger);
+        sample
     }
 
     /// Takes the exit records, as a session does between samples.
@@ -213,7 +235,7 @@ impl<'a> Counting<'a> {
     }
 
     pub fn interval(&mut self) -> Interval {
-        self.sample();
+        self.sample(Extent::Changes);
         let tracer = &self.tracer;
         self.ledger.interval(|process| tracer.is_alive(process))
     }
@@ -257,102 +279,4 @@ pub fn assert_exact(interval: &Interval, line: &Value) {
     {
         assert_eq!(row.last.comm.to_str_lossy(), comm);
     }
-}
-
-/// The share of a large number that a test makes: all of it by hand with
-/// `NETATOP_TEST_SCALE=1`, a tenth by default.
-pub fn scaled(whole: usize) -> String {
-    let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.1, |scale| {
-        scale
-            .parse::<f64>()
-            .expect("NETATOP_TEST_SCALE is a number")
-    });
-    ((whole as f64 * scale) as usize).max(1).to_string()
-}
-
-/// What became of everything the workload did. Printed for `scripts/stress-table`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outcome {
-    pub truth: Counters,
-    pub rows: Counters,
-    pub unattributed: Counters,
-}
-
-impl Outcome {
-    /// Nothing is lost, and nothing is there twice.
-    #[track_caller]
-    pub fn assert_complete(&self, case: &str) {
-        let lost = i128::from(self.truth.msgs())
-            - i128::from(self.rows.msgs())
-            - i128::from(self.unattributed.msgs());
-        println!(
-            "stress: | {case} | {} | {} | {} | {lost} |",
-            self.truth.msgs(),
-            self.rows.msgs(),
-            self.unattributed.msgs(),
-        );
-        assert_eq!(self.rows + self.unattributed, self.truth, "{case}");
-    }
-
-    #[track_caller]
-    pub fn assert_exact(&self, case: &str) {
-        self.assert_complete(case);
-        assert!(self.unattributed.is_zero(), "{case}: {self:?}");
-    }
-}
-
-/// Runs a scenario from begin to end and compares every process of it.
-pub fn exact(args: &[&str]) {
-    counting(false, |counting| {
-        let lines = Workload::start(args).finish();
-        if let Some(why) = unavailable(&lines) {
-            eprintln!("{}: cannot be made here: {why}", args.join(" "));
-            return;
-        }
-        assert!(!lines.is_empty(), "the workload said nothing");
-        let interval = counting.interval();
-        let mut all = Outcome {
-            unattributed: interval.unattributed,
-            ..Outcome::default()
-        };
-        for line in &lines {
-            let pid = line["pid"].as_u64().expect("a pid") as u32;
-            let rows = of_pid(&interval, pid).iter().map(|u| u.counters).sum();
-            all.rows += rows;
-            all.truth += counters(line, rows);
-        }
-        all.assert_exact(&args.join(" "));
-        for line in &lines {
-            assert_exact(&interval, line);
-        }
-    });
-}
-
-/// Runs a scenario of very many tasks and compares their sums. The exit records are taken
-/// as they come, as a session does.
-pub fn exact_sum(args: &[&str]) {
-    counting(false, |counting| {
-        let named = Named::new("netatop-storm");
-        let mut workload = named.start(args);
-        let line = std::thread::scope(|scope| {
-            let reader = scope.spawn(move || {
-                let line = workload.line();
-                workload.finish();
-                line
-            });
-            while !reader.is_finished() {
-                counting.drain();
-                std::thread::yield_now();
-            }
-            reader.join().expect("reader")
-        });
-        let interval = counting.interval();
-        let rows = named.of(&interval);
-        let outcome = Outcome {
-            truth: counters(&line, rows),
-            rows,
-            unattributed: interval.unattributed,
-        };
-        outcome.assert_exact(&args.join(" "));
-    });
 }

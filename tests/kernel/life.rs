@@ -3,8 +3,9 @@
 use netatop::model::{Counters, State};
 
 use super::harness::{
-    Workload, assert_exact, counters, counting, exact, of_pid, unavailable, wait_for,
+    Named, Workload, assert_exact, counters, counting, of_pid, unavailable, wait_for,
 };
+use super::outcome::exact;
 
 #[test]
 fn threads_add_up_to_their_process_and_have_rows_of_their_own() {
@@ -162,7 +163,8 @@ fn ten_thousand_living_threads_are_all_counted() {
 #[test]
 fn sampling_as_fast_as_possible_while_everything_ends_counts_once() {
     counting(false, |counting| {
-        let workload = Workload::start(&["process-storm", "n=3000", "parallel=4"]);
+        let named = Named::new("netatop-fast");
+        let workload = named.start(&["process-storm", "n=3000", "parallel=4"]);
         let reader = std::thread::spawn(move || workload.finish());
         let mut counted = Counters::default();
         let mut rounds = 0;
@@ -171,12 +173,7 @@ fn sampling_as_fast_as_possible_while_everything_ends_counts_once() {
             let interval = counting.interval();
             rounds += 1;
             assert!(interval.unattributed.is_zero());
-            counted += interval
-                .usage
-                .iter()
-                .filter(|u| u.last.comm.as_bytes() == b"workload")
-                .map(|u| u.counters)
-                .sum();
+            counted += named.of(&interval);
             ended.then_some(())
         });
         let lines = reader.join().expect("reader");

@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
+use std::path::Path;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -12,14 +10,16 @@ use netatop::error::Error;
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Extent, Ledger};
 use netatop::output::{Existing, Json, Layout, Lines, Sink};
-use netatop::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Woken};
+use netatop::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
 use netatop::source::Source;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::end_to_end::{record, send_signal};
-use super::filters::{Cgroup, mount};
-use super::harness::{NETATOP, Outcome, Workload, counters, wait_for};
+use super::filters::Cgroup;
+use super::harness::{Workload, counters, wait_for};
+use super::memory::MemoryCgroup;
+use super::outcome::Outcome;
 
 /// Runs a storm while nobody takes the exit records; how many were lost is told as well.
 fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, u64) {
@@ -96,6 +96,16 @@ fn rows_and_summary_say_what_was_lost() {
     workload.go();
     let truth = workload.line();
     workload.finish();
+    let (mut outcome, summary) = session(&mut tracer);
+    outcome.truth = counters(&truth, outcome.rows);
+    outcome.assert_complete("thread-storm n=5000, a ring of one page, a table of 8, in json");
+    assert!(summary.losses.exits_lost > 4000, "{:?}", summary.losses);
+    assert_eq!(summary.unattributed, outcome.unattributed);
+    assert_eq!(summary.total, outcome.truth);
+}
+
+/// A recording of one sample: what its rows say, and its closing words.
+fn session(tracer: &mut Tracer<'_>) -> (Outcome, Summary) {
     let dir = tempfile::tempdir().expect("tempdir");
     let path = dir.path().join("rows.jsonl");
     let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("open");
@@ -108,14 +118,9 @@ fn rows_and_summary_say_what_was_lost() {
         booted: Utc::now(),
     };
     let (cgroups, mut clock) = (Cgroups::default(), AtOnce);
-    let session = Session::new(&mut tracer, &mut clock, &mut json, &mut sink, rows, cgroups);
+    let session = Session::new(tracer, &mut clock, &mut json, &mut sink, rows, cgroups);
     let summary = session.run(Schedule::default()).expect("no error");
-    let mut outcome = rows_of(&path, "workload");
-    outcome.truth = counters(&truth, outcome.rows);
-    outcome.assert_complete("thread-storm n=5000, a ring of one page, a table of 8, in json");
-    assert!(summary.losses.exits_lost > 4000, "{:?}", summary.losses);
-    assert_eq!(summary.unattributed, outcome.unattributed);
-    assert_eq!(summary.total, outcome.truth);
+    (rows_of(&path, "workload"), summary)
 }
 
 /// Ends a session with its first sample.
@@ -212,124 +217,121 @@ fn a_lost_exit_is_reported_without_what_rows_showed_before() {
     assert_eq!(sum, counters(&truth, sum), "and nothing is counted twice");
 }
 
-/// A cgroup whose memory can be limited, on hosts of either kind.
-struct MemoryCgroup {
-    path: PathBuf,
-    limit: &'static str,
-    usage: &'static str,
-    unlimited: &'static str,
+/// After a loss the next sample looks at everybody: so it is found out who is gone.
+#[test]
+fn who_ended_unseen_is_reported_as_ended_by_the_next_sample() {
+    let chorus = |_| {
+        let mut chorus = Workload::start(&["chorus", "n=200"]);
+        chorus.line();
+        chorus
+    };
+    let mut stays = chorus(0);
+    let mut others: Vec<Workload> = (0..3).map(chorus).collect();
+    let pids = others.iter().chain([&stays]).map(Workload::pid).collect();
+    let filter = Filter {
+        pids,
+        ..Filter::default()
+    };
+    let capacity = Capacity {
+        slots: 1 << 14,
+        ..TINY
+    };
+    let mut storage = Storage::default();
+    let mut tracer = Tracer::attach(&mut storage, capacity, &filter).expect("attach");
+    let mut ledger = Ledger::new(false);
+    let mut all = Outcome::default();
+    let mut take = |extent, living| -> (Vec<u32>, Outcome) {
+        let sample = tracer.sample(Extent::Changes).expect("sample");
+        assert_eq!((sample.extent, sample.living.len()), (extent, living));
+        sample.enter(&mut ledger);
+        let interval = ledger.interval(|process| tracer.is_alive(process));
+        all.unattributed += interval.unattributed;
+        all.rows += interval.usage.iter().map(|u| u.counters).sum();
+        let ended = interval.ended.iter().map(|process| process.pid);
+        (ended.collect(), all)
+    };
+    let mut truth = Counters::default();
+    let mut sing = |one: &mut Workload, before: Counters| -> Counters {
+        one.tell("200");
+        let total = counters(&one.line(), Counters::default());
+        truth += total.since(before);
+        total
+    };
+    let once: Vec<Counters> = others
+        .iter_mut()
+        .chain([&mut stays])
+        .map(|one| sing(one, Counters::default()))
+        .collect();
+    take(Extent::Changes, 800);
+    take(Extent::Changes, 0);
+    for (rest, (mut one, before)) in (1..).zip(others.into_iter().zip(once)) {
+        let pid = one.pid();
+        // That which rows do not have yet is lost.
+        sing(&mut one, before);
+        one.finish();
+        let (ended, _) = take(Extent::All, 800 - 200 * rest);
+        assert_eq!(ended, [pid]);
+        assert!(take(Extent::Changes, 0).0.is_empty());
+    }
+    stays.finish();
+    let (_, mut all) = take(Extent::All, 0);
+    all.truth = truth;
+    all.assert_complete("chorus of 4 x 200 threads, a ring of one page, sampled");
+    assert!(!all.unattributed.is_zero());
 }
 
-impl MemoryCgroup {
-    fn new(name: &str) -> Self {
-        let name = format!("netatop-test-{}-{name}", std::process::id());
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let cgroup = if v1.join("memory.limit_in_bytes").exists() {
-            Self {
-                path: v1.join(name),
-                limit: "memory.limit_in_bytes",
-                usage: "memory.usage_in_bytes",
-                unlimited: "-1",
-            }
-        } else {
-            let root = Path::new("/sys/fs/cgroup");
-            fs::write(root.join("cgroup.subtree_control"), "+memory").expect("memory controller");
-            Self {
-                path: root.join(name),
-                limit: "memory.max",
-                usage: "memory.current",
-                unlimited: "max",
-            }
-        };
-        fs::create_dir(&cgroup.path).expect("mkdir");
-        cgroup
+/// Far fewer than twenty thousand threads need, wherever they are put first.
+fn little() -> Capacity {
+    Capacity {
+        slots: 1024,
+        spare: 512,
+        ..Capacity::default()
     }
-
-    fn set_limit(&self, limit: &str) {
-        fs::write(self.path.join(self.limit), limit).expect("limit");
-    }
-
-    fn usage(&self) -> u64 {
-        let usage = fs::read_to_string(self.path.join(self.usage)).expect("usage");
-        usage.trim().parse().expect("a number")
-    }
-}
-
-impl Drop for MemoryCgroup {
-    fn drop(&mut self) {
-        wait_for("the cgroup to be empty", || fs::remove_dir(&self.path).ok());
-    }
-}
-
-/// Starts a recording in `cgroup`, and returns when it counts.
-fn record_in(cgroup: &MemoryCgroup, args: &str) -> (Child, JoinHandle<String>) {
-    let script = format!(
-        "echo $$ > {}/cgroup.procs && exec {NETATOP} record -v {args}",
-        cgroup.path.display(),
-    );
-    let mut child = Command::new("sh")
-        .args(["-c", &script])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start");
-    let mut messages = std::io::BufReader::new(child.stderr.take().expect("piped"));
-    super::end_to_end::wait_until_attached(&mut messages);
-    let told = std::thread::spawn(move || std::io::read_to_string(messages).expect("read"));
-    (child, told)
 }
 
 #[test]
 fn a_memory_limit_that_is_reached_is_reported_as_unattributed() {
-    let cgroup = MemoryCgroup::new("all");
-    let dir = tempfile::tempdir().expect("tempdir");
-    let file = dir.path().join("rows.jsonl");
+    let memory = MemoryCgroup::new("all");
     // A filter that tracks nobody: what others have no memory for meanwhile is theirs.
-    let name = format!("netatop-test-{}-counted", std::process::id());
-    let counted = Cgroup::new(mount().expect("cgroup v2").join(&name));
+    let counted = Cgroup::of_test("counted");
     let mut workload = Workload::start(&["live-threads", "n=20000", "delay-go=1"]);
     counted.adopt(workload.pid());
-    let (mut child, told) = record_in(&cgroup, &format!("-c {name} -o {}", file.display()));
-    cgroup.set_limit(&(cgroup.usage() + 300_000).to_string());
+    let filter = Filter {
+        cgroups: vec![counted.wanted(1)],
+        ..Filter::default()
+    };
+    let mut storage = Storage::default();
+    let mut tracer = memory.attach(&mut storage, little(), &filter);
+    memory.end();
     workload.go();
     let truth = workload.line();
-    // The reader itself needs memory to tell.
-    cgroup.set_limit(cgroup.unlimited);
+    let (mut outcome, summary) = session(&mut tracer);
     workload.finish();
-    send_signal(&child, Signal::SIGTERM);
-    assert!(child.wait().expect("wait").success());
 
-    let mut outcome = rows_of(&file, "workload");
     outcome.truth = counters(&truth, outcome.rows);
-    outcome.assert_complete("live-threads n=20000, no memory for their storage");
+    outcome.assert_complete("live-threads n=20000, 1024 slots, and no memory for others");
     assert!(!outcome.unattributed.is_zero(), "the limit was reached");
-    let told = told.join().expect("messages");
-    assert!(told.contains("no memory to count them"), "{told}");
+    assert!(outcome.rows.msgs() > 1024, "not only slots were used");
+    assert_eq!(summary.losses.no_memory, outcome.unattributed);
 }
 
 /// Whom it cannot follow it cannot count: what is left is to say how many that were.
 #[test]
 fn threads_that_cannot_be_followed_for_want_of_memory_are_told() {
-    let cgroup = MemoryCgroup::new("followed");
-    let dir = tempfile::tempdir().expect("tempdir");
-    let file = dir.path().join("rows.jsonl");
+    let memory = MemoryCgroup::new("followed");
     let mut workload = Workload::start(&["live-threads", "n=20000", "delay-go=1"]);
-    let args = format!("-p {} --follow -o {}", workload.pid(), file.display());
-    let (mut child, told) = record_in(&cgroup, &args);
-    cgroup.set_limit(&(cgroup.usage() + 300_000).to_string());
+    let filter = family_of(&workload);
+    let mut storage = Storage::default();
+    let mut tracer = memory.attach(&mut storage, little(), &filter);
+    memory.end();
     workload.go();
     let truth = workload.line();
-    cgroup.set_limit(cgroup.unlimited);
+    let (outcome, summary) = session(&mut tracer);
     workload.finish();
-    assert!(child.wait().expect("wait").success());
 
-    let outcome = rows_of(&file, "workload");
     let truth = counters(&truth, outcome.rows);
-    let missing = truth
-        .since(outcome.rows + outcome.unattributed)
-        .udp_send_msgs;
-    assert!(missing > 0, "the limit was reached");
-    let told = told.join().expect("messages");
+    let missing = truth.since(outcome.rows + outcome.unattributed);
+    assert!(!missing.is_zero(), "the limit was reached");
     // Each of these threads sends one datagram.
-    let what = format!("{missing} new tasks could not be followed for want of memory");
-    assert!(told.contains(&what), "{missing}: {told}");
+    assert_eq!(missing.msgs(), summary.losses.untracked);
 }

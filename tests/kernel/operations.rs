@@ -1,6 +1,6 @@
 //! Each socket operation in a process of its own: what is counted, and what is not.
 
-use super::harness::exact;
+use super::outcome::exact;
 
 macro_rules! operations {
     ($($test:ident: $scenario:literal,)*) => {

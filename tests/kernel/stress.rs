@@ -9,9 +9,8 @@ use netatop::model::Counters;
 use serde_json::Value;
 
 use super::end_to_end::{interrupt, record};
-use super::harness::{
-    Counting, Named, Outcome, counters, counting, exact, exact_sum, scaled, unavailable, wait_for,
-};
+use super::harness::{Counting, Named, counters, counting, unavailable, wait_for};
+use super::outcome::{Outcome, exact, exact_sum, scaled};
 
 #[test]
 fn a_hundred_thousand_threads_that_start_and_end_are_all_counted() {

@@ -113,6 +113,18 @@ pub fn wait_for_line() -> Result {
     Ok(())
 }
 
+/// The next line on standard input, without its end; none when that has ended.
+pub fn next_line() -> Result<Option<String>> {
+    let mut line = Vec::new();
+    loop {
+        match next_byte()? {
+            None => return Ok(None),
+            Some(b'\n') => return Ok(Some(String::from_utf8(line)?)),
+            Some(byte) => line.push(byte),
+        }
+    }
+}
+
 /// Waits until standard input ends.
 pub fn wait_for_end_of_input() -> Result {
     while next_byte()?.is_some() {}

@@ -18,11 +18,16 @@ pub fn own_path() -> Result<CString> {
 
 /// Becomes the workload again.
 fn become_workload(arguments: &[String]) -> Result<Infallible> {
+    become_program(own_path()?.into_bytes(), arguments)
+}
+
+/// Becomes the workload under another path, whose name is then the process's.
+pub fn become_program(path: Vec<u8>, arguments: &[String]) -> Result<Infallible> {
     let mut argv = vec![CString::new("workload")?];
     for argument in arguments {
         argv.push(CString::new(argument.as_str())?);
     }
-    Ok(nix::unistd::execv(&own_path()?, &argv)?)
+    Ok(nix::unistd::execv(&CString::new(path)?, &argv)?)
 }
 
 fn passed_on(call: &Call, truth: Truth) -> [String; 2] {

@@ -12,6 +12,7 @@
 
 mod bulk;
 mod call;
+mod chorus;
 mod crowd;
 mod datagram;
 mod exec;
@@ -85,6 +86,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("thread-storm", Tasks(storm::thread_storm)),
     ("live-threads", Tasks(storm::live_threads)),
     ("live-processes", Tasks(crowd::live_processes)),
+    ("chorus", Tasks(chorus::chorus)),
     ("many-sockets", Tasks(crowd::many_sockets)),
     ("fork-bomb", Tasks(crowd::fork_bomb)),
     ("all-end", Tasks(crowd::all_end)),

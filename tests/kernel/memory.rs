@@ -1,0 +1,83 @@
+//! Memory that runs out for what the programs keep, and for nobody else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use netatop::kernel::{Capacity, Filter, Storage, Tracer};
+
+use super::harness::wait_for;
+
+/// A cgroup whose memory can be limited, on hosts of either kind.
+pub struct MemoryCgroup {
+    path: PathBuf,
+    /// Where this process is otherwise.
+    home: PathBuf,
+    limit: &'static str,
+    usage: &'static str,
+}
+
+impl MemoryCgroup {
+    pub fn new(name: &str) -> Self {
+        let name = format!("netatop-test-{}-{name}", std::process::id());
+        let v1 = Path::new("/sys/fs/cgroup/memory");
+        let cgroup = if v1.join("memory.limit_in_bytes").exists() {
+            Self {
+                path: v1.join(name),
+                home: home(v1, ":memory:"),
+                limit: "memory.limit_in_bytes",
+                usage: "memory.usage_in_bytes",
+            }
+        } else {
+            let root = Path::new("/sys/fs/cgroup");
+            fs::write(root.join("cgroup.subtree_control"), "+memory").expect("memory controller");
+            Self {
+                path: root.join(name),
+                home: home(root, "0::"),
+                limit: "memory.max",
+                usage: "memory.current",
+            }
+        };
+        fs::create_dir(&cgroup.path).expect("mkdir");
+        cgroup
+    }
+
+    /// The programs, whose maps are charged to it, also for what they need later.
+    pub fn attach<'a>(
+        &self,
+        storage: &'a mut Storage,
+        capacity: Capacity,
+        filter: &Filter,
+    ) -> Tracer<'a> {
+        let enter = |path: &Path| {
+            let pid = std::process::id().to_string();
+            fs::write(path.join("cgroup.procs"), pid).expect("move");
+        };
+        enter(&self.path);
+        let attached = Tracer::attach(storage, capacity, filter);
+        enter(&self.home);
+        attached.expect("attach")
+    }
+
+    /// From now on there is no more than it has, but for what the kernel took in advance.
+    pub fn end(&self) {
+        let usage = fs::read_to_string(self.path.join(self.usage)).expect("usage");
+        let usage: u64 = usage.trim().parse().expect("a number");
+        // Not less, also if a little more is in use by now.
+        let limit = (usage + 50_000).to_string();
+        fs::write(self.path.join(self.limit), limit).expect("limit");
+    }
+}
+
+impl Drop for MemoryCgroup {
+    fn drop(&mut self) {
+        wait_for("the cgroup to be empty", || fs::remove_dir(&self.path).ok());
+    }
+}
+
+/// This process's cgroup below `root`, from the line of /proc/self/cgroup with `mark`.
+fn home(root: &Path, mark: &str) -> PathBuf {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
+    let path = cgroups.lines().find_map(|line| line.split_once(mark));
+    let (_, path) = path.expect("its line");
+    root.join(path.trim_start_matches('/'))
+}

@@ -1,0 +1,124 @@
+//! What became of everything a workload did: in a row, unattributed, or lost.
+
+use netatop::model::Counters;
+
+use super::harness::{
+    Counting, Named, Workload, assert_exact, counters, counting, of_pid, unavailable,
+};
+
+/// The share of a large number that a test makes: all of it by hand with
+/// `NETATOP_TEST_SCALE=1`, a tenth by default.
+pub fn scaled(whole: usize) -> String {
+    let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.1, |scale| {
+        scale
+            .parse::<f64>()
+            .expect("NETATOP_TEST_SCALE is a number")
+    });
+    ((whole as f64 * scale) as usize).max(1).to_string()
+}
+
+/// What became of everything the workload did. Printed for `scripts/stress-table`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub truth: Counters,
+    pub rows: Counters,
+    pub unattributed: Counters,
+}
+
+impl Outcome {
+    /// Nothing is lost, and nothing is there twice.
+    #[track_caller]
+    pub fn assert_complete(&self, case: &str) {
+        let lost = i128::from(self.truth.msgs())
+            - i128::from(self.rows.msgs())
+            - i128::from(self.unattributed.msgs());
+        println!(
+            "stress: | {case} | {} | {} | {} | {lost} |",
+            self.truth.msgs(),
+            self.rows.msgs(),
+            self.unattributed.msgs(),
+        );
+        assert_eq!(self.rows + self.unattributed, self.truth, "{case}");
+    }
+
+    /// That of another workload is part of it.
+    pub fn add(&mut self, other: Self) {
+        self.truth += other.truth;
+        self.rows += other.rows;
+        self.unattributed += other.unattributed;
+    }
+
+    #[track_caller]
+    pub fn assert_exact(&self, case: &str) {
+        self.assert_complete(case);
+        assert!(self.unattributed.is_zero(), "{case}: {self:?}");
+    }
+}
+
+/// Runs a scenario from begin to end and compares every process of it.
+pub fn exact(args: &[&str]) {
+    counting(false, |counting| {
+        let case = args.join(" ");
+        if let Some(outcome) = finish_exactly(counting, Workload::start(args), &case) {
+            outcome.assert_exact(&case);
+        }
+    });
+}
+
+/// Lets a workload end, and compares every process of it; none if it cannot be made here.
+pub fn finish_exactly(
+    counting: &mut Counting<'_>,
+    workload: Workload,
+    case: &str,
+) -> Option<Outcome> {
+    let lines = workload.finish();
+    if let Some(why) = unavailable(&lines) {
+        eprintln!("{case}: cannot be made here: {why}");
+        return None;
+    }
+    assert!(!lines.is_empty(), "the workload said nothing");
+    let interval = counting.interval();
+    let mut all = Outcome {
+        unattributed: interval.unattributed,
+        ..Outcome::default()
+    };
+    for line in &lines {
+        let pid = line["pid"].as_u64().expect("a pid") as u32;
+        let rows = of_pid(&interval, pid).iter().map(|u| u.counters).sum();
+        all.rows += rows;
+        all.truth += counters(line, rows);
+    }
+    for line in &lines {
+        assert_exact(&interval, line);
+    }
+    Some(all)
+}
+
+/// Runs a scenario of very many tasks and compares their sums. The exit records are taken
+/// as they come, as a session does.
+pub fn exact_sum(args: &[&str]) {
+    counting(false, |counting| {
+        let named = Named::new("netatop-storm");
+        let mut workload = named.start(args);
+        let line = std::thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                let line = workload.line();
+                workload.finish();
+                line
+            });
+            while !reader.is_finished() {
+                counting.drain();
+                std::thread::yield_now();
+            }
+            reader.join().expect("reader")
+        });
+        let interval = counting.interval();
+        let rows = named.of(&interval);
+        let outcome = Outcome {
+            truth: counters(&line, rows),
+            rows,
+            unattributed: interval.unattributed,
+        };
+        outcome.assert_exact(&args.join(" "));
+    });
+}
