@@ -45,6 +45,7 @@ impl Sampling {
         let mut tries = 0;
         loop {
             let before = parts.losses()?;
+            // Also in each further try.
             if before.exits_lost != self.lost {
                 extent = Extent::All;
             }
@@ -70,8 +71,6 @@ impl Sampling {
                     losses,
                 });
             }
-            // What this look has shown is not shown again as a change.
-            extent = Extent::All;
         }
     }
 }

@@ -7,8 +7,8 @@ use super::skel::types;
 /// How much the kernel's side can hold: threads in the best place there is, and exits that
 /// wait for a reader that does not come.
 ///
-/// The defaults hold 7,200 exits in the ring and 32,768 behind it: at 5,000 exits a
-/// second, 8 seconds of a stopped reader. What does not fit is counted as lost.
+/// The defaults hold 7,200 exits in the ring and 65,536 behind it: at 5,000 exits a
+/// second, 14 seconds of a stopped reader. What does not fit is counted as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Threads that can be counted in slots, 96 bytes each; a power of two, and 16 at
@@ -29,7 +29,7 @@ impl Default for Capacity {
         Self {
             slots: LEAST_SLOTS,
             ring_bytes: 1 << 20,
-            overflow: 1 << 15,
+            overflow: 1 << 16,
             spare: 1 << 11,
         }
     }
