@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netatop::kernel::{Capacity, Filter, Storage, Tracer};
+use netatop::kernel::{Capacity, Filter, Kind, Storage, Tracer};
 use netatop::model::{Counters, Extent, Interval, Ledger, ThreadRecord, Usage};
 use netatop::source::Source;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -186,23 +186,50 @@ pub fn counters(line: &Value, other: Counters) -> Counters {
     }
 }
 
+/// Names the variable by which `classic.rs` chooses the kind of programs for all of these tests.
+pub const KIND: &str = "NETATOP_TEST_KIND";
+
+/// Attaches the programs that this host would, or those that were chosen.
+fn attach<'a>(storage: &'a mut Storage, filter: &Filter) -> Tracer<'a> {
+    let capacity = Capacity::default();
+    match std::env::var(KIND).as_deref() {
+        Err(_) => Tracer::attach(storage, capacity, filter),
+        Ok("classic") => Tracer::attach_kind(storage, capacity, filter, Kind::Classic),
+        Ok("typed") => Tracer::attach_kind(storage, capacity, filter, Kind::Typed),
+        Ok(other) => panic!("{KIND} is neither classic nor typed: {other}"),
+    }
+    .expect("attach")
+}
+
 /// The attached programs and a ledger behind them.
 pub struct Counting<'a> {
     tracer: Tracer<'a>,
     ledger: Ledger,
+    missed_events: u64,
+}
+
+impl Drop for Counting<'_> {
+    /// A figure that is wrong for this reason is not looked for elsewhere.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("events missed by the kernel: {}", self.missed_events);
+        }
+    }
 }
 
 impl<'a> Counting<'a> {
     pub fn new(storage: &'a mut Storage, filter: &Filter, by_thread: bool) -> Self {
         Self {
-            tracer: Tracer::attach(storage, Capacity::default(), filter).expect("attach"),
+            tracer: attach(storage, filter),
             ledger: Ledger::new(by_thread),
+            missed_events: 0,
         }
     }
 
     /// Takes a sample, without ending the interval.
     pub fn sample(&mut self) {
         let sample = self.tracer.sample(Extent::Changes).expect("sample");
+        self.missed_events = sample.losses.missed_events;
         sample.enter(&mut self.ledger);
     }
 
