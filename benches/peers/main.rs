@@ -1,11 +1,13 @@
 //! What counting costs, beside no tracer, the floor and other tracers, taking turns in one run.
 //! Needs root, and a machine that does nothing else. `scripts/bench` runs it.
 //!
-//! `peers compare` is all loads with all tracers; `peers designs` is one event counted in
-//! several ways; `peers sampling` is what it costs to look at many processes.
+//! `peers` is everything; `peers compare` is all loads with all tracers; `peers designs` is one event counted in
+//! several ways; `peers sampling` is what it costs to look at many processes; `peers life` is
+//! start, end and memory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod life;
 mod load;
 mod programs;
 mod results;
@@ -31,10 +33,13 @@ fn main() {
         ["load", name, units] => load::main(name, units.parse().expect("a number")),
         ["programs", object] => programs::main(object.as_ref()),
         ["crowd", count] => sampling::crowd(count.parse().expect("a number")),
+        ["storm", count] => life::storm(count.parse().expect("a number")),
+        ["life"] => life::main(rounds(21)),
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
+        ["compare"] => compare(rounds(21)),
         // `cargo test --benches` only wants to know that it is built.
-        _ if arguments.iter().any(|word| word == "--bench") => compare(),
+        _ if arguments.iter().any(|word| word == "--bench") => all(),
         _ => {}
     }
 }
@@ -44,7 +49,16 @@ fn rounds(default: usize) -> usize {
     given.and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-fn compare() {
+/// What there is to know of netatop beside others, in minutes.
+fn all() {
+    compare(rounds(9));
+    println!("\n### Looking at many processes\n");
+    sampling::main(rounds(5));
+    println!("\n### Start, end, size and memory\n");
+    life::main(rounds(9));
+}
+
+fn compare(rounds: usize) {
     let tracers = vec![
         Tracer::Nothing,
         Tracer::Program("floor"),
@@ -55,7 +69,7 @@ fn compare() {
         Tracer::Bandwhich,
     ];
     let loads: Vec<&str> = LOADS.iter().map(|(name, ..)| *name).collect();
-    let results = measure(tracers, &loads, rounds(21));
+    let results = measure(tracers, &loads, rounds);
     results.print_comparison();
     results.print_events("receive");
     results.write("compare");

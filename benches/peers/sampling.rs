@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -125,26 +125,13 @@ pub fn main(rounds: usize) {
 }
 
 fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
-    let mut crowd = Command::new(std::env::current_exe().expect("own path"))
-        .args(["crowd", &count.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("make the crowd");
-    let mut said = BufReader::new(crowd.stdout.take().expect("piped")).lines();
-    let mut says = |wanted: &str| {
-        let line = said.next().and_then(Result::ok);
-        assert_eq!(line.as_deref(), Some(wanted), "the crowd could not be made");
-    };
-    says("made");
+    let mut crowd = Crowd::make(count);
     let mut storage = Storage::default();
     let mut tracer = Tracer::attach(&mut storage, Capacity::of_host(), &Filter::default())
         .expect("attach netatop");
     let (classic, _classic_links) = load("classic");
     let (_walk, walk_links) = load("walk");
-    let input = crowd.stdin.as_mut().expect("piped");
-    input.write_all(b"\n").expect("write");
-    says("ready");
+    crowd.go();
 
     let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
     for _ in 0..rounds {
@@ -177,8 +164,46 @@ fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
     // Once, since there is nothing left then.
     let (cost, _) = timed(|| drain_classic(&classic));
     measured.entry((count, DRAIN)).or_default().push(cost);
-    drop(crowd.stdin.take());
-    crowd.wait().expect("the crowd's end");
+    crowd.end();
+}
+
+/// [`crowd`] as a process.
+pub struct Crowd {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Crowd {
+    /// It is there when this returns, and has sent nothing.
+    pub fn make(count: usize) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("own path"))
+            .args(["crowd", &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("make the crowd");
+        let said = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut crowd = Self { child, said };
+        crowd.says("made");
+        crowd
+    }
+
+    fn says(&mut self, wanted: &str) {
+        let line = self.said.next().and_then(Result::ok);
+        assert_eq!(line.as_deref(), Some(wanted), "the crowd could not be made");
+    }
+
+    /// All that are to send have sent when this returns.
+    pub fn go(&mut self) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(b"\n").expect("write");
+        self.says("ready");
+    }
+
+    pub fn end(mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("the crowd's end");
+    }
 }
 
 fn walk(link: &Link) {

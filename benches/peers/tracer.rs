@@ -40,6 +40,12 @@ impl Tracer {
             Self::Nothing => "nothing".into(),
             Self::Program("floor") => "empty programs (the floor)".into(),
             Self::Program("classic") => "classic tracepoints, per-CPU hash".into(),
+            Self::Program("hash") => "typed tracepoints, per-CPU hash".into(),
+            Self::Program("storage") => "task storage alone".into(),
+            Self::Program("sets") => "sets of slots by the task's address, alone".into(),
+            Self::Program("slots") => "slots by thread id before task storage".into(),
+            Self::Program("slots_mmap") => "the same slots, mappable by user space".into(),
+            Self::Program("cached") => "slots of each CPU before task storage".into(),
             Self::Program(name) => format!("design: {name}"),
             Self::Netatop => "netatop record -i 1s".into(),
             Self::Bpftrace => "bpftrace, counting by pid".into(),
@@ -104,7 +110,8 @@ impl Tracer {
     /// How many BPF links it holds when it is attached; 0 where that does not tell.
     fn links(&self) -> usize {
         match self {
-            Self::Netatop => 4,
+            // Two iterators, and the three tracepoints.
+            Self::Netatop => 5,
             Self::Program(_) => 2,
             _ => 0,
         }
@@ -235,7 +242,7 @@ impl Drop for Running {
 }
 
 /// A number of each open file of a process that has it in its fdinfo.
-fn of_descriptors(pid: u32, field: &str) -> Vec<u64> {
+pub fn of_descriptors(pid: u32, field: &str) -> Vec<u64> {
     let directory = fs::read_dir(format!("/proc/{pid}/fdinfo"));
     directory
         .into_iter()

@@ -39,13 +39,14 @@ const LEAST_SLOTS: u32 = 1 << 14;
 const MOST_SLOTS: u32 = 1 << 20;
 
 impl Capacity {
-    /// For a host with so many threads: twice as many slots, so that nearly none is outside
-    /// of them even if all have traffic, and enough for those that come on a small host.
+    /// For a host with so many threads: at least as many slots. Up to half of the threads
+    /// can have traffic with hardly one outside of the slots, and on a small host there is
+    /// room for many more to come.
     #[must_use]
     pub fn for_threads(threads: u32) -> Self {
-        let slots = threads.min(MOST_SLOTS / 2) * 2;
+        let slots = threads.min(MOST_SLOTS).next_power_of_two();
         Self {
-            slots: slots.next_power_of_two().max(LEAST_SLOTS),
+            slots: slots.max(LEAST_SLOTS),
             ..Self::default()
         }
     }
@@ -128,12 +129,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn slots_are_for_twice_the_threads_of_the_host() {
+    fn there_are_slots_for_the_threads_of_the_host() {
         assert_eq!(parse_loadavg("0.00 0.01 0.05 2/345 1234\n"), Some(345));
         assert_eq!(parse_loadavg("0.00 0.01\n"), None);
         assert!(threads().is_some_and(|count| count > 0));
         assert_eq!(Capacity::for_threads(345), Capacity::default());
-        assert_eq!(Capacity::for_threads(20_000).slots, 1 << 16);
+        assert_eq!(Capacity::for_threads(20_000).slots, 1 << 15);
     }
 
     proptest! {

@@ -37,6 +37,8 @@ pub struct Tracer<'a> {
     /// Exit records taken so far.
     received: u64,
     sampling: Sampling,
+    /// How many records the last look had.
+    expected: usize,
     /// How much the programs show that look at the slots.
     extent: Extent,
 }
@@ -92,6 +94,7 @@ impl<'a> Tracer<'a> {
             overflowed: 0,
             received: 0,
             sampling: Sampling::default(),
+            expected: 0,
             extent: Extent::Changes,
         })
     }
@@ -225,12 +228,13 @@ fn read_records(
 impl Parts for Tracer<'_> {
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         self.show(extent)?;
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(self.expected);
         read_records(&self.links.dump_slots, &mut self.buffer, &mut records)?;
         // Going to every task is for those few that found no slot, if there are any.
         if self.progress()?.outside > 0 {
             read_records(&self.links.dump_tasks, &mut self.buffer, &mut records)?;
         }
+        self.expected = records.len();
         Ok(records)
     }
 

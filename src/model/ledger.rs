@@ -4,11 +4,12 @@
 //! its exit record. Its newest counters *replace* the older ones, so that nothing is
 //! counted twice however the two kinds of record are interleaved.
 
-use std::collections::hash_map::Entry as MapEntry;
 use std::hash::Hash;
 use std::mem;
 
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
+use indexmap::map::{Entry as MapEntry, IndexMap};
 
 use super::{Counters, ProcessId, State, ThreadRecord};
 
@@ -103,12 +104,15 @@ impl Entry {
     }
 }
 
+/// Tables of large values, which take no more room than there are.
+type Table<K, V> = IndexMap<K, V, RandomState>;
+
 /// Adds up records into intervals. Pure: no clock, no kernel, no I/O.
 #[derive(Debug, Default)]
 pub struct Ledger {
     by_thread: bool,
-    blocks: HashMap<u64, Block>,
-    entries: HashMap<Key, Entry>,
+    blocks: Table<u64, Block>,
+    entries: Table<Key, Entry>,
     /// Entries of which something came since the last interval: most did nothing.
     touched: Vec<Key>,
     /// Blocks whose exit record has come, since the last snapshot and the one before:
@@ -180,7 +184,7 @@ impl Ledger {
     /// which it is not known whether others live on.
     pub fn interval(&mut self, mut alive: impl FnMut(ProcessId) -> bool) -> Interval {
         self.find_vanished();
-        let mut usage = Vec::new();
+        let mut usage = Vec::with_capacity(self.touched.len());
         let (mut gone, mut silent) = (Vec::new(), Vec::new());
         for key in mem::take(&mut self.touched) {
             let MapEntry::Occupied(mut place) = self.entries.entry(key) else {
@@ -211,7 +215,7 @@ impl Ledger {
                 });
             }
             if ended {
-                place.remove();
+                place.swap_remove();
             }
         }
         // After the busiest moment of a long recording its memory is given back.
@@ -291,7 +295,7 @@ impl Ledger {
     }
 
     fn end(&mut self, block: u64) {
-        if let Some(block) = self.blocks.remove(&block) {
+        if let Some(block) = self.blocks.swap_remove(&block) {
             self.one_less(block.key);
         }
     }
@@ -347,7 +351,7 @@ impl Ledger {
 }
 
 /// Gives back the room of a table that is mostly empty.
-fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+fn shrink<K: Eq + Hash, V>(table: &mut Table<K, V>) {
     const SMALL: usize = 1024;
     let used = table.len().saturating_mul(8).max(SMALL);
     if table.capacity() > used {

@@ -49,35 +49,48 @@ impl Rows {
     /// The rows of an interval. Their sum is the interval's, whatever the options.
     #[must_use]
     pub fn make(&self, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
-        let mut rows: Vec<(Row, HashSet<ProcessId>)> = match self.layout.group_by {
-            GroupBy::Process => interval
-                .usage
-                .iter()
-                .map(|usage| {
-                    (
-                        self.process(usage, cgroups),
-                        HashSet::from([usage.last.process]),
-                    )
+        let unattributed = interval.unattributed;
+        let mut rows = match self.layout.group_by {
+            GroupBy::Process => {
+                let usage = interval.usage.into_iter();
+                let rows = usage.map(|one| (self.process(&one, cgroups), one.last.process));
+                self.cut(rows.collect(), |process, all| {
+                    all.insert(*process);
                 })
-                .collect(),
-            by => group(by, &interval.usage, cgroups),
+            }
+            by => self.cut(group(by, &interval.usage, cgroups), |some, all| {
+                all.extend(some);
+            }),
         };
-        rows.sort_by_cached_key(|(row, _)| self.order(row));
+        if !unattributed.is_zero() {
+            rows.push(Row {
+                who: Who::Unattributed,
+                counters: unattributed,
+            });
+        }
+        rows
+    }
+
+    /// Orders them, and sums up what is too much. `note` puts the processes of a row with
+    /// those of others: two rows can have the same one.
+    fn cut<P>(
+        &self,
+        mut rows: Vec<(Row, P)>,
+        note: impl Fn(&P, &mut HashSet<ProcessId>),
+    ) -> Vec<Row> {
+        rows.sort_unstable_by(|(one, _), (other, _)| self.order(one).cmp(&self.order(other)));
         let rest = rows.split_off(self.top.unwrap_or(usize::MAX).min(rows.len()));
         let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
         if !rest.is_empty() {
-            let processes: HashSet<ProcessId> = rest.iter().flat_map(|(_, p)| p).copied().collect();
+            let mut processes = HashSet::new();
+            for (_, some) in &rest {
+                note(some, &mut processes);
+            }
             rows.push(Row {
                 who: Who::Other {
                     processes: processes.len() as u64,
                 },
                 counters: rest.iter().map(|(row, _)| row.counters).sum(),
-            });
-        }
-        if !interval.unattributed.is_zero() {
-            rows.push(Row {
-                who: Who::Unattributed,
-                counters: interval.unattributed,
             });
         }
         rows
@@ -110,12 +123,12 @@ impl Rows {
 
     /// Sorts ascending; ties by name, ids and start (a pid can be used again within an
     /// interval), so that the order is always the same.
-    fn order(&self, row: &Row) -> impl Ord + use<> {
+    fn order<'r>(&self, row: &'r Row) -> impl Ord + use<'r> {
         let c: &Counters = &row.counters;
         let (name, pid, start, tid) = match &row.who {
-            Who::Process(p) => (p.comm.as_bytes().to_vec(), p.pid, Some(p.start), p.tid),
-            Who::Group { key, .. } => (key.clone().into_bytes(), 0, None, None),
-            Who::Other { .. } | Who::Unattributed => (Vec::new(), 0, None, None),
+            Who::Process(p) => (p.comm.as_bytes(), p.pid, Some(p.start), p.tid),
+            Who::Group { key, .. } => (key.as_bytes(), 0, None, None),
+            Who::Other { .. } | Who::Unattributed => (&[][..], 0, None, None),
         };
         let value = match self.sort {
             SortKey::Bytes => c.bytes(),
