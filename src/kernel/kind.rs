@@ -23,7 +23,7 @@ pub enum Kind {
 const PREEMPTIBLE: (u32, u32) = (7, 0);
 
 impl Kind {
-    /// The one that misses nothing on this host, if there is one.
+    /// The one that misses least on this host.
     #[must_use]
     pub fn for_host(facts: &HostFacts) -> Self {
         if wants_classic(facts) && facts.tracefs.is_ok() {
