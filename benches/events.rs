@@ -10,13 +10,13 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use netatop::kernel::{Capacity, Filter, Storage, Tracer, WantedCgroup};
+use netatop::kernel::{Capacity, Filter, HostFacts, Kind, Storage, Tracer, WantedCgroup};
 
 /// Receives a round. All of it fits the receive buffer.
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 25;
 
-type Case = (&'static str, Option<Filter>);
+type Case = (&'static str, Option<(Filter, Kind)>);
 
 fn cases() -> Vec<Case> {
     // Process 1 is there, and is not this one; no cgroup has this id.
@@ -35,13 +35,26 @@ fn cases() -> Vec<Case> {
         pids: vec![std::process::id()],
         ..Filter::default()
     };
-    vec![
+    let all = Filter::default();
+    let mut cases = vec![
         ("no programs", None),
-        ("counted", Some(Filter::default())),
-        ("counted, by --pid", Some(this_process)),
-        ("filtered out by --pid", Some(other_process)),
-        ("filtered out by --cgroup", Some(other_cgroup)),
-    ]
+        ("counted", Some((all.clone(), Kind::Typed))),
+        ("counted, by --pid", Some((this_process, Kind::Typed))),
+        ("filtered out by --pid", Some((other_process, Kind::Typed))),
+        (
+            "filtered out by --cgroup",
+            Some((other_cgroup, Kind::Typed)),
+        ),
+    ];
+    // As on Linux 7.0 and later.
+    match HostFacts::gather().tracefs {
+        Ok(_) => cases.push((
+            "counted, by classic tracepoints",
+            Some((all, Kind::Classic)),
+        )),
+        Err(error) => eprintln!("without classic tracepoints: {error}"),
+    }
+    cases
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -52,10 +65,15 @@ fn pair() -> (TcpStream, TcpStream) {
 }
 
 /// Nanoseconds an event.
-fn round(sender: &mut TcpStream, receiver: &mut TcpStream, filter: Option<&Filter>) -> f64 {
+fn round(
+    sender: &mut TcpStream,
+    receiver: &mut TcpStream,
+    programs: Option<&(Filter, Kind)>,
+) -> f64 {
     let mut storage = Storage::default();
-    let tracer = filter
-        .map(|filter| Tracer::attach(&mut storage, Capacity::of_host(), filter).expect("attach"));
+    let tracer = programs.map(|(filter, kind)| {
+        Tracer::attach_kind(&mut storage, Capacity::of_host(), filter, *kind).expect("attach")
+    });
     let data = vec![0; EVENTS];
     let mut byte = [0];
     std::thread::scope(|scope| {
@@ -86,8 +104,8 @@ fn main() {
     let (mut sender, mut receiver) = pair();
     let mut measured = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {
-        for ((_, filter), values) in cases.iter().zip(&mut measured) {
-            values.push(round(&mut sender, &mut receiver, filter.as_ref()));
+        for ((_, programs), values) in cases.iter().zip(&mut measured) {
+            values.push(round(&mut sender, &mut receiver, programs.as_ref()));
         }
     }
     let medians: Vec<f64> = measured.iter_mut().map(|values| median(values)).collect();

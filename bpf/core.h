@@ -48,6 +48,9 @@ enum {
 /* include/linux/sched.h: a task that is ending. */
 enum { PF_EXITING = 0x4 };
 
+/* include/uapi/linux/sched.h: the new task is a thread of its maker's process. */
+enum { CLONE_THREAD = 0x10000 };
+
 /* include/linux/socket.h, include/linux/net.h, include/uapi/linux/in.h */
 enum {
 	AF_INET = 2,
@@ -143,6 +146,18 @@ struct bpf_iter__task {
 struct bpf_iter__bpf_map_elem {
 	struct bpf_iter_meta *meta;
 	void *key;
+};
+
+/* Records of classic tracepoints: sock_send_length and sock_recv_length, and task_newtask. */
+struct trace_event_raw_sock_msg_length {
+	const void *sk;
+	int ret;
+	int flags;
+};
+
+struct trace_event_raw_task_newtask {
+	int pid;
+	unsigned long clone_flags;
 };
 
 #pragma clang attribute pop

@@ -52,6 +52,34 @@ int BPF_PROG(on_newtask, struct task_struct *task)
 	return new_task(task);
 }
 
+/*
+ * The same on classic tracepoints, which run with preemption off on every kernel. Of either
+ * kind, one is loaded: see src/kernel/attach.rs.
+ */
+SEC("tp/sock/sock_send_length")
+int classic_send(struct trace_event_raw_sock_msg_length *ctx)
+{
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND);
+}
+
+SEC("tp/sock/sock_recv_length")
+int classic_recv(struct trace_event_raw_sock_msg_length *ctx)
+{
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV);
+}
+
+SEC("tp/sched/sched_process_exit")
+int classic_exit(void *ctx)
+{
+	return thread_exit(bpf_get_current_task_btf());
+}
+
+SEC("tp/task/task_newtask")
+int classic_newtask(struct trace_event_raw_task_newtask *ctx)
+{
+	return new_task_numbered(ctx->pid, ctx->clone_flags);
+}
+
 SEC("iter/task")
 int mark(struct bpf_iter__task *ctx)
 {

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 
 use memchr::memmem;
 
+use super::kind::tracefs;
+
 /// The kernel's own type information.
 pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// What the kernel keeps even from root; securityfs need not be mounted.
@@ -40,6 +42,8 @@ pub struct HostFacts {
     pub btf: Result<(), String>,
     /// Both tracepoints exist. `None` without type information to look them up in.
     pub tracepoints: Option<bool>,
+    /// Where tracefs is, if classic tracepoints can be opened through it; else why not.
+    pub tracefs: Result<&'static str, String>,
     /// How many files may be open at a time; `None` without a limit.
     pub open_files: Option<u64>,
     /// The kernel's release, as `uname -r` prints it.
@@ -68,6 +72,7 @@ impl HostFacts {
             initial_pid_namespace: is_namespace("pid", INITIAL_PID_NS),
             btf: btf.map(|_| ()).map_err(|error| describe(&error)),
             tracepoints,
+            tracefs: tracefs(),
             open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
             release: rustix::system::uname()
                 .release()

@@ -1,21 +1,26 @@
 //! The kernel's side, seen from here: loading and attaching the programs, and reading
 //! what they counted as plain data. The only part that knows libbpf.
 
+mod attach;
 mod decode;
 mod host;
+mod kind;
 mod liveness;
 mod requirements;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;
 mod setup;
+mod shared;
 mod skel;
 mod tracer;
 
+pub use attach::Storage;
 pub use host::HostFacts;
-pub use requirements::{Finding, Standing, findings, missing};
+pub use kind::Kind;
+pub use requirements::{Finding, Standing, against_misses, findings, missing};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
-pub use tracer::{Storage, Tracer, libbpf_messages};
+pub use tracer::{Tracer, libbpf_messages};
 
 use crate::fuzzing::{Target, text};
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::HostFacts;
 use super::host::BTF;
+use super::kind::wants_classic;
 
 /// The first release with both tracepoints.
 const FIRST_RELEASE: (u32, u32) = (6, 3);
@@ -70,6 +71,7 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
         kernel(facts),
         btf(facts),
         tracepoints(facts),
+        tracefs(facts),
         user_namespace(facts),
         capabilities(facts),
         pid_namespace(facts),
@@ -109,7 +111,7 @@ fn kernel(facts: &HostFacts) -> Finding {
 }
 
 /// Major and minor of a release like `6.12.1-amd64`.
-fn parse_release(release: &str) -> Option<(u32, u32)> {
+pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut next = || numbers.next()?.parse().ok();
     Some((next()?, next()?))
@@ -143,6 +145,35 @@ fn tracepoints(facts: &HostFacts) -> Finding {
             "put that right first",
         ),
     }
+}
+
+/// Before Linux 7.0 it is not even looked for: programs of the other kind miss nothing there.
+fn tracefs(facts: &HostFacts) -> Finding {
+    let found = facts
+        .tracefs
+        .as_deref()
+        .unwrap_or("not needed by this kernel");
+    let there = Finding::ok("tracefs", "tracefs", found);
+    match &facts.tracefs {
+        Err(error) if wants_classic(facts) => there.lacking(
+            Standing::Optional,
+            format!(
+                "without it ({error}) events can be missed while more threads are busy \
+                 than there are processors; how many is told"
+            ),
+            TRACEFS_WAY_OUT,
+        ),
+        _ => there,
+    }
+}
+
+const TRACEFS_WAY_OUT: &str =
+    "run it as root, with tracefs mounted: mount -t tracefs tracefs /sys/kernel/tracing";
+
+/// What can be done against missed events on this host; `None` if nothing is known to help.
+#[must_use]
+pub fn against_misses(facts: &HostFacts) -> Option<String> {
+    tracefs(facts).way_out
 }
 
 fn user_namespace(facts: &HostFacts) -> Finding {
@@ -214,6 +245,7 @@ fn open_files(facts: &HostFacts) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Kind;
 
     fn able() -> HostFacts {
         HostFacts {
@@ -223,6 +255,7 @@ mod tests {
             initial_pid_namespace: true,
             btf: Ok(()),
             tracepoints: Some(true),
+            tracefs: Ok("/sys/kernel/tracing"),
             open_files: Some(1024),
             release: "6.12.1".to_owned(),
             lockdown: None,
@@ -293,6 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn classic_tracepoints_are_taken_where_the_others_miss_events_and_they_can_be_opened() {
+        let on = |release: &str, tracefs: Result<&'static str, String>| {
+            let facts = HostFacts {
+                release: release.to_owned(),
+                tracefs,
+                ..able()
+            };
+            (Kind::for_host(&facts), against_misses(&facts).is_some())
+        };
+        let there = || Ok("/sys/kernel/tracing");
+        let hidden = || Err("Permission denied".to_owned());
+        assert_eq!(on("6.19.14-amd64", there()), (Kind::Typed, false));
+        assert_eq!(on("6.19.14-amd64", hidden()), (Kind::Typed, false));
+        assert_eq!(on("7.0.0-rc1", there()), (Kind::Classic, false));
+        assert_eq!(on("7.3.4+deb13-amd64", hidden()), (Kind::Typed, true));
+        assert_eq!(on("10.1", there()), (Kind::Classic, false));
+        assert_eq!(on("noise", there()), (Kind::Typed, false));
+    }
+
+    #[test]
     fn a_release_is_compared_as_numbers() {
         assert_eq!(parse_release("6.12.1-amd64"), Some((6, 12)));
         assert_eq!(parse_release("6.3"), Some((6, 3)));
@@ -305,6 +358,7 @@ mod tests {
     fn what_is_there_has_no_way_out_and_what_is_not_has_one() {
         let mut bare = able();
         (bare.cap_bpf, bare.tracepoints) = (false, None);
+        (bare.tracefs, bare.release) = (Err("x".to_owned()), "7.3.4".to_owned());
         for facts in [able(), bare] {
             for finding in findings(&facts) {
                 let there = finding.status == Standing::Ok;

@@ -100,6 +100,11 @@ pub struct Filter {
 pub const MAX_CGROUPS: usize = 64;
 
 impl Filter {
+    /// Whether only tasks count that are tracked.
+    pub(super) fn is_tracked(&self) -> bool {
+        !self.pids.is_empty()
+    }
+
     /// Entries that the table of wanted processes needs.
     pub(super) fn wanted_entries(&self) -> u32 {
         u32::try_from(self.pids.len()).unwrap_or(u32::MAX).max(1)
@@ -107,7 +112,7 @@ impl Filter {
 
     /// Puts it into the programs' constants.
     pub(super) fn write_to(&self, raw: &mut types::filter) {
-        raw.tracked = u32::from(!self.pids.is_empty());
+        raw.tracked = u32::from(self.is_tracked());
         raw.follow = u32::from(self.follow);
         raw.cgroups = 0;
         for (to, from) in raw.cgroup.iter_mut().zip(&self.cgroups) {

@@ -1,40 +1,36 @@
-//! Loads and attaches the programs, and takes samples of what they count.
+//! The attached programs, and samples of what they count.
 
 use std::cell::RefCell;
 use std::fs;
 use std::io::Read;
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{
-    Iter, Link, MapCore, MapFlags, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
-};
+use libbpf_rs::{Iter, Link, MapCore, PrintLevel, RingBuffer, RingBufferBuilder};
 
+use super::attach::{Links, Storage, attach, load, programs, refused};
 use super::decode::{self, RECORD_SIZE};
 use super::host::HostFacts;
+use super::kind::Kind;
 use super::liveness;
 use super::requirements::missing;
 use super::sampling::{Parts, Sampling, TRIES};
 use super::setup::{Capacity, Filter};
-use super::skel::{NetatopSkel, NetatopSkelBuilder};
+use super::shared;
+use super::skel::{NetatopSkel, types};
 use crate::error::{Error, tell_raw};
 use crate::model::{Extent, Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
 
-/// Room for the loaded object; it has to outlive the [`Tracer`] made from it.
-#[derive(Default)]
-pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
-
 /// The attached programs. Dropping it detaches them and leaves nothing behind.
 pub struct Tracer<'a> {
     // The links go first: what is detached writes no more records.
-    _events: Vec<Link>,
-    dump_slots: Link,
-    dump_tasks: Link,
+    links: Links,
     ring: RingBuffer<'a>,
     skel: NetatopSkel<'a>,
+    kind: Kind,
+    tracked: bool,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     buffer: Vec<u8>,
     overflowed: u64,
@@ -53,17 +49,9 @@ pub fn libbpf_messages(show: bool) {
     libbpf_rs::set_print(show.then_some((PrintLevel::Debug, print)));
 }
 
-/// What is left to say when the kernel refuses although nothing was found missing.
-fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
-    Error::Failed(format!(
-        "the kernel refused to {what}: {error:#}\n\
-         --verbose shows libbpf's own messages, and the kernel's log may say more"
-    ))
-}
-
 impl<'a> Tracer<'a> {
-    /// Checks the host, loads the programs and attaches them. Counting has begun when it
-    /// returns.
+    /// Checks the host, loads the programs of the kind that is best for it, and attaches them.
+    /// Counting has begun when it returns.
     ///
     /// # Errors
     ///
@@ -73,56 +61,34 @@ impl<'a> Tracer<'a> {
         capacity: Capacity,
         filter: &Filter,
     ) -> Result<Self, Error> {
-        if let Some(cause) = missing(&HostFacts::gather()) {
+        let facts = HostFacts::gather();
+        if let Some(cause) = missing(&facts) {
             return Err(Error::Failed(cause));
         }
-        let object = storage.0.insert(Box::new(MaybeUninit::uninit()));
-        let mut open = NetatopSkelBuilder::default()
-            .open(object)
-            .map_err(|error| refused("open the programs", &error))?;
-        let maps = &mut open.maps;
-        maps.exits
-            .set_max_entries(capacity.ring_bytes)
-            .and_then(|()| maps.slots.set_max_entries(capacity.slot_sets()))
-            .and_then(|()| maps.overflow.set_max_entries(capacity.overflow))
-            .and_then(|()| maps.spare.set_max_entries(capacity.spare))
-            .and_then(|()| maps.wanted.set_max_entries(filter.wanted_entries()))
-            .map_err(|error| refused("size the maps", &error))?;
-        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            // Early enough to be there before it is full, late enough to be rare.
-            rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
-            rodata.slot_sets_mask = capacity.slot_sets() - 1;
-            filter.write_to(&mut rodata.filter);
-        }
-        let tracked = !filter.pids.is_empty();
-        open.progs.on_newtask.set_autoload(tracked);
-        open.progs.mark.set_autoload(tracked);
-        let skel = open
-            .load()
-            .map_err(|error| refused("load the programs", &error))?;
+        Self::attach_kind(storage, capacity, filter, Kind::for_host(&facts))
+    }
 
+    /// The same, with programs of this kind and without looking at the host first.
+    ///
+    /// # Errors
+    ///
+    /// With what the kernel refused.
+    pub fn attach_kind(
+        storage: &'a mut Storage,
+        capacity: Capacity,
+        filter: &Filter,
+        kind: Kind,
+    ) -> Result<Self, Error> {
+        let skel = load(storage, capacity, filter, kind)?;
         let exits = Rc::new(RefCell::new(Vec::new()));
         let ring =
             ring(&skel, Rc::clone(&exits)).map_err(|error| refused("open the ring", &error))?;
-        let attach = |result: libbpf_rs::Result<Link>| {
-            result.map_err(|error| refused("attach the programs", &error))
-        };
-        let dump_slots = attach(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
-        let dump_tasks = attach(skel.progs.dump_tasks.attach())?;
-        // Exits first: a thread that is counted must not end unseen.
-        let mut events = vec![attach(skel.progs.on_exit.attach())?];
-        if tracked {
-            events.push(attach(skel.progs.on_newtask.attach())?);
-            mark(&skel, &filter.pids).map_err(|error| refused("mark the processes", &error))?;
-        }
-        events.push(attach(skel.progs.on_send.attach())?);
-        events.push(attach(skel.progs.on_recv.attach())?);
         Ok(Self {
-            _events: events,
-            dump_slots,
-            dump_tasks,
+            links: attach(&skel, filter, kind)?,
             ring,
             skel,
+            kind,
+            tracked: filter.is_tracked(),
             exits,
             buffer: vec![0; READ_BYTES],
             overflowed: 0,
@@ -133,50 +99,35 @@ impl<'a> Tracer<'a> {
         })
     }
 
-    fn progress(&self) -> Result<(Losses, Progress), Error> {
-        let failed = || Error::Failed("the loss counters could not be read".to_owned());
-        let bss = self
-            .skel
-            .maps
-            .bss
-            .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|error| Error::failed("the loss counters could not be read", error))?
-            .ok_or_else(failed)?;
-        let raw = decode::losses(&bss).ok_or_else(failed)?;
-        let losses = Losses {
-            no_memory: decode::counters(&raw.no_memory),
-            exits: decode::counters(&raw.exits),
-            no_task: decode::counters(&raw.no_task),
-            exits_lost: raw.exits_lost,
-            untracked: raw.untracked,
-            missed_events: self.missed_events(),
-        };
-        let progress = Progress {
+    fn raw_losses(&self) -> Result<types::losses, Error> {
+        shared::losses(&self.skel.maps)
+            .ok_or_else(|| Error::Failed("the loss counters could not be read".to_owned()))
+    }
+
+    fn progress(&self) -> Result<Progress, Error> {
+        let raw = self.raw_losses()?;
+        Ok(Progress {
             overflowed: raw.overflowed,
             handed_over: raw.handed_over,
             outside: (raw.stored + raw.spared).saturating_sub(raw.outside_gone),
-        };
-        Ok((losses, progress))
+        })
     }
 
     /// Has the next look at the slots show so much.
     fn show(&mut self, extent: Extent) -> Result<(), Error> {
         if extent != self.extent {
-            let all = u32::from(extent == Extent::All);
-            self.skel
-                .maps
-                .data_dump
-                .update(&0u32.to_ne_bytes(), &all.to_ne_bytes(), MapFlags::ANY)
-                .map_err(|error| Error::failed("the programs could not be told", error))?;
+            if !shared::set_dump_all(&mut self.skel.maps, extent == Extent::All) {
+                return Err(Error::Failed("the programs could not be told".to_owned()));
+            }
             self.extent = extent;
         }
         Ok(())
     }
 
-    /// How often the kernel could not run a program because it was running already.
+    /// How often the kernel left a program out, because it or, with classic tracepoints, any
+    /// other was running already.
     fn missed_events(&self) -> u64 {
-        let progs = &self.skel.progs;
-        [&progs.on_send, &progs.on_recv, &progs.on_exit]
+        programs(&self.skel.progs, self.kind, self.tracked)
             .iter()
             .filter_map(|program| {
                 let fd = program.as_fd().as_raw_fd();
@@ -217,29 +168,7 @@ struct Progress {
 /// kernel/bpf/bpf_iter.c), and room for the record that was cut by it.
 const READ_BYTES: usize = 2 * (32 << 10);
 /// The iterator's answer when it looked at a million tasks in vain.
-const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
-
-/// Marks all threads of `pids`; those that they make meanwhile are marked as they come.
-fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
-    let wanted = &skel.maps.wanted;
-    for pid in pids {
-        wanted.update(&pid.to_ne_bytes(), &[0; 4], MapFlags::ANY)?;
-    }
-    let link = skel.progs.mark.attach()?;
-    let mut iter = Iter::new(&link)?;
-    // It prints nothing: what counts is that it has been everywhere.
-    loop {
-        match std::io::copy(&mut iter, &mut std::io::sink()) {
-            Ok(_) => break,
-            Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    for pid in pids {
-        wanted.delete(&pid.to_ne_bytes())?;
-    }
-    Ok(())
-}
+pub(super) const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
 
 /// Reads a program's fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo).
 pub(super) fn recursion_misses(fdinfo: &str) -> Option<u64> {
@@ -300,10 +229,10 @@ impl Parts for Tracer<'_> {
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         self.show(extent)?;
         let mut records = Vec::with_capacity(self.expected);
-        read_records(&self.dump_slots, &mut self.buffer, &mut records)?;
+        read_records(&self.links.dump_slots, &mut self.buffer, &mut records)?;
         // Going to every task is for those few that found no slot, if there are any.
-        if self.progress()?.1.outside > 0 {
-            read_records(&self.dump_tasks, &mut self.buffer, &mut records)?;
+        if self.progress()?.outside > 0 {
+            read_records(&self.links.dump_tasks, &mut self.buffer, &mut records)?;
         }
         self.expected = records.len();
         Ok(records)
@@ -314,7 +243,15 @@ impl Parts for Tracer<'_> {
     }
 
     fn losses(&mut self) -> Result<Losses, Error> {
-        Ok(self.progress()?.0)
+        let raw = self.raw_losses()?;
+        Ok(Losses {
+            no_memory: decode::counters(&raw.no_memory),
+            exits: decode::counters(&raw.exits),
+            no_task: decode::counters(&raw.no_task),
+            exits_lost: raw.exits_lost,
+            untracked: raw.untracked,
+            missed_events: self.missed_events(),
+        })
     }
 }
 
@@ -329,7 +266,7 @@ impl Source for Tracer<'_> {
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
         let mut tries = 0;
         loop {
-            let (_, progress) = self.progress()?;
+            let progress = self.progress()?;
             self.ring
                 .consume()
                 .map_err(|error| Error::failed("the exit records could not be read", error))?;

@@ -1,6 +1,7 @@
 //! The closing words: what was recorded, and what could not be.
 
 use super::Summary;
+use crate::kernel::{HostFacts, against_misses};
 use crate::output::{bytes, counted};
 
 /// The closing line, and one for each kind of loss.
@@ -51,6 +52,11 @@ pub(super) fn describe(summary: &Summary) -> String {
         "events",
         "missed by the kernel, of unknown size",
     );
+    if losses.missed_events > 0
+        && let Some(way_out) = against_misses(&HostFacts::gather())
+    {
+        text.push_str(&format!("\nto miss none, {way_out}"));
+    }
     text
 }
 

@@ -7,6 +7,7 @@ use super::client::{Client, Peer};
 use super::limits::Used;
 use super::log::Kind;
 use super::server::{Server, who};
+use crate::kernel::{HostFacts, against_misses};
 use crate::output::bytes;
 
 impl Server<'_> {
@@ -97,8 +98,12 @@ impl Server<'_> {
             self.log.say(Kind::Unattributed, now, &text);
         }
         if missed_events != self.told_lost.missed_events {
-            let text =
+            let mut text =
                 format!("since counting began, {missed_events} socket calls could not be counted");
+            if let Some(way_out) = against_misses(&HostFacts::gather()) {
+                text.push_str("; to miss none, ");
+                text.push_str(&way_out);
+            }
             self.log.say(Kind::Missed, now, &text);
         }
         self.told_lost = self.accounts.lost();

@@ -24,6 +24,7 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         "kernel",
         "btf",
         "tracepoints",
+        "tracefs",
         "user_namespace",
         "capabilities",
         "pid_namespace",

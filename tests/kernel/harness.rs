@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netatop::kernel::{Capacity, Filter, Storage, Tracer};
+use netatop::kernel::{Capacity, Filter, Kind, Storage, Tracer};
 use netatop::model::{Counters, Extent, Interval, Ledger, ThreadRecord, Usage};
 use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -193,10 +193,34 @@ pub fn counters(line: &Value, other: Counters) -> Counters {
     }
 }
 
+/// Names the variable by which `classic.rs` chooses the kind of programs for all of these tests.
+pub const KIND: &str = "NETATOP_TEST_KIND";
+
+/// Attaches the programs that this host would, or those that were chosen.
+fn attach<'a>(storage: &'a mut Storage, capacity: Capacity, filter: &Filter) -> Tracer<'a> {
+    match std::env::var(KIND).as_deref() {
+        Err(_) => Tracer::attach(storage, capacity, filter),
+        Ok("classic") => Tracer::attach_kind(storage, capacity, filter, Kind::Classic),
+        Ok("typed") => Tracer::attach_kind(storage, capacity, filter, Kind::Typed),
+        Ok(other) => panic!("{KIND} is neither classic nor typed: {other}"),
+    }
+    .expect("attach")
+}
+
 /// The attached programs and a ledger behind them.
 pub struct Counting<'a> {
     tracer: Tracer<'a>,
     ledger: Ledger,
+    missed_events: u64,
+}
+
+impl Drop for Counting<'_> {
+    /// A figure that is wrong for this reason is not looked for elsewhere.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("events missed by the kernel: {}", self.missed_events);
+        }
+    }
 }
 
 impl<'a> Counting<'a> {
@@ -210,20 +234,21 @@ impl<'a> Counting<'a> {
         filter: &Filter,
         by_thread: bool,
     ) -> Self {
-        let tracer = Tracer::attach(storage, capacity, filter).expect("attach");
-        Self::of(tracer, by_thread)
+        Self::of(attach(storage, capacity, filter), by_thread)
     }
 
     pub fn of(tracer: Tracer<'a>, by_thread: bool) -> Self {
         Self {
             tracer,
             ledger: Ledger::new(by_thread),
+            missed_events: 0,
         }
     }
 
     /// Takes a sample, without ending the interval.
     pub fn sample(&mut self, extent: Extent) -> Sample {
         let sample = self.tracer.sample(extent).expect("sample");
+        self.missed_events = sample.losses.missed_events;
         sample.enter(&mut self.ledger);
         sample
     }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod check;
+mod classic;
 mod end_to_end;
 mod endings;
 mod faults;

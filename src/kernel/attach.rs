@@ -1,0 +1,159 @@
+//! Loads the programs of one kind and attaches them.
+
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, OpenObject, ProgramMut};
+
+use super::kind::Kind;
+use super::setup::{Capacity, Filter};
+use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
+use super::tracer::EAGAIN;
+use crate::error::Error;
+
+/// Room for the loaded object; it has to outlive the [`Tracer`](super::Tracer) made from it.
+#[derive(Default)]
+pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
+
+/// What is left to say when the kernel refuses although nothing was found missing.
+pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
+    Error::Failed(format!(
+        "the kernel refused to {what}: {error:#}\n\
+         --verbose shows libbpf's own messages, and the kernel's log may say more"
+    ))
+}
+
+/// Loads what this kind and this filter need.
+pub(super) fn load<'a>(
+    storage: &'a mut Storage,
+    capacity: Capacity,
+    filter: &Filter,
+    kind: Kind,
+) -> Result<NetatopSkel<'a>, Error> {
+    let object = storage.0.insert(Box::new(MaybeUninit::uninit()));
+    let mut open = NetatopSkelBuilder::default()
+        .open(object)
+        .map_err(|error| refused("open the programs", &error))?;
+    let maps = &mut open.maps;
+    maps.exits
+        .set_max_entries(capacity.ring_bytes)
+        .and_then(|()| maps.slots.set_max_entries(capacity.slot_sets()))
+        .and_then(|()| maps.overflow.set_max_entries(capacity.overflow))
+        .and_then(|()| maps.spare.set_max_entries(capacity.spare))
+        .and_then(|()| maps.wanted.set_max_entries(filter.wanted_entries()))
+        .map_err(|error| refused("size the maps", &error))?;
+    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+        // Early enough to be there before it is full, late enough to be rare.
+        rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
+        rodata.slot_sets_mask = capacity.slot_sets() - 1;
+        filter.write_to(&mut rodata.filter);
+    }
+    let (typed, tracked) = (kind == Kind::Typed, filter.is_tracked());
+    let progs = &mut open.progs;
+    for (program, needed) in [
+        (&mut progs.on_exit, typed),
+        (&mut progs.on_newtask, typed && tracked),
+        (&mut progs.on_send, typed),
+        (&mut progs.on_recv, typed),
+        (&mut progs.classic_exit, !typed),
+        (&mut progs.classic_newtask, !typed && tracked),
+        (&mut progs.classic_send, !typed),
+        (&mut progs.classic_recv, !typed),
+        (&mut progs.mark, tracked),
+    ] {
+        program.set_autoload(needed);
+    }
+    open.load()
+        .map_err(|error| refused("load the programs", &error))
+}
+
+/// The programs on tracepoints that were loaded, in the order in which they are attached.
+pub(super) fn programs<'s, 'o>(
+    progs: &'s NetatopProgs<'o>,
+    kind: Kind,
+    tracked: bool,
+) -> Vec<&'s ProgramMut<'o>> {
+    let [exit, new_task, send, recv] = match kind {
+        Kind::Typed => [
+            &progs.on_exit,
+            &progs.on_newtask,
+            &progs.on_send,
+            &progs.on_recv,
+        ],
+        Kind::Classic => [
+            &progs.classic_exit,
+            &progs.classic_newtask,
+            &progs.classic_send,
+            &progs.classic_recv,
+        ],
+    };
+    if tracked {
+        vec![exit, new_task, send, recv]
+    } else {
+        vec![exit, send, recv]
+    }
+}
+
+/// The attached programs, which end with this.
+pub(super) struct Links {
+    pub(super) _events: Vec<Link>,
+    pub(super) dump_slots: Link,
+    pub(super) dump_tasks: Link,
+}
+
+/// Attaches all of them. Counting has begun when it returns.
+pub(super) fn attach(skel: &NetatopSkel<'_>, filter: &Filter, kind: Kind) -> Result<Links, Error> {
+    let attached = |result: libbpf_rs::Result<Link>| {
+        result.map_err(|error| refused("attach the programs", &error))
+    };
+    let dump_slots = attached(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
+    let dump_tasks = attached(skel.progs.dump_tasks.attach())?;
+    let mut events = Vec::new();
+    // Exits first: a thread that is counted must not end unseen. Then whose traffic is wanted,
+    // with those that they make meanwhile.
+    let tracked = filter.is_tracked();
+    let before = if tracked { 2 } else { 1 };
+    let marking = |error| refused("mark the processes", &error);
+    if tracked {
+        want(skel, &filter.pids).map_err(marking)?;
+    }
+    for (place, program) in programs(&skel.progs, kind, tracked).iter().enumerate() {
+        if place == before && tracked {
+            mark(skel, &filter.pids).map_err(marking)?;
+        }
+        events.push(attached(program.attach())?);
+    }
+    Ok(Links {
+        _events: events,
+        dump_slots,
+        dump_tasks,
+    })
+}
+
+fn want(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
+    for pid in pids {
+        skel.maps
+            .wanted
+            .update(&pid.to_ne_bytes(), &[0; 4], MapFlags::ANY)?;
+    }
+    Ok(())
+}
+
+/// Marks all threads of `pids`; those that they make meanwhile are marked as they come.
+fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
+    let link = skel.progs.mark.attach()?;
+    let mut iter = Iter::new(&link)?;
+    // It prints nothing: what counts is that it has been everywhere.
+    loop {
+        match std::io::copy(&mut iter, &mut std::io::sink()) {
+            Ok(_) => break,
+            Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for pid in pids {
+        skel.maps.wanted.delete(&pid.to_ne_bytes())?;
+    }
+    Ok(())
+}
