@@ -70,6 +70,7 @@ static __noinline int hand_over(struct thread_record *record, __u64 block,
 		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;
 	}
+	__sync_fetch_and_add(&losses.exits_losing, 1);
 	add_lost(&losses.exits, &record->counters);
 	__sync_fetch_and_add(&losses.exits_lost, 1);
 	return 0;

@@ -60,7 +60,8 @@ static __always_inline int new_task_numbered(int pid, __u64 clone_flags)
 /* A task that was there before the recording. */
 static __always_inline int mark_task(struct task_struct *task)
 {
-	if (task && is_wanted(task->tgid))
+	/* One at its end will not give back what it gets now: its exit may be behind it. */
+	if (task && !(task->flags & PF_EXITING) && is_wanted(task->tgid))
 		track(task);
 	return 0;
 }

@@ -69,35 +69,38 @@ _Static_assert(sizeof(struct thread_record) == 136,
 
 /*
  * What could be counted, but not for anyone, and how the rest is getting on. Every total
- * only grows. The only variable that is not constant: user space reads it as the front
- * of .bss.
+ * only grows. User space reads it as the front of .bss, from the first field to the last
+ * one, and the order of some fields is made for that.
  */
 struct losses {
+	/* How many exit records are meant by `exits`. */
+	__u64 exits_lost;
 	/* Neither task storage nor an entry of the spare table could be had. */
 	struct counters no_memory;
 	/* A thread ended while both the ring and the overflow table were full. */
 	struct counters exits;
 	/*
 	 * Traffic in the name of no task: the idle loop was running, or the task was at its
-	 * end (a network file system that flushes while files close).
+	 * end (a network file system that flushes while files close). Where only some tasks
+	 * are tracked, whose it was is not known any more then, and it is not counted.
 	 */
 	struct counters no_task;
-	/* How many exit records are meant by `exits`. */
-	__u64 exits_lost;
+	/* Exit records of which the loss has begun: ahead of `exits_lost` while one is added. */
+	__u64 exits_losing;
 	/* Exit records written so far, to the ring or to the overflow table. */
 	__u64 handed_over;
 	/* Those of them that went into the overflow table. */
 	__u64 overflowed;
+	/* Blocks outside of the slots that are done with: their threads have ended. */
+	__u64 outside_gone;
 	/* Blocks put into task storage so far, and into the spare table. */
 	__u64 stored;
 	__u64 spared;
-	/* Those of both that are done with: their threads have ended. */
-	__u64 outside_gone;
 	/* New tasks that should have been tracked and could not be. */
 	__u64 untracked;
 	/* The last block id given out. */
 	__u64 last_block;
 };
-_Static_assert(sizeof(struct losses) == 256, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 264, "struct losses is shared with user space");
 
 #endif

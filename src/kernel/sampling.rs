@@ -45,7 +45,6 @@ impl Sampling {
         let mut tries = 0;
         loop {
             let before = parts.losses()?;
-            // Also in each further try.
             if before.exits_lost != self.lost {
                 extent = Extent::All;
             }
@@ -56,8 +55,9 @@ impl Sampling {
             tries += 1;
             // A thread that was seen alive and whose record was lost then would be in both.
             // Under a storm without end the older losses are the consistent ones: what came
-            // since is in the next sample's.
-            if after.exits_lost == before.exits_lost || tries >= most {
+            // since is in the next sample's. Nor may a loss have begun by then of which only
+            // a part was there to be read.
+            if after.exits_losing == before.exits_lost || tries >= most {
                 self.lost = before.exits_lost;
                 let losses = Losses {
                     exits: before.exits,
@@ -71,6 +71,8 @@ impl Sampling {
                     losses,
                 });
             }
+            // What this look has shown is not shown again as a change.
+            extent = Extent::All;
         }
     }
 }

@@ -144,6 +144,7 @@ impl Kernel {
         if lost {
             self.losses.exits += last.counters;
             self.losses.exits_lost += 1;
+            self.losses.exits_losing += 1;
             self.short.insert(last.process);
         } else {
             self.ring.push(last);

@@ -249,6 +249,7 @@ impl Parts for Tracer<'_> {
             exits: decode::counters(&raw.exits),
             no_task: decode::counters(&raw.no_task),
             exits_lost: raw.exits_lost,
+            exits_losing: raw.exits_losing,
             untracked: raw.untracked,
             missed_events: self.missed_events(),
         })

@@ -24,6 +24,8 @@ pub struct Losses {
     pub no_task: Counters,
     /// Number of threads behind `exits`.
     pub exits_lost: u64,
+    /// The same, with those whose counters are just being added to `exits`.
+    pub exits_losing: u64,
     /// New tasks that should have been followed and could not be: their traffic is missing.
     pub untracked: u64,
     /// Events during which the kernel could not run a program; their traffic is unknown.
