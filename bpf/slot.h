@@ -50,6 +50,13 @@ __noinline __u32 find_slot(__u64 task)
 	return set ? place_in(set, task) : SLOTS_IN_SET;
 }
 
+/* A place in a set, which it is: for the verifier, where that has forgotten it. */
+static __always_inline __u32 bounded(__u32 at)
+{
+	barrier_var(at);
+	return at & (SLOTS_IN_SET - 1);
+}
+
 static __always_inline __u64 new_block_id(void)
 {
 	return __sync_add_and_fetch(&losses.last_block, 1);

@@ -31,13 +31,13 @@ static __always_inline int thread_exit(struct task_struct *task)
 	 * has a record. A moment in which it has both is user space's to sort out.
 	 */
 	if (set && at < SLOTS_IN_SET) {
-		/* All of them: two, if it was marked at the same time as it began. */
-		for (at = 0; at < SLOTS_IN_SET; at++) {
-			if (set->owner[at] != address)
-				continue;
+		/* It has two, if it was marked at the same time as it began. */
+		for (int slots = 0; slots < 2 && at < SLOTS_IN_SET; slots++) {
+			at = bounded(at);
 			if (has_traffic(&set->counters[at]))
 				hand_over(&record, set->id[at], &set->counters[at]);
 			give_back_slot(set, at);
+			at = find_slot(address);
 		}
 	}
 	if (block && !block->exited) {
