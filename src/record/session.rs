@@ -173,14 +173,14 @@ impl<'a> Session<'a> {
     /// Ends an interval and writes its rows, all in one piece.
     fn report(&mut self, extent: Extent) -> Result<(), Error> {
         self.sample(extent)?;
-        let now = self.clock.now();
+        let (now, time) = (self.clock.now(), self.clock.utc());
         let source = &*self.source;
         let interval = self.ledger.interval(|process| source.is_alive(process));
         self.summary.processes += self
             .seen
             .count(&interval, |process| source.is_alive(process));
         let report = Report {
-            time: self.clock.utc(),
+            time,
             interval: now.saturating_duration_since(self.last),
             rows: self.rows.make(interval, &self.cgroups),
         };

@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use chrono::{DateTime, Utc};
 use netatop::model::Counters;
 use serde_json::Value;
 
@@ -17,6 +19,12 @@ use super::filters::{Cgroup, mount};
 use super::harness::{Named, counters, netatop};
 
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The shortest pause that the workload tells of; its steady part sends every 2.5 ms.
+const PAUSE_MS: usize = 4;
+
+/// `time` has milliseconds, and is read a moment after the clock that measures.
+const ROUNDING: f64 = 0.002;
 
 fn samples() -> usize {
     let asked = std::env::var("NETATOP_TEST_SAMPLES").ok();
@@ -36,10 +44,75 @@ fn holds(child: &Child) -> (u64, usize) {
     (kilobytes << 10, descriptors.count())
 }
 
+/// Seconds of the wall clock since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.expect("after 1970").as_secs_f64()
+}
+
+/// What all rows say of time.
+#[derive(Default)]
+struct Covered {
+    last: String,
+    intervals: usize,
+    /// The sum of `interval`.
+    recorded: Duration,
+    /// When the first interval began and the last one ended.
+    first: Option<f64>,
+    end: f64,
+    /// What is between two intervals that have rows.
+    gaps: Vec<(f64, f64)>,
+}
+
+impl Covered {
+    fn take(&mut self, row: &Value) {
+        let time = row["time"].as_str().expect("time");
+        if time == self.last {
+            return;
+        }
+        self.last = time.to_owned();
+        let length = row["interval"].as_f64().expect("interval");
+        let end: DateTime<Utc> = time.parse().expect("a time");
+        let end = seconds(end.into());
+        let begun = end - length;
+        match self.first {
+            None => self.first = Some(begun),
+            Some(_) => self.gaps.push((self.end, begun)),
+        }
+        self.intervals += 1;
+        self.recorded += Duration::from_secs_f64(length);
+        self.end = end;
+    }
+
+    /// The gaps since `attached` and until `asked` that are longer than the workload's shortest
+    /// pause. There was nothing to be told: it says itself that it paused.
+    fn silent(&self, attached: f64, asked: f64, pauses: &[(f64, f64)]) -> Vec<f64> {
+        let ends = [(attached, self.first.expect("rows")), (self.end, asked)];
+        let longest = PAUSE_MS as f64 / 1000.0 + ROUNDING;
+        let gaps = self.gaps.iter().chain(&ends);
+        gaps.filter(|(from, to)| to - from > longest)
+            .map(|&(from, to)| {
+                let paused = pauses
+                    .iter()
+                    .any(|&(begun, end)| begun - ROUNDING < from && to < end + ROUNDING);
+                assert!(paused, "no rows from {from} to {to}");
+                to - from
+            })
+            .collect()
+    }
+}
+
 /// Processes and threads of the cgroup that come and go until told to stop; what they did in
-/// all.
-fn churn(named: &Named, cgroup: &Cgroup, stop: &AtomicBool) -> Counters {
-    let add = |sum: Counters, line: &Value| sum + counters(line, Counters::default());
+/// all, and when they did nothing.
+fn churn(named: &Named, cgroup: &Cgroup, stop: &AtomicBool) -> (Counters, Vec<(f64, f64)>) {
+    let mut pauses = Vec::new();
+    let mut add = |sum: Counters, line: &Value| {
+        for pause in line["pauses"].as_array().into_iter().flatten() {
+            let end = pause[1].as_f64().unwrap_or(f64::INFINITY);
+            pauses.push((pause[0].as_f64().expect("a time"), end));
+        }
+        sum + counters(line, Counters::default())
+    };
     let start = |args: &[&str]| {
         let mut workload = named.start(&[args, &["delay-go=1"]].concat());
         cgroup.adopt(workload.pid());
@@ -47,7 +120,12 @@ fn churn(named: &Named, cgroup: &Cgroup, stop: &AtomicBool) -> Counters {
         workload
     };
     let steady = [
-        start(&["flow", "size=700", "rate=100"]),
+        start(&[
+            "flow",
+            "size=700",
+            "rate=400",
+            &format!("pauses={PAUSE_MS}"),
+        ]),
         start(&["all-end", "n=30", "rate=20"]),
     ];
     let mut sum = Counters::default();
@@ -57,13 +135,13 @@ fn churn(named: &Named, cgroup: &Cgroup, stop: &AtomicBool) -> Counters {
             &["thread-storm", "n=300", "parallel=2"],
             &["exec-chain", "n=5"],
         ] {
-            sum = start(storm).finish().iter().fold(sum, add);
+            sum = start(storm).finish().iter().fold(sum, &mut add);
         }
     }
     for one in steady {
-        sum = one.finish().iter().fold(sum, add);
+        sum = one.finish().iter().fold(sum, &mut add);
     }
-    sum
+    (sum, pauses)
 }
 
 #[test]
@@ -80,35 +158,36 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
         .expect("netatop");
     let mut messages = BufReader::new(child.stderr.take().expect("piped"));
     wait_until_attached(&mut messages);
-    let attached = Instant::now();
+    let attached = (Instant::now(), seconds(SystemTime::now()));
     let mut rows = BufReader::new(child.stdout.take().expect("piped")).lines();
 
     let (wanted, stop) = (samples(), AtomicBool::new(false));
-    let mut intervals = 0;
-    let mut recorded = Duration::ZERO;
+    let mut covered = Covered::default();
     let mut counted = Counters::default();
     let mut unattributed = Counters::default();
-    let mut last = String::new();
-    let mut take = |row: &Value, intervals: &mut usize| {
-        let time = row["time"].as_str().expect("time");
-        if time != last {
-            last = time.to_owned();
-            *intervals += 1;
-            recorded += Duration::from_secs_f64(row["interval"].as_f64().expect("interval"));
-        }
+    let mut take = |row: &str| {
+        let row: Value = serde_json::from_str(row).expect("json");
+        covered.take(&row);
         if row["comm"] == named.comm() {
-            counted += counters(row, Counters::default());
+            counted += counters(&row, Counters::default());
         } else if row["pid"].is_null() {
-            unattributed += counters(row, Counters::default());
+            unattributed += counters(&row, Counters::default());
         }
+        covered.intervals
     };
-    let (truth, warm, end) = std::thread::scope(|scope| {
-        let churning = scope.spawn(|| churn(&named, &cgroup, &stop));
+    let ((truth, pauses), warm, end) = std::thread::scope(|scope| {
+        let churning = scope.spawn(|| {
+            let churn = AssertUnwindSafe(|| churn(&named, &cgroup, &stop));
+            catch_unwind(churn).unwrap_or_else(|panic| {
+                // Or its rows would be waited for, for ever.
+                interrupt(&child);
+                resume_unwind(panic)
+            })
+        });
         let (mut warm, mut end) = (None, None);
         while end.is_none() {
             assert!(!churning.is_finished(), "the churn has failed");
-            let row = rows.next().expect("it goes on").expect("read");
-            take(&serde_json::from_str(&row).expect("json"), &mut intervals);
+            let intervals = take(&rows.next().expect("it goes on").expect("read"));
             if intervals == wanted / 3 && warm.is_none() {
                 warm = Some(holds(&child));
             }
@@ -119,26 +198,28 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
         stop.store(true, Ordering::Release);
         // The pipe must be emptied for the recording to go on until the churn has ended.
         while !churning.is_finished() {
-            let row = rows.next().expect("it goes on").expect("read");
-            take(&serde_json::from_str(&row).expect("json"), &mut intervals);
+            take(&rows.next().expect("it goes on").expect("read"));
         }
-        let truth = churning.join().expect("the churn");
-        (truth, warm.expect("warm"), end.expect("end"))
+        let did = churning.join().expect("the churn");
+        (did, warm.expect("warm"), end.expect("end"))
     });
-    let asked = Instant::now();
+    let asked = (Instant::now(), seconds(SystemTime::now()));
     interrupt(&child);
     for row in rows {
-        let row = row.expect("read");
-        take(&serde_json::from_str(&row).expect("json"), &mut intervals);
+        take(&row.expect("read"));
     }
     assert!(child.wait().expect("wait").success());
     let ended = Instant::now();
 
+    let silent = covered.silent(attached.1, asked.1, &pauses);
+    let (times, silent) = (silent.len(), silent.iter().fold(0.0, |a, b| a + b));
+    let recorded = covered.recorded.as_secs_f64();
     println!(
-        "soak: {intervals} intervals, {:.3} s in rows of {:.3} s; own memory {} -> {} bytes, \
-         descriptors {} -> {}; {} messages, {} unattributed",
-        recorded.as_secs_f64(),
-        (ended - attached).as_secs_f64(),
+        "soak: {} intervals, {recorded:.3} s in rows and {silent:.3} s without traffic ({} times) \
+         of {:.3} s; own memory {} -> {} bytes, descriptors {} -> {}; {} messages, {} unattributed",
+        covered.intervals,
+        times,
+        (ended - attached.0).as_secs_f64(),
         warm.0,
         end.0,
         warm.1,
@@ -151,9 +232,13 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
     assert_eq!(warm.1, end.1, "descriptors");
     assert!(end.0 < warm.0 + (2 << 20), "memory: {warm:?}, {end:?}");
     // Between the moments that can be known from outside, which enclose its own.
-    assert!(recorded <= ended - before, "more than there was");
+    let interval = INTERVAL.as_secs_f64();
     assert!(
-        recorded + INTERVAL >= asked - attached,
+        recorded + silent <= (ended - before).as_secs_f64() + interval,
+        "more than there was"
+    );
+    assert!(
+        recorded + silent + interval >= (asked.0 - attached.0).as_secs_f64(),
         "intervals are missing"
     );
 }

@@ -42,6 +42,7 @@ const OPTIONS: &[&str] = &[
     "list",
     "n",
     "parallel",
+    "pauses",
     "port",
     "processes",
     "rate",

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::MsgFlags;
+use serde_json::json;
 
 use crate::call::{Call, Result, own_name, wait_for_end_of_input};
 use crate::crowd::Pace;
@@ -13,7 +15,8 @@ use crate::net::{Family, tcp_pair, udp_pair};
 use crate::truth::{Kind, Line};
 
 /// `flow`: sends and receives `size=` bytes of TCP in a loop, `rate=` times a second or as fast as
-/// it can. With `n=` it is that many times, whatever standard input does.
+/// it can. With `n=` it is that many times, whatever standard input does. With `pauses=` it prints
+/// a line of its own that says when it did nothing for so many milliseconds.
 pub fn tcp(call: &Call) -> Result {
     flow(call, Kind::Tcp)
 }
@@ -36,7 +39,9 @@ fn flow(call: &Call, kind: Kind) -> Result {
     let message = vec![1; size];
     let mut buf = vec![0; size];
     let mut done = 0;
+    let mut pauses = Pauses::new(call.number("pauses", 0)?);
     loop {
+        pauses.begin();
         // In turns, as much as fits: one thread cannot wait for both ends.
         let (mut unsent, mut expected) = (size, size);
         while expected > 0 {
@@ -49,6 +54,7 @@ fn flow(call: &Call, kind: Kind) -> Result {
             }
             expected -= other.recv(&mut truth, &mut buf[..expected], MsgFlags::empty())?;
         }
+        pauses.end();
         done += 1;
         if done == rounds || stop.load(Ordering::Acquire) {
             break;
@@ -56,7 +62,58 @@ fn flow(call: &Call, kind: Kind) -> Result {
         pace.wait();
     }
     Line::this_process(&own_name()?, &truth).print()?;
+    pauses.print();
     call.hold()
+}
+
+/// When there was no traffic, by the wall clock.
+struct Pauses {
+    /// Shorter ones are not worth a word.
+    shortest: Option<Duration>,
+    /// When the round before this one, and this one, began.
+    before: SystemTime,
+    begun: SystemTime,
+    seen: Vec<(SystemTime, SystemTime)>,
+}
+
+impl Pauses {
+    fn new(milliseconds: usize) -> Self {
+        Self {
+            shortest: (milliseconds > 0).then(|| Duration::from_millis(milliseconds as u64)),
+            before: SystemTime::UNIX_EPOCH,
+            begun: SystemTime::UNIX_EPOCH,
+            seen: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.before = std::mem::replace(&mut self.begun, SystemTime::now());
+    }
+
+    /// Two rounds enclose what is between their traffic, whenever in a round that was.
+    fn end(&mut self) {
+        let now = SystemTime::now();
+        let passed = now.duration_since(self.before).unwrap_or_default();
+        if self.shortest.is_some_and(|shortest| passed >= shortest) {
+            self.seen.push((self.before, now));
+        }
+    }
+
+    /// In seconds since 1970. The last one has no end.
+    fn print(&self) {
+        let seconds = |time: &SystemTime| {
+            let since = time.duration_since(SystemTime::UNIX_EPOCH);
+            since.unwrap_or_default().as_secs_f64()
+        };
+        let ends = self.seen.iter().map(|(from, to)| (from, Some(to)));
+        let ends = ends.chain([(&self.begun, None)]);
+        let pauses: Vec<_> = ends
+            .map(|(from, to)| json!([seconds(from), to.map(seconds)]))
+            .collect();
+        if self.shortest.is_some() {
+            println!("{}", json!({ "pauses": pauses }));
+        }
+    }
 }
 
 /// A flag that is set when SIGTERM comes or, if asked for, standard input ends. Then the calling
