@@ -152,7 +152,7 @@ fn report(count: u32) -> Report {
             tid: None,
             comm: record.comm,
             uid: record.uid,
-            cgroup: Some("/system.slice/postgresql@15-main.service".to_owned()),
+            cgroup: Some("/system.slice/postgresql@15-main.service".into()),
             start: time(1_790_000_000 + i64::from(record.tid)),
             state: State::Running,
         }),

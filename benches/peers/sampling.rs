@@ -225,7 +225,7 @@ fn report(interval: &Interval) -> Report {
             tid: None,
             comm: usage.last.comm,
             uid: usage.last.uid,
-            cgroup: Some("/".to_owned()),
+            cgroup: Some("/".into()),
             start: Utc::now(),
             state: usage.state,
         }),

@@ -7,8 +7,8 @@ use super::skel::types;
 /// How much the kernel's side can hold: threads in the best place there is, and exits that
 /// wait for a reader that does not come.
 ///
-/// The defaults hold 7,200 exits in the ring and 65,536 behind it: at 5,000 exits a
-/// second, 14 seconds of a stopped reader. What does not fit is counted as lost.
+/// The defaults hold 1,800 exits in the ring and 65,536 behind it: at 5,000 exits a
+/// second, 13 seconds of a stopped reader. What does not fit is counted as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Threads that can be counted in slots, 96 bytes each; a power of two, and 16 at
@@ -28,14 +28,14 @@ impl Default for Capacity {
     fn default() -> Self {
         Self {
             slots: LEAST_SLOTS,
-            ring_bytes: 1 << 20,
+            ring_bytes: 1 << 18,
             overflow: 1 << 16,
             spare: 1 << 11,
         }
     }
 }
 
-const LEAST_SLOTS: u32 = 1 << 14;
+const LEAST_SLOTS: u32 = 1 << 13;
 const MOST_SLOTS: u32 = 1 << 20;
 
 impl Capacity {

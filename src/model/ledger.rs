@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 use indexmap::map::{Entry as MapEntry, IndexMap};
 
-use super::{Counters, ProcessId, State, ThreadRecord};
+use super::{Counters, Identity, ProcessId, State, ThreadRecord};
 
 /// What the kernel's side counted for nobody since counting began. Totals only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub enum Extent {
 /// What one process (or thread) did in one interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// The newest record of it: names, user, cgroup. Its counters are not the interval's.
-    pub last: ThreadRecord,
+    /// Names, user and cgroup, by the newest record of it.
+    pub last: Identity,
     /// Whether it was still there when the interval ended.
     pub state: State,
     /// Counted in this interval.
@@ -87,11 +87,11 @@ struct Block {
 
 #[derive(Debug)]
 struct Entry {
-    last: ThreadRecord,
+    last: Identity,
     /// Counted since the last interval.
     counters: Counters,
     /// Blocks of it that have not ended.
-    live_blocks: usize,
+    live_blocks: u32,
     group_dead: bool,
     /// It is in the ledger's list of those to look at.
     touched: bool,
@@ -241,8 +241,8 @@ impl Ledger {
             .sum()
     }
 
-    /// Records of everything that is alive as far as the last snapshot tells.
-    pub fn living(&self) -> impl Iterator<Item = &ThreadRecord> {
+    /// Everything that is alive as far as the last snapshot tells.
+    pub fn living(&self) -> impl Iterator<Item = &Identity> {
         self.entries
             .values()
             .filter(|entry| entry.live_blocks > 0 && !entry.group_dead)
@@ -281,7 +281,7 @@ impl Ledger {
             self.one_less(old);
         }
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
-            last: *record,
+            last: record.identity(),
             counters: Counters::default(),
             live_blocks: 0,
             group_dead: false,
@@ -290,7 +290,7 @@ impl Ledger {
         if is_new || moved_from.is_some() {
             entry.live_blocks += 1;
         }
-        entry.last = *record;
+        entry.last = record.identity();
         entry.counters += added;
         entry.group_dead |= record.group_dead;
         entry.touch(key, &mut self.touched);

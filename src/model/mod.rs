@@ -11,5 +11,5 @@ mod report;
 
 pub use counters::Counters;
 pub use ledger::{Extent, Interval, Ledger, Losses, Usage};
-pub use process::{Comm, ProcessId, State, ThreadRecord};
+pub use process::{Comm, Identity, ProcessId, State, ThreadRecord};
 pub use report::{Process, Report, Row, Who};

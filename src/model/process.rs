@@ -80,3 +80,39 @@ pub struct ThreadRecord {
     /// Totals since counting began.
     pub counters: Counters,
 }
+
+/// Whose a record is: what a row can name. Without the counters it is half as large, and is
+/// kept for every process there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The process of the thread.
+    pub process: ProcessId,
+    /// Thread id at that time.
+    pub tid: u32,
+    /// Name of the process (of its first thread).
+    pub comm: Comm,
+    /// Name of the thread.
+    pub thread_comm: Comm,
+    /// Real user id.
+    pub uid: u32,
+    /// Inode number of the cgroup v2 directory; 1 is the root.
+    pub cgroup: u64,
+    /// As [`ThreadRecord::creds_differ`].
+    pub creds_differ: bool,
+}
+
+impl ThreadRecord {
+    /// Whose it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            process: self.process,
+            tid: self.tid,
+            comm: self.comm,
+            thread_comm: self.thread_comm,
+            uid: self.uid,
+            cgroup: self.cgroup,
+            creds_differ: self.creds_differ,
+        }
+    }
+}

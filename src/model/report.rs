@@ -1,5 +1,6 @@
 //! What a writer gets: the rows of one interval.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -59,7 +60,7 @@ pub struct Process {
     /// Real user id.
     pub uid: u32,
     /// Path under the cgroup v2 root; `None` where it is gone and was never seen.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<Rc<str>>,
     /// When the process started, by the host's clock.
     pub start: DateTime<Utc>,
     /// Whether it was still there when the interval ended.

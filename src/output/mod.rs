@@ -21,13 +21,19 @@ pub use table::{Look, Table};
 use crate::fuzzing::{Target, text};
 use crate::model::Report;
 
-/// Turns reports into text. Each call appends one whole interval to `out`.
+/// Turns reports into text.
 pub trait Format {
     /// What comes once, before the first interval; nothing where a file is appended to.
     fn begin(&mut self, out: &mut Vec<u8>);
 
-    /// One interval.
+    /// Appends one interval to `out`, or a part of its rows.
     fn report(&mut self, report: &Report, out: &mut Vec<u8>);
+
+    /// Whether a row looks the same whatever other rows its interval has, so that these can
+    /// be written in several parts.
+    fn rows_are_independent(&self) -> bool {
+        true
+    }
 }
 
 /// For `fuzz/`.

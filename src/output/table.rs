@@ -232,6 +232,10 @@ fn shorten(name: &str, width: usize) -> String {
 impl Format for Table {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
+    fn rows_are_independent(&self) -> bool {
+        false
+    }
+
     fn report(&mut self, report: &Report, out: &mut Vec<u8>) {
         let (bold, plain) = if self.look.color {
             ("\u{1b}[1m", "\u{1b}[0m")

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::model::ThreadRecord;
 
@@ -12,7 +13,7 @@ use crate::model::ThreadRecord;
 pub struct Cgroups {
     mount: Option<PathBuf>,
     /// `None` for one that was gone before it could be looked up.
-    paths: HashMap<u64, Option<String>>,
+    paths: HashMap<u64, Option<Rc<str>>>,
 }
 
 /// Why a cgroup cannot be asked for on a host without [`cgroup_mount`], and the way out.
@@ -53,15 +54,15 @@ impl Cgroups {
 
     /// The path under the cgroup root, `/` for the root itself.
     #[must_use]
-    pub fn path(&self, id: u64) -> Option<&str> {
-        self.paths.get(&id)?.as_deref()
+    pub fn path(&self, id: u64) -> Option<&Rc<str>> {
+        self.paths.get(&id)?.as_ref()
     }
 
     fn scan(&mut self) {
         let Some(mount) = self.mount.clone() else {
             return;
         };
-        self.paths.insert(ROOT, Some("/".to_owned()));
+        self.paths.insert(ROOT, Some("/".into()));
         self.scan_directory(&mount, "");
     }
 
@@ -74,7 +75,7 @@ impl Cgroups {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = format!("{path}/{}", entry.file_name().to_string_lossy());
                 self.scan_directory(&entry.path(), &path);
-                self.paths.insert(entry.ino(), Some(path));
+                self.paths.insert(entry.ino(), Some(path.into()));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::iter;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
@@ -51,16 +52,8 @@ impl Rows {
     pub fn make(&self, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
         let unattributed = interval.unattributed;
         let mut rows = match self.layout.group_by {
-            GroupBy::Process => {
-                let usage = interval.usage.into_iter();
-                let rows = usage.map(|one| (self.process(&one, cgroups), one.last.process));
-                self.cut(rows.collect(), |process, all| {
-                    all.insert(*process);
-                })
-            }
-            by => self.cut(group(by, &interval.usage, cgroups), |some, all| {
-                all.extend(some);
-            }),
+            GroupBy::Process => self.cut(interval.usage, cgroups),
+            by => self.cut(group(by, &interval.usage, cgroups), cgroups),
         };
         if !unattributed.is_zero() {
             rows.push(Row {
@@ -71,65 +64,29 @@ impl Rows {
         rows
     }
 
-    /// Orders them, and sums up what is too much. `note` puts the processes of a row with
-    /// those of others: two rows can have the same one.
-    fn cut<P>(
-        &self,
-        mut rows: Vec<(Row, P)>,
-        note: impl Fn(&P, &mut HashSet<ProcessId>),
-    ) -> Vec<Row> {
-        rows.sort_unstable_by(|(one, _), (other, _)| self.order(one).cmp(&self.order(other)));
-        let rest = rows.split_off(self.top.unwrap_or(usize::MAX).min(rows.len()));
-        let mut rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
+    /// Orders them, and sums up what is too much.
+    fn cut<C: Candidate>(&self, mut all: Vec<C>, cgroups: &Cgroups) -> Vec<Row> {
+        all.sort_unstable_by(|one, other| self.order(one).cmp(&self.order(other)));
+        let rest = all.split_off(self.top.unwrap_or(usize::MAX).min(all.len()));
+        // In place: there can be as many rows as processes.
+        let mut rows: Vec<Row> = all.into_iter().map(|one| one.row(self, cgroups)).collect();
         if !rest.is_empty() {
-            let mut processes = HashSet::new();
-            for (_, some) in &rest {
-                note(some, &mut processes);
-            }
+            // Two rows can have the same process.
+            let processes: HashSet<_> = rest.iter().flat_map(Candidate::processes).collect();
             rows.push(Row {
                 who: Who::Other {
                     processes: processes.len() as u64,
                 },
-                counters: rest.iter().map(|(row, _)| row.counters).sum(),
+                counters: rest.iter().map(Candidate::counters).sum(),
             });
         }
         rows
     }
 
-    fn process(&self, usage: &Usage, cgroups: &Cgroups) -> Row {
-        let last = &usage.last;
-        let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
-        let comm = if self.layout.threads {
-            last.thread_comm
-        } else {
-            last.comm
-        };
-        Row {
-            who: Who::Process(Process {
-                pid: last.process.pid,
-                tid: self.layout.threads.then_some(last.tid),
-                comm,
-                uid: last.uid,
-                cgroup: cgroups.path(last.cgroup).map(str::to_owned),
-                start: self
-                    .booted
-                    .checked_add_signed(TimeDelta::nanoseconds(since_boot))
-                    .unwrap_or(self.booted),
-                state: usage.state,
-            }),
-            counters: usage.counters,
-        }
-    }
-
     /// Sorts ascending; ties by name, ids and start (a pid can be used again within an
     /// interval), so that the order is always the same.
-    fn order<'r>(&self, row: &'r Row) -> impl Ord + use<'r> {
-        let c: &Counters = &row.counters;
-        let (name, pid, start, tid) = match &row.who {
-            Who::Process(p) => (p.comm.as_bytes(), p.pid, Some(p.start), p.tid),
-            Who::Group { key, .. } => (key.as_bytes(), 0, None, None),
-            Who::Other { .. } | Who::Unattributed => (&[][..], 0, None, None),
-        };
+    fn order<'c, C: Candidate>(&self, one: &'c C) -> impl Ord + use<'c, C> {
+        let (c, ids) = (one.counters(), one.ids());
         let value = match self.sort {
             SortKey::Bytes => c.bytes(),
             SortKey::Msgs => c.msgs(),
@@ -137,19 +94,114 @@ impl Rows {
             SortKey::Received => c.received_bytes(),
             SortKey::Tcp => c.tcp_send_bytes.saturating_add(c.tcp_recv_bytes),
             SortKey::Udp => c.udp_send_bytes.saturating_add(c.udp_recv_bytes),
-            SortKey::Pid => u64::from(u32::MAX - pid),
+            SortKey::Pid => u64::from(u32::MAX - ids.0),
             SortKey::Comm => 0,
         };
-        (Reverse(value), name, pid, start, tid)
+        (Reverse(value), one.name(self.layout.threads), ids)
     }
 }
 
-fn group(by: GroupBy, usage: &[Usage], cgroups: &Cgroups) -> Vec<(Row, HashSet<ProcessId>)> {
+/// What can become a row, or a part of `(other)`.
+trait Candidate {
+    /// The name to sort by, where rows are threads or where they are not.
+    fn name(&self, threads: bool) -> &[u8];
+
+    /// Process, its start, thread.
+    fn ids(&self) -> (u32, u64, u32);
+
+    fn counters(&self) -> Counters;
+
+    fn processes(&self) -> impl Iterator<Item = ProcessId>;
+
+    fn row(self, rows: &Rows, cgroups: &Cgroups) -> Row;
+}
+
+impl Candidate for Usage {
+    fn name(&self, threads: bool) -> &[u8] {
+        if threads {
+            self.last.thread_comm.as_bytes()
+        } else {
+            self.last.comm.as_bytes()
+        }
+    }
+
+    fn ids(&self) -> (u32, u64, u32) {
+        let ProcessId { pid, start } = self.last.process;
+        (pid, start, self.last.tid)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn processes(&self) -> impl Iterator<Item = ProcessId> {
+        iter::once(self.last.process)
+    }
+
+    fn row(self, rows: &Rows, cgroups: &Cgroups) -> Row {
+        let (last, threads) = (&self.last, rows.layout.threads);
+        let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
+        let start = rows
+            .booted
+            .checked_add_signed(TimeDelta::nanoseconds(since_boot));
+        Row {
+            who: Who::Process(Process {
+                pid: last.process.pid,
+                tid: threads.then_some(last.tid),
+                comm: if threads { last.thread_comm } else { last.comm },
+                uid: last.uid,
+                cgroup: cgroups.path(last.cgroup).cloned(),
+                start: start.unwrap_or(rows.booted),
+                state: self.state,
+            }),
+            counters: self.counters,
+        }
+    }
+}
+
+/// Everything with the same key.
+struct Group {
+    key: String,
+    counters: Counters,
+    processes: HashSet<ProcessId>,
+}
+
+impl Candidate for Group {
+    fn name(&self, _: bool) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    fn ids(&self) -> (u32, u64, u32) {
+        (0, 0, 0)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn processes(&self) -> impl Iterator<Item = ProcessId> {
+        self.processes.iter().copied()
+    }
+
+    fn row(self, _: &Rows, _: &Cgroups) -> Row {
+        Row {
+            who: Who::Group {
+                key: self.key,
+                processes: self.processes.len() as u64,
+            },
+            counters: self.counters,
+        }
+    }
+}
+
+fn group(by: GroupBy, usage: &[Usage], cgroups: &Cgroups) -> Vec<Group> {
     let mut groups: HashMap<String, (Counters, HashSet<ProcessId>)> = HashMap::new();
     let mut users: HashMap<u32, String> = HashMap::new();
     for one in usage {
         let key = match by {
-            GroupBy::Cgroup => cgroups.path(one.last.cgroup).unwrap_or_default().to_owned(),
+            GroupBy::Cgroup => cgroups
+                .path(one.last.cgroup)
+                .map_or_else(String::new, |path| path.to_string()),
             GroupBy::User => users
                 .entry(one.last.uid)
                 .or_insert_with_key(|uid| user_name(*uid))
@@ -162,10 +214,10 @@ fn group(by: GroupBy, usage: &[Usage], cgroups: &Cgroups) -> Vec<(Row, HashSet<P
     }
     groups
         .into_iter()
-        .map(|(key, (counters, members))| {
-            let processes = members.len() as u64;
-            let who = Who::Group { key, processes };
-            (Row { who, counters }, members)
+        .map(|(key, (counters, processes))| Group {
+            key,
+            counters,
+            processes,
         })
         .collect()
 }
@@ -181,24 +233,20 @@ fn user_name(uid: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Comm, State, ThreadRecord};
+    use crate::model::{Comm, Identity, State};
 
     /// Two of the same name, pid and traffic: one ended, and the other got its pid.
     #[test]
     fn rows_that_differ_only_in_their_start_have_one_order() {
         let usage = |start| Usage {
-            last: ThreadRecord {
-                block: start,
+            last: Identity {
                 process: ProcessId { pid: 7, start },
                 tid: 7,
                 comm: Comm::new(b"same"),
                 thread_comm: Comm::new(b"same"),
                 uid: 0,
                 cgroup: 1,
-                exited: true,
-                group_dead: true,
                 creds_differ: false,
-                counters: Counters::default(),
             },
             state: State::Exited,
             counters: Counters::default(),

@@ -52,22 +52,18 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Comm, Counters, ThreadRecord, Usage};
+    use crate::model::{Comm, Counters, Identity, Usage};
 
     fn interval(pids: impl IntoIterator<Item = (u32, State)>) -> Interval {
         let usage = pids.into_iter().map(|(pid, state)| Usage {
-            last: ThreadRecord {
-                block: u64::from(pid),
+            last: Identity {
                 process: ProcessId { pid, start: 1 },
                 tid: pid,
                 comm: Comm::default(),
                 thread_comm: Comm::default(),
                 uid: 0,
                 cgroup: 1,
-                exited: false,
-                group_dead: false,
                 creds_differ: false,
-                counters: Counters::default(),
             },
             state,
             counters: Counters::default(),

@@ -1,5 +1,6 @@
 //! The recording itself: when to sample, what to write, when to end.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::seen::Seen;
@@ -8,6 +9,9 @@ use crate::error::Error;
 use crate::model::{Comm, Counters, Extent, Ledger, Losses, Report, Who};
 use crate::output::{Format, Sink};
 use crate::source::Source;
+
+/// About as much text as a pipe holds.
+pub(super) const ROWS_AT_A_TIME: usize = 512;
 
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,7 +174,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Ends an interval and writes its rows, all in one piece.
+    /// Ends an interval and writes its rows.
     fn report(&mut self, extent: Extent) -> Result<(), Error> {
         self.sample(extent)?;
         let (now, time) = (self.clock.now(), self.clock.utc());
@@ -191,12 +195,31 @@ impl<'a> Session<'a> {
                 self.summary.unattributed += row.counters;
             }
         }
-        let mut text = Vec::new();
-        self.format.report(&report, &mut text);
         if let Some(progress) = &self.progress {
             progress.hide();
         }
-        self.sink.write(&text)
+        self.write(report)
+    }
+
+    /// Writes a report, in parts where it can be: the text of all rows of a large host would
+    /// be as much memory as all else that is kept of them.
+    fn write(&mut self, mut report: Report) -> Result<(), Error> {
+        let mut text = Vec::new();
+        if !self.format.rows_are_independent() {
+            self.format.report(&report, &mut text);
+            return self.sink.write(&text);
+        }
+        let mut rows = mem::take(&mut report.rows).into_iter();
+        loop {
+            report.rows.clear();
+            report.rows.extend(rows.by_ref().take(ROWS_AT_A_TIME));
+            text.clear();
+            self.format.report(&report, &mut text);
+            self.sink.write(&text)?;
+            if rows.len() == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn show(&mut self) -> Result<(), Error> {

@@ -6,10 +6,12 @@ mod sums;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use self::scripted::*;
+use super::session::ROWS_AT_A_TIME;
 use super::*;
 use crate::error::Error;
 use crate::model::{Comm, Counters, Row, State, Who};
@@ -266,6 +268,44 @@ fn each_interval_is_in_the_file_when_the_next_one_begins() {
     .expect("no error");
     // The header, then one row each.
     assert_eq!(lines, [1, 2, 3]);
+}
+
+#[test]
+fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
+    const EACH: u64 = 3 * ROWS_AT_A_TIME as u64 + 7;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("out.csv");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
+    let time = Time::new();
+    let crowd = |now: Duration| {
+        let intervals = now.as_secs();
+        let living = (1..=EACH).map(|n| thread(n, n as u32, n as u32, sent(n * intervals)));
+        Ok(Sample {
+            living: living.collect(),
+            ..Sample::default()
+        })
+    };
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
+    Session::new(
+        &mut Scripted::new(&time, crowd),
+        &mut FakeClock::new(&time, []),
+        &mut csv,
+        &mut sink,
+        rows(),
+        Cgroups::default(),
+    )
+    .run(schedule(Some(2_000), Some(1_000)))
+    .expect("no error");
+    let written = fs::read_to_string(&path).expect("the file");
+    let (header, lines) = written.split_once('\n').expect("lines");
+    let pid = header.split(',').position(|name| name == "pid");
+    let pids: Vec<u64> = lines
+        .lines()
+        .map(|line| line.split(',').nth(pid.expect("a pid")).expect("a field"))
+        .map(|field| field.parse().expect("a number"))
+        .collect();
+    let most_first: Vec<u64> = (1..=EACH).rev().collect();
+    assert_eq!(pids, [&most_first[..], &most_first].concat());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::Bound;
 
 use crate::error::Error;
-use crate::model::{Comm, Counters, Extent, Ledger, ProcessId, ThreadRecord};
+use crate::model::{Comm, Counters, Extent, Identity, Ledger, ProcessId};
 use crate::source::Source;
 
 /// One process.
@@ -23,18 +23,18 @@ pub struct Account {
 }
 
 impl Account {
-    fn new(record: &ThreadRecord) -> Self {
+    fn new(last: &Identity) -> Self {
         Self {
             total: Counters::default(),
-            comm: record.comm,
-            owner: (!record.creds_differ).then_some(record.uid),
+            comm: last.comm,
+            owner: (!last.creds_differ).then_some(last.uid),
         }
     }
 
-    fn add(&mut self, record: &ThreadRecord, counters: Counters) {
+    fn add(&mut self, last: &Identity, counters: Counters) {
         self.total += counters;
-        self.comm = record.comm;
-        if record.creds_differ || self.owner != Some(record.uid) {
+        self.comm = last.comm;
+        if last.creds_differ || self.owner != Some(last.uid) {
             self.owner = None;
         }
     }

@@ -100,7 +100,7 @@ fn process(threads: bool) -> impl Strategy<Value = Who> {
                 tid: threads.then_some(tid),
                 comm,
                 uid,
-                cgroup,
+                cgroup: cgroup.map(Into::into),
                 start,
                 state: if exited {
                     State::Exited
@@ -185,7 +185,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
         values.extend([
             ("comm", name),
             ("uid", of(|p| p.uid.into())),
-            ("cgroup", of(|p| p.cgroup.clone().into())),
+            ("cgroup", of(|p| p.cgroup.as_deref().into())),
             ("start", of(|p| timestamp(p.start))),
             (
                 "state",

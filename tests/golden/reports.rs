@@ -40,7 +40,7 @@ fn process(pid: u32, comm: &[u8]) -> Process {
         tid: None,
         comm: Comm::new(comm),
         uid: 1000,
-        cgroup: Some("/user.slice".to_owned()),
+        cgroup: Some("/user.slice".into()),
         start: noon(-3_600_000),
         state: State::Running,
     }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use netatop::kernel::{Capacity, Filter, Kind, Storage, Tracer};
-use netatop::model::{Counters, Extent, Interval, Ledger, ThreadRecord, Usage};
+use netatop::model::{Counters, Extent, Identity, Interval, Ledger, Usage};
 use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
@@ -265,7 +265,7 @@ impl<'a> Counting<'a> {
         self.ledger.interval(|process| tracer.is_alive(process))
     }
 
-    pub fn living(&self) -> Vec<ThreadRecord> {
+    pub fn living(&self) -> Vec<Identity> {
         self.ledger.living().copied().collect()
     }
 }

@@ -146,6 +146,10 @@ impl Format for Kept {
     fn report(&mut self, report: &Report, _out: &mut Vec<u8>) {
         self.0.push(report.clone());
     }
+
+    fn rows_are_independent(&self) -> bool {
+        false
+    }
 }
 
 impl Kept {
