@@ -12,6 +12,7 @@ mod load;
 mod programs;
 mod results;
 mod sampling;
+mod statistics;
 mod tracer;
 
 use std::process::Command;
@@ -83,9 +84,14 @@ fn designs() {
         Tracer::Program("classic"),
     ];
     tracers.extend(DESIGNS.iter().copied().map(Tracer::Program));
-    let results = measure(tracers, &["receive"], rounds(25));
+    let results = measure(tracers.clone(), &["receive"], rounds(25));
     results.print_events("receive");
     results.write("designs");
+    let _kept = statistics::Kept::begin();
+    tracers.remove(0);
+    let results = measure(tracers, &["receive"], rounds(15));
+    results.print_runs("receive");
+    results.write("runs");
 }
 
 /// Every load with every tracer, `rounds` times in turn.
@@ -118,7 +124,7 @@ fn visit(tracer: &Tracer, loads: &[&'static str]) -> Vec<Outcome> {
     let started = running.cost();
     let mut outcomes = Vec::new();
     for (name, _, units) in LOADS.iter().filter(|(name, ..)| loads.contains(name)) {
-        let before = running.cost();
+        let (before, runs_before) = (running.cost(), running.runs());
         let output = Command::new(std::env::current_exe().expect("own path"))
             .args(["load", name, &units.to_string()])
             .output()
@@ -126,6 +132,7 @@ fn visit(tracer: &Tracer, loads: &[&'static str]) -> Vec<Outcome> {
         assert!(output.status.success(), "the load {name} failed");
         let after = running.cost();
         let mut outcome = Outcome::new(name, *units, &output.stdout);
+        outcome.run = running.runs().each_since(runs_before);
         outcome.own_cpu = after.cpu - before.cpu;
         outcome.memory = after.memory;
         outcome.start_cpu = started.cpu;

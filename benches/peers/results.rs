@@ -21,6 +21,8 @@ pub struct Outcome {
     /// What the tracer itself used meanwhile, in nanoseconds, and held at its end, in bytes.
     pub own_cpu: u64,
     pub memory: u64,
+    /// Nanoseconds of one run of its programs, while the kernel keeps that.
+    pub run: Option<f64>,
     /// CPU time it took to start, in nanoseconds.
     pub start_cpu: u64,
 }
@@ -38,6 +40,7 @@ impl Outcome {
             pids: serde_json::from_value(value["pids"].clone()).expect("pids"),
             own_cpu: 0,
             memory: 0,
+            run: None,
             start_cpu: 0,
         }
     }
@@ -214,6 +217,26 @@ impl Results {
         }
     }
 
+    /// One run of the programs of each, by the kernel's statistics.
+    pub fn print_runs(&self, load: &'static str) {
+        let run = |tracer: usize| self.median(tracer, load, |o| o.run.expect("it has run"));
+        let floor = self
+            .tracers
+            .iter()
+            .position(|t| *t == Tracer::Program("floor"));
+        let Some(floor) = floor.map(run) else {
+            println!("No runs: the floor could not be loaded.");
+            return;
+        };
+        println!("\n### The same by the kernel's statistics: one run of the program\n");
+        println!("| | ns, with the keeping of statistics | above the empty program |");
+        println!("|---|---|---|");
+        for (at, tracer) in self.tracers.iter().enumerate() {
+            let run = run(at);
+            println!("| {} | {run:.1} | {:.1} |", tracer.name(), run - floor);
+        }
+    }
+
     /// Every single figure, as JSON under the target directory.
     pub fn write(&self, name: &str) {
         let outcomes: Vec<Value> = self
@@ -226,6 +249,7 @@ impl Results {
                         "tracer": tracer.name(), "round": round, "load": o.load,
                         "cpu_ns": o.cpu, "wall_ns": o.wall, "truth": o.truth, "seen": o.seen,
                         "own_cpu_ns": o.own_cpu, "start_cpu_ns": o.start_cpu, "memory": o.memory,
+                        "run_ns": o.run,
                     })
                 })
             })

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::load::Numbers;
 use super::programs;
+use super::statistics::Runs;
 
 /// What can be at work beside a load.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,6 +197,12 @@ impl Running {
             cpu,
             memory: resident.unwrap_or(0) * 1024 + maps,
         }
+    }
+
+    /// How often its programs have run, if the kernel counts that.
+    pub fn runs(&self) -> Runs {
+        let child = self.child.as_ref();
+        child.map_or_else(Runs::default, |child| Runs::of(child.id()))
     }
 
     /// Ends it, and returns what it has seen, by process.
