@@ -57,7 +57,8 @@ struct {
  * Blocks of threads that have no slot, and whose task storage could not be created (the
  * memory cgroup is at its limit, or two creations met on a CPU). The key is the address
  * of the task: it stays the same over exec, where the thread's id does not, and the entry
- * goes when the thread ends, before the address can be used again.
+ * goes when the thread ends, before the address can be used again (if the kernel does not miss
+ * the program at its end, which is counted).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -9,6 +9,16 @@ static __always_inline bool has_traffic(const struct counters *c)
 	return c->tcp_send_msgs | c->tcp_recv_msgs | c->udp_send_msgs | c->udp_recv_msgs;
 }
 
+/*
+ * Whether there is nothing, asked for after something else. The compiler would make one
+ * question of two, and oring pointers is not allowed.
+ */
+static __always_inline bool is_nothing(const struct block *block)
+{
+	barrier_var(block);
+	return !block;
+}
+
 static __always_inline int thread_exit(struct task_struct *task)
 {
 	__u64 address = bpf_get_current_task();
@@ -19,26 +29,20 @@ static __always_inline int thread_exit(struct task_struct *task)
 	struct thread_record record = {};
 	__u64 key = (__u64)task;
 
-	if (at >= SLOTS_IN_SET && !block) {
-		/* Pointers cannot be ored, which is what the compiler makes of two tests. */
-		barrier_var(spared);
-		if (!spared)
-			return 0;
-	}
+	if (at >= SLOTS_IN_SET && !block && is_nothing(spared))
+		return 0;
 	identify(&record, task, RECORD_EXITED);
 	/*
 	 * Each goes after its record has left: at every moment the thread is in snapshots or
 	 * has a record. A moment in which it has both is user space's to sort out.
 	 */
-	if (set && at < SLOTS_IN_SET) {
-		/* It has two, if it was marked at the same time as it began. */
-		for (int slots = 0; slots < 2 && at < SLOTS_IN_SET; slots++) {
-			at = bounded(at);
-			if (has_traffic(&set->counters[at]))
-				hand_over(&record, set->id[at], &set->counters[at]);
-			give_back_slot(set, at);
-			at = find_slot(address);
-		}
+	/* It has two, if it was marked at the same time as it began. */
+	for (int slots = 0; set && slots < 2 && at < SLOTS_IN_SET; slots++) {
+		at = bounded(at);
+		if (has_traffic(&set->counters[at]))
+			hand_over(&record, set->id[at], &set->counters[at]);
+		give_back_slot(set, at);
+		at = find_slot(address);
 	}
 	if (block && !block->exited) {
 		if (has_traffic(&block->counters))
@@ -80,7 +84,9 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 		return false;
 	/*
 	 * A task that owns a slot has not passed its exit, and its memory stays until those
-	 * programs have ended that began before (RCU): this one, too.
+	 * programs have ended that began before (RCU): this one, too. Where the kernel missed
+	 * the program at its exit there can be anything: what is read then cannot be told
+	 * from a name, but reading it harms nobody.
 	 */
 	identify(&record, (void *)set->owner[at], 0);
 	/* If it has gone meanwhile, its exit record tells. */
@@ -143,12 +149,8 @@ static __always_inline int dump_outside(struct bpf_iter__task *ctx)
 		return 0;
 	block = stored_block(task);
 	spared = spare_block(task);
-	if (!block) {
-		/* Pointers cannot be ored, which is what the compiler makes of two tests. */
-		barrier_var(spared);
-		if (!spared)
-			return 0;
-	}
+	if (!block && is_nothing(spared))
+		return 0;
 	identify(&record, task, 0);
 	dump_block(ctx, &record, block);
 	if (spared) {

@@ -4,6 +4,7 @@
  * taken by another goes to task storage.
  */
 #include "bench.h"
+#include "blocks.h"
 
 struct cached {
 	__u64 owner;
@@ -16,13 +17,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct cached);
 } cache SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct numbers);
-} blocks SEC(".maps");
 
 static __attribute__((noinline)) int elsewhere(struct task_struct *task, enum direction direction,
 					       __u64 bytes)

@@ -4,6 +4,7 @@
  * whoever finds all slots of its set taken.
  */
 #include "bench.h"
+#include "blocks.h"
 
 static __u64 (*bpf_get_current_task)(void) = (void *)35;
 
@@ -21,13 +22,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct set);
 } sets SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct numbers);
-} blocks SEC(".maps");
 
 static __attribute__((noinline)) int elsewhere(struct set *set, __u64 task,
 					       enum direction direction, __u64 bytes)

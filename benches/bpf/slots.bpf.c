@@ -4,6 +4,7 @@
  * it first; task storage where the slot is another's.
  */
 #include "bench.h"
+#include "blocks.h"
 
 #ifndef SLOT_FLAGS
 #define SLOT_FLAGS 0
@@ -25,13 +26,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct slot);
 } slots SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct numbers);
-} blocks SEC(".maps");
 
 static __attribute__((noinline)) int elsewhere(struct task_struct *task, enum direction direction,
 					       __u64 bytes)

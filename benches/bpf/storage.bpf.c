@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 /* Design: task storage alone. What it is measured for is the one look-up. */
 #include "bench.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct numbers);
-} blocks SEC(".maps");
+#include "blocks.h"
 
 static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
 {

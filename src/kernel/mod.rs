@@ -20,7 +20,7 @@ pub use host::HostFacts;
 pub use kind::Kind;
 pub use requirements::{Finding, Standing, against_misses, findings, missing};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
-pub use tracer::{Tracer, libbpf_messages};
+pub use tracer::{Outside, Tracer, libbpf_messages};
 
 use crate::fuzzing::{Target, text};
 

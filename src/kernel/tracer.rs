@@ -104,6 +104,20 @@ impl<'a> Tracer<'a> {
             .ok_or_else(|| Error::Failed("the loss counters could not be read".to_owned()))
     }
 
+    /// Where threads went that found no slot.
+    ///
+    /// # Errors
+    ///
+    /// If the programs' memory cannot be read.
+    pub fn outside(&self) -> Result<Outside, Error> {
+        let raw = self.raw_losses()?;
+        Ok(Outside {
+            stored: raw.stored,
+            spared: raw.spared,
+            gone: raw.outside_gone,
+        })
+    }
+
     fn progress(&self) -> Result<Progress, Error> {
         let raw = self.raw_losses()?;
         Ok(Progress {
@@ -154,6 +168,17 @@ impl<'a> Tracer<'a> {
         }
         Ok(())
     }
+}
+
+/// Blocks of threads that found no slot, since counting began. Totals only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// Put into task storage.
+    pub stored: u64,
+    /// Put into the spare table, since there was no memory.
+    pub spared: u64,
+    /// Those of both whose threads have ended.
+    pub gone: u64,
 }
 
 /// How the exit records are getting on.

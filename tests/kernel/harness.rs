@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netatop::kernel::{Capacity, Filter, Kind, Storage, Tracer};
+use netatop::kernel::{Capacity, Filter, Kind, Outside, Storage, Tracer};
 use netatop::model::{Counters, Extent, Identity, Interval, Ledger, Usage};
 use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -251,6 +251,11 @@ impl<'a> Counting<'a> {
         self.missed_events = sample.losses.missed_events;
         sample.enter(&mut self.ledger);
         sample
+    }
+
+    /// That a test is where it means to be.
+    pub fn outside(&self) -> Outside {
+        self.tracer.outside().expect("mapped")
     }
 
     /// Takes the exit records, as a session does between samples.

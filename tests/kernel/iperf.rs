@@ -1,6 +1,7 @@
 //! Against iperf3's own report, at both ends.
 
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -16,12 +17,18 @@ struct Ends {
     report: Value,
 }
 
+/// One that is free for both protocols, and below those that the kernel gives to others
+/// meanwhile (`ip_local_port_range`).
+fn free_port() -> u16 {
+    let is_free = |port: &u16| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    (20_000..32_768).find(is_free).expect("a free port")
+}
+
 fn iperf(args: &[&str]) -> Ends {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
-        .to_string();
+    let port = free_port().to_string();
     let mut server = Command::new("iperf3")
         .args(["-s", "-1", "--forceflush", "-B", "127.0.0.1", "-p", &port])
         .stdout(Stdio::piped())

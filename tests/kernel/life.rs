@@ -1,9 +1,10 @@
 //! Threads and processes that begin, change and end.
 
-use netatop::model::{Counters, State};
+use netatop::kernel::{Filter, Storage};
+use netatop::model::{Counters, Extent, State};
 
 use super::harness::{
-    Named, Workload, assert_exact, counters, counting, of_pid, unavailable, wait_for,
+    Counting, Named, Workload, assert_exact, counters, counting, of_pid, unavailable, wait_for,
 };
 use super::outcome::exact;
 
@@ -179,4 +180,24 @@ fn sampling_as_fast_as_possible_while_everything_ends_counts_once() {
         let lines = reader.join().expect("reader");
         assert_eq!(counted, counters(&lines[0], counted), "{rounds} rounds");
     });
+}
+
+/// Its first thread has passed its exit by then: what it got would never be given back.
+#[test]
+fn a_first_thread_that_ended_before_is_not_counted_for_ever() {
+    let mut workload = Workload::start(&["leader-exits", "hold=1"]);
+    let pid = workload.pid();
+    workload.line();
+    let filter = Filter {
+        pids: vec![pid],
+        ..Filter::default()
+    };
+    let mut storage = Storage::default();
+    let mut counting = Counting::new(&mut storage, &filter, true);
+    let living = counting.sample(Extent::All).living;
+    assert!(!living.is_empty(), "the one that waits is tracked");
+    assert!(living.iter().all(|thread| thread.tid != pid), "{living:?}");
+    workload.finish();
+    let left = counting.sample(Extent::All).living;
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -3,13 +3,8 @@
 //! Only the workload is counted, so that no thread of somebody else is in the way: by its cgroup, or
 //! as tracked processes.
 
-use std::ffi::c_void;
-use std::fs;
-use std::ptr;
-
 use netatop::kernel::{Capacity, Filter, Storage};
 use netatop::model::{Counters, Extent};
-use nix::libc;
 
 use super::filters::Cgroup;
 use super::harness::{Counting, Workload, assert_exact, counters, unavailable, wait_for};
@@ -59,52 +54,6 @@ fn one_set() -> Capacity {
     }
 }
 
-/// Blocks outside of the slots, as the programs count them themselves (`struct losses` in
-/// `bpf/wire.h`, at the front of .bss): that a test is where it means to be.
-#[derive(Clone, Copy, Debug)]
-struct Outside {
-    stored: u64,
-    spared: u64,
-    gone: u64,
-}
-
-impl Outside {
-    fn now() -> Self {
-        const SIZE: usize = 264;
-        let is_bss = |fd: &i32| {
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-            info.contains("map_type:\t2\n") && info.contains(&format!("value_size:\t{SIZE}\n"))
-        };
-        let fds = fs::read_dir("/proc/self/fd").expect("descriptors");
-        let fds = fds.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok());
-        let fds: Vec<i32> = fds.filter(is_bss).collect();
-        let [fd] = fds[..] else {
-            panic!("not one map like .bss: {fds:?}");
-        };
-        // SAFETY: a new mapping of a page, of which the map has one, and it is read while it is there.
-        let words: [u64; SIZE / 8] = unsafe {
-            let page: *mut c_void = libc::mmap(
-                ptr::null_mut(),
-                4096,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                fd,
-                0,
-            );
-            assert_ne!(page, libc::MAP_FAILED);
-            let words = page.cast::<[u64; SIZE / 8]>().read_volatile();
-            libc::munmap(page, 4096);
-            words
-        };
-        let [gone, stored, spared] = [words[28], words[29], words[30]];
-        Self {
-            stored,
-            spared,
-            gone,
-        }
-    }
-}
-
 /// Runs `run` with these workloads, which wait to begin, when others than they have taken the better
 /// places.
 fn in_place(
@@ -143,9 +92,9 @@ fn in_place(
     let line = crowd.line();
     assert_exact(&counting.interval(), &line);
 
-    let before = Outside::now();
+    let before = counting.outside();
     run(&mut counting, workloads);
-    let after = Outside::now();
+    let after = counting.outside();
     assert!(after.gone > before.gone, "{after:?}");
     if place == Place::SpareTable {
         assert!(after.spared > before.spared, "{after:?}");
@@ -160,7 +109,7 @@ fn in_place(
     let left = counting.sample(Extent::All).living;
     assert!(left.is_empty(), "not given back: {left:?}");
     // Else every snapshot would go to every task of the host from then on.
-    let after = Outside::now();
+    let after = counting.outside();
     assert_eq!(after.gone, after.stored + after.spared, "{after:?}");
 }
 
