@@ -20,15 +20,22 @@ static __always_inline void add_lost(struct counters *to, const struct counters 
  * lockdown, and are not needed. The verifier would trust these pointers as they come, but
  * to follow one that it trusts costs it a search of all of the kernel's types,
  * milliseconds of every start. A cast makes them ones whose faults the kernel handles.
+ *
+ * Not static: so the verifier looks at it once, and not again for each of sixteen slots.
  */
-static __always_inline void identify(struct thread_record *record, const void *of,
-				     enum record_flag flags)
+__noinline int identify(struct thread_record *record, __u64 address, enum record_flag flags)
 {
-	struct task_struct *task = bpf_core_cast(of, struct task_struct);
-	struct task_struct *leader = task->group_leader;
-	const struct cred *cred = task->cred;
-	__u32 uid = cred->uid.val, gid = cred->gid.val;
+	struct task_struct *task = bpf_core_cast((void *)address, struct task_struct);
+	struct task_struct *leader;
+	const struct cred *cred;
+	__u32 uid, gid;
 
+	if (!record)
+		return 0;
+	leader = task->group_leader;
+	cred = task->cred;
+	uid = cred->uid.val;
+	gid = cred->gid.val;
 	if ((flags & RECORD_EXITED) && task->signal->live.counter == 0)
 		flags |= RECORD_GROUP_DEAD;
 	if (cred->euid.val != uid || cred->suid.val != uid || cred->egid.val != gid ||
@@ -42,6 +49,7 @@ static __always_inline void identify(struct thread_record *record, const void *o
 	record->flags = flags;
 	__builtin_memcpy(record->comm, leader->comm, sizeof(record->comm));
 	__builtin_memcpy(record->thread_comm, task->comm, sizeof(record->thread_comm));
+	return 0;
 }
 
 /*

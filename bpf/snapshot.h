@@ -31,11 +31,12 @@ static __always_inline int thread_exit(struct task_struct *task)
 
 	if (at >= SLOTS_IN_SET && !block && is_nothing(spared))
 		return 0;
-	identify(&record, task, RECORD_EXITED);
+	identify(&record, address, RECORD_EXITED);
 	/*
 	 * Each goes after its record has left: at every moment the thread is in snapshots or
 	 * has a record. A moment in which it has both is user space's to sort out.
 	 */
+
 	/* It has two, if it was marked at the same time as it began. */
 	for (int slots = 0; set && slots < 2 && at < SLOTS_IN_SET; slots++) {
 		at = bounded(at);
@@ -84,11 +85,11 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 		return false;
 	/*
 	 * A task that owns a slot has not passed its exit, and its memory stays until those
-	 * programs have ended that began before (RCU): this one, too. Where the kernel missed
-	 * the program at its exit there can be anything: what is read then cannot be told
-	 * from a name, but reading it harms nobody.
+	 * programs have ended that began before (RCU): this one, too. If the kernel missed
+	 * the program at its exit the memory can be another task's by now, or anything: reading
+	 * it harms nobody, and the event that was missed is told.
 	 */
-	identify(&record, (void *)set->owner[at], 0);
+	identify(&record, set->owner[at], 0);
 	/* If it has gone meanwhile, its exit record tells. */
 	if (!record.block || __sync_fetch_and_add(&set->id[at], 0) != record.block)
 		return false;
@@ -151,7 +152,7 @@ static __always_inline int dump_outside(struct bpf_iter__task *ctx)
 	spared = spare_block(task);
 	if (!block && is_nothing(spared))
 		return 0;
-	identify(&record, task, 0);
+	identify(&record, address_of(task), 0);
 	dump_block(ctx, &record, block);
 	if (spared) {
 		record.block = spared->id;

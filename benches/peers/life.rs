@@ -110,35 +110,39 @@ fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(nanos.expect("a number"))
 }
 
-/// Bytes: anonymous memory, file pages that are resident, and maps of BPF. Pages of such a
-/// map that the process has mapped are the map's.
+/// Bytes: anonymous memory, file pages that are resident, maps of BPF, and of the file pages the
+/// share that is this process's, where others have them mapped too. Pages of a map of BPF that the
+/// process has mapped are the map's.
 #[derive(Clone, Copy)]
-struct Memory([u64; 3]);
+struct Memory([u64; 4]);
 
 impl Memory {
     fn of(pid: u32) -> Self {
         let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("smaps");
-        let (mut anonymous, mut file, mut of_map) = (0, 0, false);
+        let (mut anonymous, mut file, mut share, mut of_map) = (0, 0, 0, false);
         for line in smaps.lines() {
             let mut words = line.split_ascii_whitespace();
             let word = words.next().unwrap_or_default();
             let kilobytes: u64 = words.next().and_then(|n| n.parse().ok()).unwrap_or(0);
             match word {
                 "Rss:" if !of_map => file += kilobytes << 10,
+                "Pss:" if !of_map => share += kilobytes << 10,
                 "Anonymous:" if !of_map => anonymous += kilobytes << 10,
                 _ if !word.ends_with(':') => of_map = line.contains("bpf-map"),
                 _ => {}
             }
         }
         let maps = of_descriptors(pid, "memlock:").iter().sum();
-        Self([anonymous, file - anonymous, maps])
+        // What is anonymous is nobody else's.
+        Self([anonymous, file - anonymous, maps, share - anonymous])
     }
 
     fn cell(self) -> String {
-        let [anonymous, file, maps] = self.0.map(|bytes| bytes as f64 / 1e6);
+        let [anonymous, file, maps, share] = self.0.map(|bytes| bytes as f64 / 1e6);
         format!(
-            "{:.1} ({anonymous:.1} + {file:.1} + {maps:.1})",
-            anonymous + file + maps
+            "{:.1} ({anonymous:.1} + {file:.1} + {maps:.1}); {:.1}",
+            anonymous + file + maps,
+            anonymous + share + maps
         )
     }
 }
@@ -177,7 +181,9 @@ pub fn main(rounds: usize) {
         );
     }
 
-    println!("\n| memory, MB (anonymous + files + maps) | {NETATOP} | {CLASSIC} |");
+    println!(
+        "\n| memory, MB (anonymous + files + maps); with its share of the files | {NETATOP} | {CLASSIC} |"
+    );
     println!("|---|---|---|");
     let mut row = |what: String, memory: Vec<Memory>| {
         let cells: Vec<String> = memory.iter().map(|memory| memory.cell()).collect();

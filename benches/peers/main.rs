@@ -87,7 +87,7 @@ fn designs() {
     let results = measure(tracers.clone(), &["receive"], rounds(25));
     results.print_events("receive");
     results.write("designs");
-    let _kept = statistics::Kept::begin();
+    let _kept = statistics::keep();
     tracers.remove(0);
     let results = measure(tracers, &["receive"], rounds(15));
     results.print_runs("receive");

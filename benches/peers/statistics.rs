@@ -1,29 +1,19 @@
 //! The kernel's own statistics of BPF programs: how long each ran, and how often. While they are
 //! kept each run takes longer, which is the same for all.
 
-use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use libbpf_rs::libbpf_sys::{BPF_STATS_RUN_TIME, bpf_enable_stats};
 
 use super::tracer::of_descriptors;
 
-const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-/// While this lives, the kernel keeps them.
-pub struct Kept {
-    before: String,
-}
-
-impl Kept {
-    pub fn begin() -> Self {
-        let before = fs::read_to_string(SWITCH).expect("Linux 5.1 has it");
-        fs::write(SWITCH, "1").expect("kernel.bpf_stats_enabled");
-        Self { before }
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = fs::write(SWITCH, &self.before);
-    }
+/// Has the kernel keep them until this is closed.
+pub fn keep() -> OwnedFd {
+    // SAFETY: it takes a number, and gives a new descriptor or an error.
+    let fd = unsafe { bpf_enable_stats(BPF_STATS_RUN_TIME) };
+    assert!(fd >= 0, "Linux 5.8 has it: {fd}");
+    // SAFETY: nobody else has it yet.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Of all programs of a process, since they were loaded.

@@ -42,6 +42,10 @@ impl Csv {
 }
 
 impl Format for Csv {
+    fn rows_are_independent(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         if self.header {
             Self::write(out, |csv| {

@@ -41,6 +41,10 @@ impl Escaped {
 }
 
 impl Format for Escaped {
+    fn rows_are_independent(&self) -> bool {
+        self.0.rows_are_independent()
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         let mut text = Vec::new();
         self.0.begin(&mut text);

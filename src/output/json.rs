@@ -50,6 +50,10 @@ impl Serialize for Value<'_> {
 }
 
 impl Format for Json {
+    fn rows_are_independent(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn report(&mut self, report: &Report, out: &mut Vec<u8>) {

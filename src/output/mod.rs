@@ -31,9 +31,7 @@ pub trait Format {
 
     /// Whether a row looks the same whatever other rows its interval has, so that these can
     /// be written in several parts.
-    fn rows_are_independent(&self) -> bool {
-        true
-    }
+    fn rows_are_independent(&self) -> bool;
 }
 
 /// For `fuzz/`.

@@ -272,14 +272,33 @@ fn each_interval_is_in_the_file_when_the_next_one_begins() {
 
 #[test]
 fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
-    const EACH: u64 = 3 * ROWS_AT_A_TIME as u64 + 7;
+    let part = ROWS_AT_A_TIME as u64;
+    for (count, top) in [
+        (1, None),
+        (part, None),
+        (part + 1, None),
+        (3 * part + 7, None),
+        // The row `(other)` is a part of its own.
+        (part + 7, Some(ROWS_AT_A_TIME)),
+    ] {
+        let most_first = (1..=count).rev().map(|pid| pid.to_string());
+        let mut pids: Vec<String> = most_first.take(top.unwrap_or(usize::MAX)).collect();
+        if top.is_some() {
+            pids.push(String::new());
+        }
+        assert_eq!(written_pids(count, top), [&pids[..], &pids].concat());
+    }
+}
+
+/// What is in the column `pid` of two intervals of so many processes, as csv.
+fn written_pids(count: u64, top: Option<usize>) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
     let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
     let time = Time::new();
     let crowd = |now: Duration| {
         let intervals = now.as_secs();
-        let living = (1..=EACH).map(|n| thread(n, n as u32, n as u32, sent(n * intervals)));
+        let living = (1..=count).map(|n| thread(n, n as u32, n as u32, sent(n * intervals)));
         Ok(Sample {
             living: living.collect(),
             ..Sample::default()
@@ -291,7 +310,7 @@ fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
         &mut FakeClock::new(&time, []),
         &mut csv,
         &mut sink,
-        rows(),
+        Rows { top, ..rows() },
         Cgroups::default(),
     )
     .run(schedule(Some(2_000), Some(1_000)))
@@ -299,13 +318,11 @@ fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
     let written = fs::read_to_string(&path).expect("the file");
     let (header, lines) = written.split_once('\n').expect("lines");
     let pid = header.split(',').position(|name| name == "pid");
-    let pids: Vec<u64> = lines
-        .lines()
-        .map(|line| line.split(',').nth(pid.expect("a pid")).expect("a field"))
-        .map(|field| field.parse().expect("a number"))
-        .collect();
-    let most_first: Vec<u64> = (1..=EACH).rev().collect();
-    assert_eq!(pids, [&most_first[..], &most_first].concat());
+    let pids = lines.lines().map(|line| {
+        let field = line.split(',').nth(pid.expect("a pid"));
+        field.expect("a field").to_owned()
+    });
+    pids.collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -17,14 +18,22 @@ struct Ends {
     report: Value,
 }
 
-/// One that is free for both protocols, and below those that the kernel gives to others
-/// meanwhile (`ip_local_port_range`).
+/// One that is free for both protocols, and below those that the kernel usually
+/// gives to others meanwhile (`ip_local_port_range`).
 fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: &u16| {
         TcpListener::bind(("127.0.0.1", *port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
     };
-    (20_000..32_768).find(is_free).expect("a free port")
+    // Others who look for one at the same time begin elsewhere.
+    let mut tried = (0..12_000).map(|_| {
+        let next = std::process::id()
+            .wrapping_mul(16)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        20_000 + (next % 12_000) as u16
+    });
+    tried.find(is_free).expect("a free port")
 }
 
 fn iperf(args: &[&str]) -> Ends {
