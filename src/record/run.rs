@@ -181,14 +181,17 @@ impl Recording<'_> {
             booted: booted(),
         };
         let mut schedule = options.schedule;
-        if let Some(command) = self.command {
+        if let Some(command) = &self.command {
             schedule.grace = Some(GRACE);
             clock.pass_on_to(command.pid());
+        }
+        // Its time begins before the command's, which may be over in a moment.
+        let session = Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
+            .with_progress(progress(options));
+        if let Some(command) = self.command {
             command.release()?;
         }
-        Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
-            .with_progress(progress(options))
-            .run(schedule)
+        session.run(schedule)
     }
 }
 
