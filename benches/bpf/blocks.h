@@ -10,4 +10,16 @@ struct {
 	__type(value, struct numbers);
 } blocks SEC(".maps");
 
+/* For who has no better place. */
+static __attribute__((noinline, unused)) int in_storage(struct task_struct *task,
+							enum direction direction, __u64 bytes)
+{
+	struct numbers *block =
+		bpf_task_storage_get(&blocks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (block)
+		add(block, direction, bytes);
+	return 0;
+}
+
 #endif

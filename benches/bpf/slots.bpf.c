@@ -27,17 +27,6 @@ struct {
 	__type(value, struct slot);
 } slots SEC(".maps");
 
-static __attribute__((noinline)) int elsewhere(struct task_struct *task, enum direction direction,
-					       __u64 bytes)
-{
-	struct numbers *block =
-		bpf_task_storage_get(&blocks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-
-	if (block)
-		add(block, direction, bytes);
-	return 0;
-}
-
 static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
 {
 	struct task_struct *task;
@@ -59,7 +48,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 		add(&slot->numbers, direction, ret);
 		return 0;
 	}
-	return elsewhere(bpf_get_current_task_btf(), direction, ret);
+	return in_storage(bpf_get_current_task_btf(), direction, ret);
 }
 
 DESIGN(count)

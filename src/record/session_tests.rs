@@ -15,7 +15,7 @@ use super::session::ROWS_AT_A_TIME;
 use super::*;
 use crate::error::Error;
 use crate::model::{Comm, Counters, Row, State, Who};
-use crate::output::{Csv, Existing, Layout, Lines, Sink};
+use crate::output::{Existing, Lines, Sink};
 use crate::source::Sample;
 
 #[test]
@@ -211,19 +211,14 @@ fn a_source_that_fails_ends_it_with_its_error_and_earlier_intervals_stay_written
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut source = Scripted::new(&time, failing());
-    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
-    let cgroups = Cgroups::default();
-    let session = Session::new(
+    let error = write_csv(
         &mut source,
         &mut clock,
-        &mut csv,
         &mut sink,
         rows(),
-        cgroups,
-    );
-    let error = session
-        .run(schedule(None, Some(1_000)))
-        .expect_err("it fails");
+        schedule(None, Some(1_000)),
+    )
+    .expect_err("it fails");
     assert_eq!(error.to_string(), "the source failed");
     assert_eq!(error.status(), 1);
     let written = fs::read_to_string(&path).expect("the file");
@@ -254,17 +249,13 @@ fn each_interval_is_in_the_file_when_the_next_one_begins() {
         lines.push(fs::read_to_string(&path).expect("the file").lines().count());
         steady(now)
     });
-    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
-    let cgroups = Cgroups::default();
-    Session::new(
+    write_csv(
         &mut source,
         &mut clock,
-        &mut csv,
         &mut sink,
         rows(),
-        cgroups,
+        schedule(Some(3_000), Some(1_000)),
     )
-    .run(schedule(Some(3_000), Some(1_000)))
     .expect("no error");
     // The header, then one row each.
     assert_eq!(lines, [1, 2, 3]);
@@ -304,16 +295,13 @@ fn written_pids(count: u64, top: Option<usize>) -> Vec<String> {
             ..Sample::default()
         })
     };
-    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
-    Session::new(
+    write_csv(
         &mut Scripted::new(&time, crowd),
         &mut FakeClock::new(&time, []),
-        &mut csv,
         &mut sink,
         Rows { top, ..rows() },
-        Cgroups::default(),
+        schedule(Some(2_000), Some(1_000)),
     )
-    .run(schedule(Some(2_000), Some(1_000)))
     .expect("no error");
     let written = fs::read_to_string(&path).expect("the file");
     let (header, lines) = written.split_once('\n').expect("lines");
@@ -332,19 +320,13 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let mut source = Scripted::new(&time, steady);
     let mut sink =
         Sink::open(Path::new("/dev/full"), Existing::Replace, Lines::Plain).expect("/dev/full");
-    let mut csv = Csv::new(Layout::default(), "host".to_owned(), false);
-    let cgroups = Cgroups::default();
-    let session = Session::new(
+    let error = write_csv_rows(
         &mut source,
         &mut clock,
-        &mut csv,
         &mut sink,
-        rows(),
-        cgroups,
-    );
-    let error = session
-        .run(schedule(None, Some(1_000)))
-        .expect_err("it is full");
+        schedule(None, Some(1_000)),
+    )
+    .expect_err("it is full");
     assert_eq!(error.status(), 1);
     assert!(error.to_string().starts_with("/dev/full: "), "{error}");
     assert_eq!(time.passed.get(), ms(1_000), "it goes on without an output");
@@ -359,18 +341,12 @@ fn a_reader_that_has_gone_ends_it_without_an_error_status() {
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut source = Scripted::new(&time, steady);
-    let mut csv = Csv::new(Layout::default(), "host".to_owned(), false);
-    let cgroups = Cgroups::default();
-    let session = Session::new(
+    let error = write_csv_rows(
         &mut source,
         &mut clock,
-        &mut csv,
         &mut sink,
-        rows(),
-        cgroups,
-    );
-    let error = session
-        .run(schedule(None, Some(1_000)))
-        .expect_err("nobody reads");
+        schedule(None, Some(1_000)),
+    )
+    .expect_err("nobody reads");
     assert_eq!(error.status(), 0);
 }

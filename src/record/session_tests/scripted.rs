@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Error;
 use crate::model::{Comm, Counters, Extent, ProcessId, Report, ThreadRecord};
-use crate::output::{Existing, Format, Layout, Lines, Sink};
+use crate::output::{Csv, Existing, Format, Layout, Lines, Sink};
 use crate::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
 use crate::source::{Sample, Source};
 
@@ -224,6 +224,29 @@ pub(super) fn record(
     let cgroups = Cgroups::default();
     let done = Session::new(source, clock, &mut kept, &mut sink, rows(), cgroups).run(schedule);
     (kept, done)
+}
+
+/// The same to a sink, as csv with its header.
+pub(super) fn write_csv(
+    source: &mut dyn Source,
+    clock: &mut FakeClock,
+    sink: &mut Sink,
+    rows: Rows,
+    schedule: Schedule,
+) -> Result<Summary, Error> {
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), true);
+    Session::new(source, clock, &mut csv, sink, rows, Cgroups::default()).run(schedule)
+}
+
+/// Writes nothing before the first interval is over.
+pub(super) fn write_csv_rows(
+    source: &mut dyn Source,
+    clock: &mut FakeClock,
+    sink: &mut Sink,
+    schedule: Schedule,
+) -> Result<Summary, Error> {
+    let mut csv = Csv::new(Layout::default(), "host".to_owned(), false);
+    Session::new(source, clock, &mut csv, sink, rows(), Cgroups::default()).run(schedule)
 }
 
 pub(super) fn nowhere() -> Sink {
