@@ -10,8 +10,8 @@ use chrono::DateTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netatop::model::{
-    Comm, Counters, Extent, Ledger, Losses, Process, ProcessId, Report, Row, State, ThreadRecord,
-    Who,
+    Comm, Counters, Extent, Identity, Ledger, Losses, Process, ProcessId, Report, Row, State,
+    ThreadRecord, Who,
 };
 use netatop::output::{Csv, Format, Json, Layout, Look, Table};
 use rustix::time::{ClockId, clock_gettime};
@@ -67,18 +67,20 @@ fn counters(n: u64) -> Counters {
 fn records(count: u32, times: u64) -> Vec<ThreadRecord> {
     let record = |n: u32| ThreadRecord {
         block: u64::from(n),
-        process: ProcessId {
-            pid: 1_000 + n,
-            start: 1_000_000_000 + u64::from(n) * 10_007,
+        identity: Identity {
+            process: ProcessId {
+                pid: 1_000 + n,
+                start: 1_000_000_000 + u64::from(n) * 10_007,
+            },
+            tid: 1_000 + n,
+            comm: Comm::new(b"postgres"),
+            thread_comm: Comm::new(b"postgres"),
+            uid: 1_000,
+            cgroup: 7,
+            creds_differ: false,
         },
-        tid: 1_000 + n,
-        comm: Comm::new(b"postgres"),
-        thread_comm: Comm::new(b"postgres"),
-        uid: 1_000,
-        cgroup: 7,
         exited: false,
         group_dead: false,
-        creds_differ: false,
         counters: counters(u64::from(n) * times),
     };
     (1..=count).map(record).collect()
@@ -148,12 +150,12 @@ fn report(count: u32) -> Report {
     let time = |seconds| DateTime::from_timestamp(seconds, 123_000_000).expect("a time");
     let row = |record: ThreadRecord| Row {
         who: Who::Process(Process {
-            pid: record.process.pid,
+            pid: record.identity.process.pid,
             tid: None,
-            comm: record.comm,
-            uid: record.uid,
+            comm: record.identity.comm,
+            uid: record.identity.uid,
             cgroup: Some("/system.slice/postgresql@15-main.service".into()),
-            start: time(1_790_000_000 + i64::from(record.tid)),
+            start: time(1_790_000_000 + i64::from(record.identity.tid)),
             state: State::Running,
         }),
         counters: record.counters,

@@ -3,7 +3,7 @@
 use plain::Plain;
 
 use super::skel::types;
-use crate::model::{Comm, Counters, ProcessId, ThreadRecord};
+use crate::model::{Comm, Counters, Identity, ProcessId, ThreadRecord};
 
 // SAFETY: generated from bpf/wire.h: #[repr(C)], integers and arrays of them only, with
 // its padding explicit, so that every bit pattern is a value.
@@ -37,18 +37,20 @@ pub(super) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
     let is = |flag| record.flags.0 & flag != 0;
     Some(ThreadRecord {
         block: record.block,
-        process: ProcessId {
-            pid: record.tgid,
-            start: record.start,
+        identity: Identity {
+            process: ProcessId {
+                pid: record.tgid,
+                start: record.start,
+            },
+            tid: record.tid,
+            comm: comm(&record.comm),
+            thread_comm: comm(&record.thread_comm),
+            uid: record.uid,
+            cgroup: record.cgroup,
+            creds_differ: is(flag::CREDS_DIFFER),
         },
-        tid: record.tid,
-        comm: comm(&record.comm),
-        thread_comm: comm(&record.thread_comm),
-        uid: record.uid,
-        cgroup: record.cgroup,
         exited: is(flag::EXITED),
         group_dead: is(flag::GROUP_DEAD),
-        creds_differ: is(flag::CREDS_DIFFER),
         counters: counters(&record.counters),
     })
 }
@@ -104,12 +106,12 @@ mod tests {
         let mut shifted = vec![0];
         shifted.extend_from_slice(bytes);
         let record = thread_record(&shifted[1..]).expect("long enough");
-        assert_eq!(record.process, ProcessId { pid: 4, start: 2 });
-        assert_eq!((record.block, record.cgroup), (1, 3));
-        assert_eq!((record.tid, record.uid), (5, 6));
-        assert!(record.exited && record.creds_differ && !record.group_dead);
-        assert_eq!(record.comm.as_bytes(), b"n\xff");
-        assert_eq!(record.thread_comm.as_bytes(), b"t");
+        assert_eq!(record.identity.process, ProcessId { pid: 4, start: 2 });
+        assert_eq!((record.block, record.identity.cgroup), (1, 3));
+        assert_eq!((record.identity.tid, record.identity.uid), (5, 6));
+        assert!(record.exited && record.identity.creds_differ && !record.group_dead);
+        assert_eq!(record.identity.comm.as_bytes(), b"n\xff");
+        assert_eq!(record.identity.thread_comm.as_bytes(), b"t");
         assert_eq!(record.counters.tcp_send_msgs, 7);
         assert_eq!(record.counters.udp_recv_bytes, u64::MAX);
     }

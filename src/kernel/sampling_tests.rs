@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::sampling::{Parts, Sampling};
 use crate::error::Error;
-use crate::model::{Comm, Counters, Extent, Ledger, Losses, ProcessId, State, ThreadRecord};
+use crate::model::{Counters, Extent, Ledger, Losses, ProcessId, State, ThreadRecord};
 
 /// What can happen to a thread; it is chosen among the living.
 #[derive(Clone, Debug)]
@@ -106,24 +106,14 @@ struct Kernel {
 impl Kernel {
     fn begin(&mut self, process: ProcessId, tid: u32) {
         self.blocks += 1;
-        self.living.push(ThreadRecord {
-            block: self.blocks,
-            process,
-            tid,
-            comm: Comm::new(b"test"),
-            thread_comm: Comm::new(b"test"),
-            uid: 0,
-            cgroup: 1,
-            exited: false,
-            group_dead: false,
-            creds_differ: false,
-            counters: Counters::default(),
-        });
+        let counters = Counters::default();
+        self.living
+            .push(ThreadRecord::of_test(self.blocks, process, tid, counters));
     }
 
     fn start(&mut self, pid: u32) {
-        let there = self.living.iter().find(|t| t.process.pid == pid);
-        let process = there.map(|t| t.process).unwrap_or_else(|| {
+        let there = self.living.iter().find(|t| t.identity.process.pid == pid);
+        let process = there.map(|t| t.identity.process).unwrap_or_else(|| {
             self.starts += 1;
             ProcessId {
                 pid,
@@ -137,7 +127,10 @@ impl Kernel {
     fn end(&mut self, index: usize, lost: bool) {
         let mut last = self.living.swap_remove(index);
         last.exited = true;
-        last.group_dead = self.living.iter().all(|t| t.process != last.process);
+        last.group_dead = self
+            .living
+            .iter()
+            .all(|t| t.identity.process != last.identity.process);
         if last.counters.is_zero() {
             return;
         }
@@ -145,14 +138,14 @@ impl Kernel {
             self.losses.exits += last.counters;
             self.losses.exits_lost += 1;
             self.losses.exits_losing += 1;
-            self.short.insert(last.process);
+            self.short.insert(last.identity.process);
         } else {
             self.ring.push(last);
         }
     }
 
     fn end_all(&mut self, of: ProcessId, but: Option<u64>) {
-        let ends = |t: &ThreadRecord| t.process == of && Some(t.block) != but;
+        let ends = |t: &ThreadRecord| t.identity.process == of && Some(t.block) != but;
         while let Some(index) = self.living.iter().position(ends) {
             self.end(index, false);
         }
@@ -173,24 +166,24 @@ impl Kernel {
                 let one = &mut self.living[index];
                 one.counters.udp_send_msgs += 1;
                 one.counters.udp_send_bytes += bytes;
-                *self.truth.entry(one.process).or_default() += bytes;
+                *self.truth.entry(one.identity.process).or_default() += bytes;
             }
             Event::End { thread, lost } => self.end(pick(thread), lost),
             Event::Exec { thread } => {
                 let one = self.living[pick(thread)];
-                self.end_all(one.process, Some(one.block));
+                self.end_all(one.identity.process, Some(one.block));
                 for same in self.living.iter_mut().filter(|t| t.block == one.block) {
-                    same.tid = one.process.pid;
+                    same.identity.tid = one.identity.process.pid;
                 }
             }
             Event::Reuse { thread } => {
-                let process = self.living[pick(thread)].process;
+                let process = self.living[pick(thread)].identity.process;
                 self.end_all(process, None);
                 self.start(process.pid);
             }
             Event::Spare { thread } => {
                 let one = self.living[pick(thread)];
-                self.begin(one.process, one.tid);
+                self.begin(one.identity.process, one.identity.tid);
             }
         }
     }
@@ -202,7 +195,7 @@ impl Kernel {
     }
 
     fn alive(&self, process: ProcessId) -> bool {
-        self.living.iter().any(|t| t.process == process)
+        self.living.iter().any(|t| t.identity.process == process)
     }
 }
 

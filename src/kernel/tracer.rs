@@ -110,12 +110,7 @@ impl<'a> Tracer<'a> {
     ///
     /// If the programs' memory cannot be read.
     pub fn outside(&self) -> Result<Outside, Error> {
-        let raw = self.raw_losses()?;
-        Ok(Outside {
-            stored: raw.stored,
-            spared: raw.spared,
-            gone: raw.outside_gone,
-        })
+        Ok(Outside::of(&self.raw_losses()?))
     }
 
     fn progress(&self) -> Result<Progress, Error> {
@@ -123,7 +118,7 @@ impl<'a> Tracer<'a> {
         Ok(Progress {
             overflowed: raw.overflowed,
             handed_over: raw.handed_over,
-            outside: (raw.stored + raw.spared).saturating_sub(raw.outside_gone),
+            outside: Outside::of(&raw).left(),
         })
     }
 
@@ -179,6 +174,21 @@ pub struct Outside {
     pub spared: u64,
     /// Those of both whose threads have ended.
     pub gone: u64,
+}
+
+impl Outside {
+    fn of(raw: &types::losses) -> Self {
+        Self {
+            stored: raw.stored,
+            spared: raw.spared,
+            gone: raw.outside_gone,
+        }
+    }
+
+    /// Those of living threads.
+    fn left(self) -> u64 {
+        (self.stored + self.spared).saturating_sub(self.gone)
+    }
 }
 
 /// How the exit records are getting on.

@@ -255,7 +255,8 @@ impl Ledger {
 
     /// Replaces a block's counters by newer ones, and charges the difference.
     fn take(&mut self, record: &ThreadRecord) {
-        let key = (record.process, self.by_thread.then_some(record.tid));
+        let last = record.identity;
+        let key = (last.process, self.by_thread.then_some(last.tid));
         let (block, is_new) = match self.blocks.entry(record.block) {
             MapEntry::Occupied(block) => (block.into_mut(), false),
             MapEntry::Vacant(place) => {
@@ -281,7 +282,7 @@ impl Ledger {
             self.one_less(old);
         }
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
-            last: record.identity(),
+            last,
             counters: Counters::default(),
             live_blocks: 0,
             group_dead: false,
@@ -290,7 +291,7 @@ impl Ledger {
         if is_new || moved_from.is_some() {
             entry.live_blocks += 1;
         }
-        entry.last = record.identity();
+        entry.last = last;
         entry.counters += added;
         entry.group_dead |= record.group_dead;
         entry.touch(key, &mut self.touched);
@@ -364,25 +365,17 @@ fn shrink<K: Eq + Hash, V>(table: &mut Table<K, V>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Comm;
 
     #[test]
     fn the_room_of_a_busy_interval_is_given_back() {
+        let one = Counters {
+            udp_send_msgs: 1,
+            ..Counters::default()
+        };
         let record = |n: u32| ThreadRecord {
-            block: u64::from(n),
-            process: ProcessId { pid: n, start: 7 },
-            tid: n,
-            comm: Comm::new(b"test"),
-            thread_comm: Comm::new(b"test"),
-            uid: 0,
-            cgroup: 1,
             exited: true,
             group_dead: true,
-            creds_differ: false,
-            counters: Counters {
-                udp_send_msgs: 1,
-                ..Counters::default()
-            },
+            ..ThreadRecord::of_test(n.into(), ProcessId { pid: n, start: 7 }, n, one)
         };
         let records: Vec<_> = (1..50_000).map(record).collect();
         let mut ledger = Ledger::new(false);

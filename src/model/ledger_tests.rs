@@ -7,19 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn record(block: u64, pid: u32, tid: u32, bytes: u64) -> ThreadRecord {
-    ThreadRecord {
-        block,
-        process: ProcessId { pid, start: 7 },
-        tid,
-        comm: Comm::new(b"test"),
-        thread_comm: Comm::new(b"test"),
-        uid: 0,
-        cgroup: 1,
-        exited: false,
-        group_dead: false,
-        creds_differ: false,
-        counters: counters(bytes),
-    }
+    ThreadRecord::of_test(block, ProcessId { pid, start: 7 }, tid, counters(bytes))
 }
 
 fn counters(bytes: u64) -> Counters {
@@ -157,7 +145,7 @@ fn a_process_of_which_a_thread_is_still_to_report_has_not_ended() {
 fn a_recycled_pid_is_another_process() {
     let mut ledger = Ledger::new(false);
     let mut second = record(2, 10, 10, 7);
-    second.process.start = 8;
+    second.identity.process.start = 8;
     ledger.exits(&[exit(record(1, 10, 10, 5))]);
     ledger.snapshot(&[second], Extent::All, Losses::default());
     assert_eq!(
@@ -286,9 +274,10 @@ impl Model {
             }
             Step::Send { thread, bytes } => {
                 if let Some(i) = self.pick(thread) {
-                    self.living[i].counters.udp_send_msgs += 1;
-                    self.living[i].counters.udp_send_bytes += bytes;
-                    *self.truth.entry(self.living[i].process.pid).or_default() += bytes;
+                    let thread = &mut self.living[i];
+                    thread.counters.udp_send_msgs += 1;
+                    thread.counters.udp_send_bytes += bytes;
+                    *self.truth.entry(thread.identity.process.pid).or_default() += bytes;
                 }
             }
             Step::End { thread, lost, late } => {
@@ -306,7 +295,7 @@ impl Model {
             }
             Step::Exec { thread } => {
                 if let Some(i) = self.pick(thread) {
-                    self.living[i].tid = self.living[i].process.pid;
+                    self.living[i].identity.tid = self.living[i].identity.process.pid;
                 }
             }
             Step::Drain => ledger.exits(&std::mem::take(&mut self.ring)),

@@ -58,6 +58,20 @@ pub enum State {
 pub struct ThreadRecord {
     /// Identifies the block; never used for another one while the programs are loaded.
     pub block: u64,
+    /// Whose block it is.
+    pub identity: Identity,
+    /// The thread has ended, and these are its last counters.
+    pub exited: bool,
+    /// Every thread of the process has ended, or is about to.
+    pub group_dead: bool,
+    /// Totals since counting began.
+    pub counters: Counters,
+}
+
+/// Whose a record is: what a row can name. Without the counters it is half as large, and is
+/// kept for every process there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
     /// The process of the thread.
     pub process: ProcessId,
     /// Thread id, which may change: exec gives the calling thread its process's id.
@@ -70,49 +84,29 @@ pub struct ThreadRecord {
     pub uid: u32,
     /// Inode number of the cgroup v2 directory; 1 is the root.
     pub cgroup: u64,
-    /// The thread has ended, and these are its last counters.
-    pub exited: bool,
-    /// Every thread of the process has ended, or is about to.
-    pub group_dead: bool,
     /// It has rights that its user has not: real, effective and saved user or group
     /// differ, as in a set-user-id program, or it has capabilities.
     pub creds_differ: bool,
-    /// Totals since counting began.
-    pub counters: Counters,
 }
 
-/// Whose a record is: what a row can name. Without the counters it is half as large, and is
-/// kept for every process there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The process of the thread.
-    pub process: ProcessId,
-    /// Thread id at that time.
-    pub tid: u32,
-    /// Name of the process (of its first thread).
-    pub comm: Comm,
-    /// Name of the thread.
-    pub thread_comm: Comm,
-    /// Real user id.
-    pub uid: u32,
-    /// Inode number of the cgroup v2 directory; 1 is the root.
-    pub cgroup: u64,
-    /// As [`ThreadRecord::creds_differ`].
-    pub creds_differ: bool,
-}
-
+#[cfg(test)]
 impl ThreadRecord {
-    /// Whose it is.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity {
-            process: self.process,
-            tid: self.tid,
-            comm: self.comm,
-            thread_comm: self.thread_comm,
-            uid: self.uid,
-            cgroup: self.cgroup,
-            creds_differ: self.creds_differ,
+    /// One of a living thread, where the rest does not matter.
+    pub(crate) fn of_test(block: u64, process: ProcessId, tid: u32, counters: Counters) -> Self {
+        Self {
+            block,
+            identity: Identity {
+                process,
+                tid,
+                comm: Comm::new(b"test"),
+                thread_comm: Comm::new(b"test"),
+                uid: 0,
+                cgroup: 1,
+                creds_differ: false,
+            },
+            exited: false,
+            group_dead: false,
+            counters,
         }
     }
 }

@@ -41,14 +41,14 @@ impl Cgroups {
     pub fn learn<'a>(&mut self, records: impl IntoIterator<Item = &'a ThreadRecord>) {
         let mut scanned = false;
         for record in records {
-            if self.paths.contains_key(&record.cgroup) {
+            if self.paths.contains_key(&record.identity.cgroup) {
                 continue;
             }
             if !scanned {
                 self.scan();
                 scanned = true;
             }
-            self.paths.entry(record.cgroup).or_insert(None);
+            self.paths.entry(record.identity.cgroup).or_insert(None);
         }
     }
 

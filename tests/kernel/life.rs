@@ -196,7 +196,10 @@ fn a_first_thread_that_ended_before_is_not_counted_for_ever() {
     let mut counting = Counting::new(&mut storage, &filter, true);
     let living = counting.sample(Extent::All).living;
     assert!(!living.is_empty(), "the one that waits is tracked");
-    assert!(living.iter().all(|thread| thread.tid != pid), "{living:?}");
+    assert!(
+        living.iter().all(|thread| thread.identity.tid != pid),
+        "{living:?}"
+    );
     workload.finish();
     let left = counting.sample(Extent::All).living;
     assert!(left.is_empty(), "{left:?}");

@@ -110,17 +110,17 @@ fn who_became_another_program_is_shown_with_its_new_name() {
             sing(&mut one, 1);
             let old = look();
             assert_eq!(old.len(), 1);
-            assert_eq!(old[0].comm.to_str_lossy(), before.comm());
+            assert_eq!(old[0].identity.comm.to_str_lossy(), before.comm());
             one.tell(after.path().to_str().expect("utf-8"));
             one.line();
             assert!(look().is_empty(), "no traffic, no news");
             sing(&mut one, 1);
             let new = look();
             assert_eq!(new.len(), 1);
-            assert_eq!(new[0].comm.to_str_lossy(), after.comm());
+            assert_eq!(new[0].identity.comm.to_str_lossy(), after.comm());
             assert_eq!(
-                (new[0].block, new[0].process),
-                (old[0].block, old[0].process)
+                (new[0].block, new[0].identity.process),
+                (old[0].block, old[0].identity.process)
             );
             assert_eq!(new[0].counters.udp_send_msgs, 2);
             one.finish();
@@ -149,8 +149,8 @@ fn a_slot_that_is_given_back_during_a_look_is_shown_as_its_owners_or_not() {
         let reader = std::thread::spawn(move || storm.finish());
         while !reader.is_finished() {
             for thread in counting.sample(Extent::Changes).living {
-                assert_eq!(thread.process.pid, pid, "{thread:?}");
-                assert_eq!(thread.comm.to_str_lossy(), named.comm());
+                assert_eq!(thread.identity.process.pid, pid, "{thread:?}");
+                assert_eq!(thread.identity.comm.to_str_lossy(), named.comm());
                 assert_eq!(thread.counters.udp_send_msgs, 1, "{thread:?}");
             }
         }

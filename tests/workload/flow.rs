@@ -39,9 +39,12 @@ fn flow(call: &Call, kind: Kind) -> Result {
     let message = vec![1; size];
     let mut buf = vec![0; size];
     let mut done = 0;
-    let mut pauses = Pauses::new(call.number("pauses", 0)?);
+    let shortest = call.number("pauses", 0)?;
+    let mut pauses = (shortest > 0).then(|| Pauses::of(Duration::from_millis(shortest as u64)));
     loop {
-        pauses.begin();
+        if let Some(pauses) = &mut pauses {
+            pauses.begin();
+        }
         // In turns, as much as fits: one thread cannot wait for both ends.
         let (mut unsent, mut expected) = (size, size);
         while expected > 0 {
@@ -54,7 +57,9 @@ fn flow(call: &Call, kind: Kind) -> Result {
             }
             expected -= other.recv(&mut truth, &mut buf[..expected], MsgFlags::empty())?;
         }
-        pauses.end();
+        if let Some(pauses) = &mut pauses {
+            pauses.end();
+        }
         done += 1;
         if done == rounds || stop.load(Ordering::Acquire) {
             break;
@@ -62,14 +67,16 @@ fn flow(call: &Call, kind: Kind) -> Result {
         pace.wait();
     }
     Line::this_process(&own_name()?, &truth).print()?;
-    pauses.print();
+    if let Some(pauses) = pauses {
+        pauses.print();
+    }
     call.hold()
 }
 
 /// When there was no traffic, by the wall clock.
 struct Pauses {
     /// Shorter ones are not worth a word.
-    shortest: Option<Duration>,
+    shortest: Duration,
     /// When the round before this one, and this one, began.
     before: SystemTime,
     begun: SystemTime,
@@ -77,9 +84,9 @@ struct Pauses {
 }
 
 impl Pauses {
-    fn new(milliseconds: usize) -> Self {
+    fn of(shortest: Duration) -> Self {
         Self {
-            shortest: (milliseconds > 0).then(|| Duration::from_millis(milliseconds as u64)),
+            shortest,
             before: SystemTime::UNIX_EPOCH,
             begun: SystemTime::UNIX_EPOCH,
             seen: Vec::new(),
@@ -94,7 +101,7 @@ impl Pauses {
     fn end(&mut self) {
         let now = SystemTime::now();
         let passed = now.duration_since(self.before).unwrap_or_default();
-        if self.shortest.is_some_and(|shortest| passed >= shortest) {
+        if passed >= self.shortest {
             self.seen.push((self.before, now));
         }
     }
@@ -110,9 +117,7 @@ impl Pauses {
         let pauses: Vec<_> = ends
             .map(|(from, to)| json!([seconds(from), to.map(seconds)]))
             .collect();
-        if self.shortest.is_some() {
-            println!("{}", json!({ "pauses": pauses }));
-        }
+        println!("{}", json!({ "pauses": pauses }));
     }
 }
 

@@ -184,19 +184,9 @@ pub(super) fn rows() -> Rows {
 }
 
 pub(super) fn thread(block: u64, pid: u32, tid: u32, counters: Counters) -> ThreadRecord {
-    ThreadRecord {
-        block,
-        process: ProcessId { pid, start: 7 },
-        tid,
-        comm: Comm::new(b"test"),
-        thread_comm: Comm::new(b"thread"),
-        uid: 0,
-        cgroup: 1,
-        exited: false,
-        group_dead: false,
-        creds_differ: false,
-        counters,
-    }
+    let mut record = ThreadRecord::of_test(block, ProcessId { pid, start: 7 }, tid, counters);
+    record.identity.thread_comm = Comm::new(b"thread");
+    record
 }
 
 pub(super) fn sent(bytes: u64) -> Counters {

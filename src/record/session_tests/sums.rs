@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::scripted::*;
-use crate::model::{Comm, Counters, Losses, Report, Row, ThreadRecord, Who};
+use crate::model::{Comm, Counters, Identity, Losses, Report, Row, ThreadRecord, Who};
 use crate::output::{GroupBy, Layout};
 use crate::record::{Cgroups, Rows, Session, SortKey, Woken};
 use crate::source::Sample;
@@ -81,12 +81,16 @@ struct Script {
 /// Two threads a process; names, users and cgroups in part the same.
 fn fresh(number: usize, block: u64) -> ThreadRecord {
     let pid = 10 + number as u32 / 2;
+    let plain = thread(block, pid, 100 + number as u32, Counters::default());
     ThreadRecord {
-        comm: Comm::new([b"one", b"two"][number / 4]),
-        thread_comm: Comm::new([b"a", b"b", b"c"][number % 3]),
-        uid: [0, 4_000_000_000][number / 2 % 2],
-        cgroup: number as u64 % 2,
-        ..thread(block, pid, 100 + number as u32, Counters::default())
+        identity: Identity {
+            comm: Comm::new([b"one", b"two"][number / 4]),
+            thread_comm: Comm::new([b"a", b"b", b"c"][number % 3]),
+            uid: [0, 4_000_000_000][number / 2 % 2],
+            cgroup: number as u64 % 2,
+            ..plain.identity
+        },
+        ..plain
     }
 }
 
@@ -228,19 +232,16 @@ proptest! {
 #[test]
 fn rows_are_in_the_order_that_was_asked_for() {
     let time = Time::new();
-    let named = |pid: u32, name: &[u8], tcp: u64, udp: u64| ThreadRecord {
-        comm: Comm::new(name),
-        ..thread(
-            pid.into(),
-            pid,
-            pid,
-            Counters {
-                tcp_send_bytes: tcp,
-                tcp_recv_msgs: udp,
-                udp_recv_bytes: udp,
-                ..Counters::default()
-            },
-        )
+    let named = |pid: u32, name: &[u8], tcp: u64, udp: u64| {
+        let counters = Counters {
+            tcp_send_bytes: tcp,
+            tcp_recv_msgs: udp,
+            udp_recv_bytes: udp,
+            ..Counters::default()
+        };
+        let mut record = thread(pid.into(), pid, pid, counters);
+        record.identity.comm = Comm::new(name);
+        record
     };
     let living = vec![
         named(3, b"b", 5, 50),

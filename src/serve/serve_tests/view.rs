@@ -178,7 +178,7 @@ fn who_comes_before_a_late_record_is_told_only_what_came_after() {
     bench.accounts.sample(&mut bench.world).expect("sample");
     let mut second = bench.connect(Viewer::All);
     bench.world.lock().start(10, 0);
-    bench.world.lock().get(10).process = process;
+    bench.world.lock().get(10).identity.process = process;
     bench.world.lock().send(10, 5);
     bench.world.lock().exit(10);
     assert_eq!(bench.ask(&mut second), [(10, 1, 5)]);
@@ -193,15 +193,15 @@ fn users_see_what_was_theirs_all_the_time() {
         bench.world.lock().start(pid, uid);
         bench.world.lock().send(pid, 1);
     }
-    bench.world.lock().get(13).creds_differ = true;
+    bench.world.lock().get(13).identity.creds_differ = true;
     assert_eq!(bench.ask(&mut root).len(), 5);
     assert_eq!(bench.ask(&mut user), [(11, 1, 1), (14, 1, 1)]);
     // A program that has taken on another user's rights is not its user's any more,
     // not even when it gives them back.
-    bench.world.lock().get(14).uid = 0;
+    bench.world.lock().get(14).identity.uid = 0;
     bench.world.lock().send(14, 1);
     assert_eq!(bench.ask(&mut user), [(11, 1, 1)]);
-    bench.world.lock().get(14).uid = 1000;
+    bench.world.lock().get(14).identity.uid = 1000;
     bench.world.lock().send(14, 1);
     bench.world.lock().exit(14);
     bench.world.lock().exit(11);
@@ -219,7 +219,7 @@ fn a_late_record_of_an_ended_process_is_told_with_the_rest() {
     assert_eq!(bench.ask(&mut view), [(10, 1, 100)]);
     // A second thread of it, seen nowhere before.
     bench.world.lock().start(10, 0);
-    bench.world.lock().get(10).process = process;
+    bench.world.lock().get(10).identity.process = process;
     bench.world.lock().send(10, 5);
     bench.world.lock().exit(10);
     assert_eq!(bench.ask(&mut view).last(), Some(&(10, 2, 105)));

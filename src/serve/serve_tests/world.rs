@@ -37,19 +37,9 @@ impl World {
             pid,
             start: self.blocks,
         };
-        let record = ThreadRecord {
-            block: self.blocks,
-            process,
-            tid: pid,
-            comm: Comm::new(format!("p{pid}").as_bytes()),
-            thread_comm: Comm::new(b"thread"),
-            uid,
-            cgroup: 1,
-            exited: false,
-            group_dead: false,
-            creds_differ: false,
-            counters: Counters::default(),
-        };
+        let mut record = ThreadRecord::of_test(self.blocks, process, pid, Counters::default());
+        record.identity.comm = Comm::new(format!("p{pid}").as_bytes());
+        record.identity.uid = uid;
         self.living.insert(pid, record);
         process
     }
@@ -79,8 +69,8 @@ impl World {
         let mut record = self.living.remove(&pid).expect("alive");
         record.exited = true;
         self.exits.push(record);
-        self.silent.insert(record.process);
-        record.process
+        self.silent.insert(record.identity.process);
+        record.identity.process
     }
 
     pub(super) fn end_silent(&mut self, process: ProcessId) {
@@ -134,12 +124,12 @@ impl Source for Shared {
 
     fn is_alive(&self, process: ProcessId) -> bool {
         let world = self.lock();
-        let same = |record: ThreadRecord| record.process == process;
+        let same = |record: ThreadRecord| record.identity.process == process;
         world.alive(process.pid).is_some_and(same) || world.silent.contains(&process)
     }
 
     fn is_reused(&self, process: ProcessId) -> bool {
-        let other = |record: ThreadRecord| record.process != process;
+        let other = |record: ThreadRecord| record.identity.process != process;
         self.lock().alive(process.pid).is_some_and(other)
     }
 }
