@@ -1,7 +1,7 @@
 //! Gathers what this host can do. Deciding what that means is `requirements`' part.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 use memchr::memmem;
@@ -13,10 +13,13 @@ pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// What the kernel keeps even from root; securityfs need not be mounted.
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 /// How BTF names a tracepoint's prototype.
-const TRACEPOINTS: [&str; 2] = [
-    "\0btf_trace_sock_send_length\0",
-    "\0btf_trace_sock_recv_length\0",
+const TRACEPOINTS: [&[u8]; 2] = [
+    b"\0btf_trace_sock_send_length\0",
+    b"\0btf_trace_sock_recv_length\0",
 ];
+/// How much of the type information is looked at in one go. All of it is megabytes; and once
+/// it has given back such a block, glibc keeps the next ones, libbpf's, for good.
+const BTF_WINDOW: u64 = 64 << 10;
 /// `PROC_USER_INIT_INO` and `PROC_PID_INIT_INO` of include/uapi/linux/nsfs.h: the fixed
 /// inode numbers of the initial namespaces.
 const INITIAL_USER_NS: u64 = 0xEFFF_FFFD;
@@ -59,12 +62,8 @@ impl HostFacts {
         let capabilities = effective_capabilities();
         let has = |bit: u32| capabilities.is_none_or(|set| set & (1 << bit) != 0);
         let admin = capabilities.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0);
-        let btf = fs::read(BTF);
-        let tracepoints = btf.as_ref().ok().map(|btf| {
-            TRACEPOINTS
-                .iter()
-                .all(|name| memmem::find(btf, name.as_bytes()).is_some())
-        });
+        let btf = File::open(BTF).and_then(|file| contains_all(file, &TRACEPOINTS, BTF_WINDOW));
+        let tracepoints = btf.as_ref().ok().copied();
         Self {
             cap_bpf: admin || has(CAP_BPF),
             cap_perfmon: admin || has(CAP_PERFMON),
@@ -83,6 +82,20 @@ impl HostFacts {
                 .and_then(|text| parse_lockdown(&text)),
         }
     }
+}
+
+/// Whether each of the names is somewhere in the file, of which about `window` bytes are in
+/// memory at a time.
+fn contains_all(mut file: impl Read, names: &[&[u8]], window: u64) -> io::Result<bool> {
+    let overlap = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    let mut missing = names.to_vec();
+    let mut part = Vec::with_capacity(window as usize + overlap);
+    while !missing.is_empty() && file.by_ref().take(window).read_to_end(&mut part)? > 0 {
+        missing.retain(|name| memmem::find(&part, name).is_none());
+        // A name may lie across the end of this part.
+        part.drain(..part.len().saturating_sub(overlap));
+    }
+    Ok(missing.is_empty())
 }
 
 fn describe(error: &io::Error) -> String {
@@ -113,7 +126,22 @@ fn is_namespace(kind: &str, initial: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_looked_at_in_parts_is_found_as_in_the_whole(
+            file in "[ab]{0,60}",
+            names in proptest::collection::vec("[ab]{1,6}", 0..3),
+            window in 1..70_u64,
+        ) {
+            let bytes: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+            let found = contains_all(file.as_bytes(), &bytes, window).ok();
+            prop_assert_eq!(found, Some(names.iter().all(|name| file.contains(name.as_str()))));
+        }
+    }
 
     #[test]
     fn capabilities_are_read_from_the_status_file() {
