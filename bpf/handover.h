@@ -59,6 +59,7 @@ __noinline int identify(struct thread_record *record, __u64 address, enum record
 static __noinline int hand_over(struct thread_record *record, __u64 block,
 				const struct counters *counters)
 {
+	struct overflow_key key = { 64, { block, block >> 32 } };
 	__u64 waiting, flags;
 
 	record->block = block;
@@ -73,7 +74,7 @@ static __noinline int hand_over(struct thread_record *record, __u64 block,
 		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;
 	}
-	if (bpf_map_update_elem(&overflow, &block, record, BPF_NOEXIST) == 0) {
+	if (bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST) == 0) {
 		__sync_fetch_and_add(&losses.overflowed, 1);
 		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;

@@ -73,15 +73,22 @@ struct {
 	__uint(max_entries, 4096);
 } exits SEC(".maps");
 
+/* A block's id as a trie wants it: with the number of bits in front, and no gap after it. */
+struct overflow_key {
+	__u32 bits;
+	__u32 block[2];
+};
+
 /*
  * Exit records that did not fit into the ring, by block. An entry is written once and
- * whole, so that taking it out can race with nothing.
+ * whole, so that taking it out can race with nothing. A trie, since that takes no memory
+ * before it is needed; a hash table would have its buckets from the start.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
-	__type(key, __u64);
+	__type(key, struct overflow_key);
 	__type(value, struct thread_record);
 } overflow SEC(".maps");
 

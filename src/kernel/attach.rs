@@ -4,8 +4,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, OpenObject, ProgramMut};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
 
+use super::host;
 use super::kind::Kind;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
@@ -36,6 +37,13 @@ pub(super) fn load<'a>(
         .open(object)
         .map_err(|error| refused("open the programs", &error))?;
     let maps = &mut open.maps;
+    // Before 6.13 a trie's lock may sleep there (a spinlock_t in kernel/bpf/lpm_trie.c), which
+    // the end of a thread must not: the kernel complains of "scheduling while atomic".
+    if host::is_realtime() {
+        maps.overflow
+            .set_type(MapType::Hash)
+            .map_err(|error| refused("make the maps", &error))?;
+    }
     maps.exits
         .set_max_entries(capacity.ring_bytes)
         .and_then(|()| maps.slots.set_max_entries(capacity.slot_sets()))

@@ -120,6 +120,17 @@ fn parse_lockdown(text: &str) -> Option<String> {
     Some(mode.to_owned())
 }
 
+/// Whether this is a kernel with PREEMPT_RT.
+pub(super) fn is_realtime() -> bool {
+    names_realtime(rustix::system::uname().version().to_bytes())
+}
+
+/// A kernel says it in its version, as in `#1 SMP PREEMPT_RT Debian 6.12.48-1` (UTS_VERSION,
+/// made in init/Makefile).
+fn names_realtime(version: &[u8]) -> bool {
+    memmem::find(version, b" PREEMPT_RT ").is_some()
+}
+
 fn is_namespace(kind: &str, initial: u64) -> bool {
     fs::metadata(format!("/proc/self/ns/{kind}")).map_or(true, |ns| ns.ino() == initial)
 }
@@ -149,6 +160,17 @@ mod tests {
         assert_eq!(parse_capabilities(status), Some(0xc0_0000_0000));
         assert_eq!(parse_capabilities("Name:\tx\n"), None);
         assert_eq!(parse_capabilities("CapEff:\tzz\n"), None);
+    }
+
+    #[test]
+    fn a_real_time_kernel_is_known_by_its_version() {
+        assert!(names_realtime(
+            b"#1 SMP PREEMPT_RT Debian 6.12.48-1 (2025-09-20)"
+        ));
+        assert!(!names_realtime(
+            b"#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"
+        ));
+        assert!(!names_realtime(b""));
     }
 
     #[test]

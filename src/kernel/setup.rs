@@ -7,8 +7,8 @@ use super::skel::types;
 /// How much the kernel's side can hold: threads in the best place there is, and exits that
 /// wait for a reader that does not come.
 ///
-/// The defaults hold 1,800 exits in the ring and 65,536 behind it: at 5,000 exits a
-/// second, 13 seconds of a stopped reader. What does not fit is counted as lost.
+/// The defaults hold 1,800 exits in the ring and 131,072 behind it: at 5,000 exits a
+/// second, 26 seconds of a stopped reader. What does not fit is counted as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Threads that can be counted in slots, 96 bytes each; a power of two, and 16 at
@@ -17,7 +17,8 @@ pub struct Capacity {
     pub slots: u32,
     /// Bytes of the ring of exit records: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
-    /// Exit records behind the full ring. Memory is taken when they are needed.
+    /// Exit records behind the full ring, 400 bytes each at most. Memory is taken when they
+    /// are needed; on a real-time kernel, 16 bytes each in advance.
     pub overflow: u32,
     /// Threads without a slot that could not get task storage either. Memory is taken in
     /// advance, since they are needed when there is none left: about 150 bytes each.
@@ -29,7 +30,7 @@ impl Default for Capacity {
         Self {
             slots: LEAST_SLOTS,
             ring_bytes: 1 << 18,
-            overflow: 1 << 16,
+            overflow: 1 << 17,
             spare: 1 << 11,
         }
     }

@@ -7,7 +7,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
-use libbpf_rs::{Iter, Link, MapCore, PrintLevel, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Links, Storage, attach, load, programs, refused};
 use super::decode::{self, RECORD_SIZE};
@@ -154,11 +154,11 @@ impl<'a> Tracer<'a> {
         self.overflowed = overflowed;
         let map = &self.skel.maps.overflow;
         let mut exits = self.exits.borrow_mut();
+        let failed = |error| Error::failed("the overflow table could not be read", error);
         let keys: Vec<_> = map.keys().collect();
         for key in keys {
-            let value = map
-                .lookup_and_delete(&key)
-                .map_err(|error| Error::failed("the overflow table could not be read", error))?;
+            let value = map.lookup(&key, MapFlags::ANY).map_err(&failed)?;
+            map.delete(&key).map_err(&failed)?;
             exits.extend(value.and_then(|bytes| decode::thread_record(&bytes)));
         }
         Ok(())
