@@ -89,6 +89,10 @@ impl Results {
         self.outcomes[tracer].push((round, outcome));
     }
 
+    fn place(&self, wanted: &Tracer) -> Option<usize> {
+        self.tracers.iter().position(|tracer| tracer == wanted)
+    }
+
     fn of(&self, tracer: usize, load: &str) -> impl Iterator<Item = &(usize, Outcome)> {
         self.outcomes[tracer]
             .iter()
@@ -182,10 +186,9 @@ impl Results {
 
     /// What one event costs: in total, and above the floor.
     pub fn print_events(&self, load: &'static str) {
-        let place = |wanted: &Tracer| self.tracers.iter().position(|t| t == wanted);
         let (Some(floor), Some(classic)) = (
-            place(&Tracer::Program("floor")),
-            place(&Tracer::Program("classic")),
+            self.place(&Tracer::Program("floor")),
+            self.place(&Tracer::Program("classic")),
         ) else {
             println!("No event costs: the floor or the classic way could not be loaded.");
             return;
@@ -220,11 +223,7 @@ impl Results {
     /// One run of the programs of each, by the kernel's statistics.
     pub fn print_runs(&self, load: &'static str) {
         let run = |tracer: usize| self.median(tracer, load, |o| o.run.expect("it has run"));
-        let floor = self
-            .tracers
-            .iter()
-            .position(|t| *t == Tracer::Program("floor"));
-        let Some(floor) = floor.map(run) else {
+        let Some(floor) = self.place(&Tracer::Program("floor")).map(run) else {
             println!("No runs: the floor could not be loaded.");
             return;
         };

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
@@ -28,6 +28,17 @@ fn attached(command: &mut Command) -> (Child, BufReader<ChildStderr>) {
     let mut messages = BufReader::new(child.stderr.take().expect("piped"));
     wait_until_attached(&mut messages);
     (child, messages)
+}
+
+/// What a command writes first; the rest of its output stays to be read.
+fn first_line(output: &mut ChildStdout) -> String {
+    let mut line = String::new();
+    while !line.ends_with('\n') {
+        let mut byte = [0];
+        output.read_exact(&mut byte).expect("read");
+        line.push(char::from(byte[0]));
+    }
+    line.trim_end().to_owned()
 }
 
 fn row_of(text: &str, pid: &Value) -> Option<Value> {
@@ -231,13 +242,7 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
     .spawn()
     .expect("netatop");
     let mut output = child.stdout.take().expect("piped");
-    let mut pid = String::new();
-    while !pid.ends_with('\n') {
-        let mut byte = [0];
-        output.read_exact(&mut byte).expect("read");
-        pid.push(char::from(byte[0]));
-    }
-    let pid: u32 = pid.trim().parse().expect("its pid");
+    let pid = first_line(&mut output).parse().expect("its pid");
     // The header alone does not fit: the recording has failed when its programs are gone.
     wait_for("the recording to fail", || {
         super::end_to_end::held_by(child.id())
@@ -267,8 +272,7 @@ fn sigterm_reaches_the_command() {
         .spawn()
         .expect("netatop");
     let mut output = child.stdout.take().expect("piped");
-    let mut ready = [0; 6];
-    output.read_exact(&mut ready).expect("read");
+    first_line(&mut output);
     send_signal(&child, Signal::SIGTERM);
     let mut rest = String::new();
     output.read_to_string(&mut rest).expect("read");
@@ -284,19 +288,13 @@ fn a_second_ctrl_c_ends_it_at_once() {
         .spawn()
         .expect("netatop");
     let mut output = child.stdout.take().expect("piped");
-    let mut pid = String::new();
-    while !pid.ends_with('\n') {
-        let mut byte = [0];
-        output.read_exact(&mut byte).expect("read");
-        pid.push(char::from(byte[0]));
-    }
+    let pid = first_line(&mut output).parse().expect("its pid");
     let held = super::end_to_end::held_by(child.id());
     send_signal(&child, Signal::SIGINT);
     wait_until_taken(&child);
     send_signal(&child, Signal::SIGINT);
     let status = child.wait().expect("wait");
-    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("its pid"));
-    nix::sys::signal::kill(pid, Signal::SIGKILL).expect("it lives on");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("it lives on");
     assert_eq!(status.code(), Some(130));
     wait_for("programs and maps to go", || {
         (!held.iter().any(super::end_to_end::exists)).then_some(())

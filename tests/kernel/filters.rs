@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use netatop::kernel::{Filter, Storage, WantedCgroup};
-use netatop::model::Counters;
+use netatop::model::{Counters, Interval};
 use serde_json::Value;
 
 use super::end_to_end::record;
@@ -183,10 +183,9 @@ fn a_process_is_followed_or_counted_alone() {
     }
 }
 
-/// All threads of a process, those made later included.
-#[test]
-fn threads_made_later_belong_to_their_process() {
-    let mut workload = Workload::start(&["threads", "threads=50", "delay-go=1"]);
+/// What was counted of a workload by its pid, given before it did anything; and its own account.
+fn counted_from_its_start(arguments: &[&str]) -> (Interval, Value) {
+    let mut workload = Workload::start(&[arguments, &["delay-go=1"]].concat());
     let filter = Filter {
         pids: vec![workload.pid()],
         ..Filter::default()
@@ -195,23 +194,22 @@ fn threads_made_later_belong_to_their_process() {
     let mut counting = Counting::new(&mut storage, &filter, false);
     workload.go();
     let lines = workload.finish();
-    assert_exact(&counting.interval(), &lines[0]);
+    (counting.interval(), lines[0].clone())
+}
+
+/// All threads of a process, those made later included.
+#[test]
+fn threads_made_later_belong_to_their_process() {
+    let (interval, line) = counted_from_its_start(&["threads", "threads=50"]);
+    assert_exact(&interval, &line);
 }
 
 /// io_uring's workers are made by the kernel, not by fork.
 #[test]
 fn workers_of_io_uring_belong_to_their_process() {
-    let mut workload = Workload::start(&["io-uring", "delay-go=1"]);
-    let filter = Filter {
-        pids: vec![workload.pid()],
-        ..Filter::default()
-    };
-    let mut storage = Storage::default();
-    let mut counting = Counting::new(&mut storage, &filter, false);
-    workload.go();
-    let lines = workload.finish();
-    if lines[0]["unavailable"].is_null() {
-        assert_exact(&counting.interval(), &lines[0]);
+    let (interval, line) = counted_from_its_start(&["io-uring"]);
+    if line["unavailable"].is_null() {
+        assert_exact(&interval, &line);
     }
 }
 
