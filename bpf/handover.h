@@ -59,7 +59,7 @@ __noinline int identify(struct thread_record *record, __u64 address, enum record
 static __noinline int hand_over(struct thread_record *record, __u64 block,
 				const struct counters *counters)
 {
-	struct overflow_key key = { 64, { block, block >> 32 } };
+	struct overflow_key key = {.bits = 64, .block = {block, block >> 32}};
 	__u64 waiting, flags;
 
 	record->block = block;
