@@ -70,13 +70,12 @@ static __noinline int hand_over(struct thread_record *record, __u64 block,
 	 */
 	waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
 	flags = waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
-	if (bpf_ringbuf_output(&exits, record, sizeof(*record), flags) == 0) {
-		__sync_fetch_and_add(&losses.handed_over, 1);
+	__sync_fetch_and_add(&losses.to_ring, 1);
+	if (bpf_ringbuf_output(&exits, record, sizeof(*record), flags) == 0)
 		return 0;
-	}
+	__sync_fetch_and_sub(&losses.to_ring, 1);
 	if (bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST) == 0) {
 		__sync_fetch_and_add(&losses.overflowed, 1);
-		__sync_fetch_and_add(&losses.handed_over, 1);
 		return 0;
 	}
 	__sync_fetch_and_add(&losses.exits_losing, 1);

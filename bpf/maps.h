@@ -73,7 +73,7 @@ struct {
 	__uint(max_entries, 4096);
 } exits SEC(".maps");
 
-/* A block's id as a trie wants it: with the number of bits in front, and no gap after it. */
+/* As a trie wants it: the number of bits, and right behind it a block's id. */
 struct overflow_key {
 	__u32 bits;
 	__u32 block[2];
@@ -81,8 +81,8 @@ struct overflow_key {
 
 /*
  * Exit records that did not fit into the ring, by block. An entry is written once and
- * whole, so that taking it out can race with nothing. A trie, since that takes no memory
- * before it is needed; a hash table would have its buckets from the start.
+ * whole, so that taking it out can race with nothing. A trie, since that takes hardly any
+ * memory before it is needed; a hash table would have its buckets from the start.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

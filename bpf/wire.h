@@ -69,15 +69,15 @@ _Static_assert(sizeof(struct thread_record) == 136,
 
 /*
  * What could be counted, but not for anyone, and how the rest is getting on. Every total
- * only grows. User space reads it as the front of .bss, from the first field to the last
- * one, and the order of some fields is made for that.
+ * but `to_ring` only grows. User space reads it as the front of .bss, from the first field to the
+ * last one, and the order of some fields is made for that.
  */
 struct losses {
 	/* How many exit records are meant by `exits`. */
 	__u64 exits_lost;
 	/* Neither task storage nor an entry of the spare table could be had. */
 	struct counters no_memory;
-	/* A thread ended while both the ring and the overflow table were full. */
+	/* A thread ended, and neither the ring nor the overflow table had room. */
 	struct counters exits;
 	/*
 	 * Traffic in the name of no task: the idle loop was running, or the task was at its
@@ -87,9 +87,13 @@ struct losses {
 	struct counters no_task;
 	/* Exit records of which the loss has begun: ahead of `exits_lost` while one is added. */
 	__u64 exits_losing;
-	/* Exit records written so far, to the ring or to the overflow table. */
-	__u64 handed_over;
-	/* Those of them that went into the overflow table. */
+	/*
+	 * Exit records in the ring so far, and those that are about to be: who took so many
+	 * took all that were in it when this was read. For want of room one may go elsewhere,
+	 * and is taken off again.
+	 */
+	__u64 to_ring;
+	/* Exit records put into the overflow table so far. */
 	__u64 overflowed;
 	/* Blocks outside of the slots that are done with: their threads have ended. */
 	__u64 outside_gone;

@@ -128,7 +128,7 @@ pub(super) fn is_realtime() -> bool {
 /// A kernel says it in its version, as in `#1 SMP PREEMPT_RT Debian 6.12.48-1` (UTS_VERSION,
 /// made in init/Makefile).
 fn names_realtime(version: &[u8]) -> bool {
-    memmem::find(version, b" PREEMPT_RT ").is_some()
+    memmem::find(version, b" PREEMPT_RT").is_some()
 }
 
 fn is_namespace(kind: &str, initial: u64) -> bool {

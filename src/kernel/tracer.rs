@@ -33,9 +33,10 @@ pub struct Tracer<'a> {
     tracked: bool,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     buffer: Vec<u8>,
+    /// Exit records taken from the ring so far.
+    from_ring: u64,
+    /// How many there had been in the overflow table when it was last found empty.
     overflowed: u64,
-    /// Exit records taken so far.
-    received: u64,
     sampling: Sampling,
     /// How many records the last look had.
     expected: usize,
@@ -68,7 +69,7 @@ impl<'a> Tracer<'a> {
         Self::attach_kind(storage, capacity, filter, Kind::for_host(&facts))
     }
 
-    /// The same, with programs of this kind and without looking at the host first.
+    /// The same, with programs of this kind and without asking first what the host lacks.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl<'a> Tracer<'a> {
             exits,
             buffer: vec![0; READ_BYTES],
             overflowed: 0,
-            received: 0,
+            from_ring: 0,
             sampling: Sampling::default(),
             expected: 0,
             extent: Extent::Changes,
@@ -117,7 +118,7 @@ impl<'a> Tracer<'a> {
         let raw = self.raw_losses()?;
         Ok(Progress {
             overflowed: raw.overflowed,
-            handed_over: raw.handed_over,
+            to_ring: raw.to_ring,
             outside: Outside::of(&raw).left(),
         })
     }
@@ -146,20 +147,38 @@ impl<'a> Tracer<'a> {
             .sum()
     }
 
-    /// Takes the records behind the full ring, if any were put there.
-    fn drain_overflow(&mut self, overflowed: u64) -> Result<(), Error> {
+    /// Takes the records in the ring, but those behind one that is still being written.
+    fn drain_ring(&mut self) -> Result<(), Error> {
+        let before = self.exits.borrow().len();
+        self.ring
+            .consume()
+            .map_err(|error| Error::failed("the exit records could not be read", error))?;
+        self.from_ring += (self.exits.borrow().len() - before) as u64;
+        Ok(())
+    }
+
+    /// Takes the records behind the full ring, if there were `overflowed` by now. What fails
+    /// may be tried again.
+    fn drain_overflow(&mut self, overflowed: u64) -> libbpf_rs::Result<()> {
         if overflowed == self.overflowed {
             return Ok(());
         }
-        self.overflowed = overflowed;
         let map = &self.skel.maps.overflow;
         let mut exits = self.exits.borrow_mut();
-        let failed = |error| Error::failed("the overflow table could not be read", error);
-        let keys: Vec<_> = map.keys().collect();
-        for key in keys {
-            let value = map.lookup(&key, MapFlags::ANY).map_err(&failed)?;
-            map.delete(&key).map_err(&failed)?;
-            exits.extend(value.and_then(|bytes| decode::thread_record(&bytes)));
+        // Always from the front. In the midst of a trie the kernel needs memory to go on, and
+        // may leave some out where another was put in meanwhile; at its front, neither. Not for
+        // ever: a storm may be faster.
+        for _ in 0..=2 * map.max_entries() / OVERFLOW_KEYS {
+            let keys: Vec<_> = map.keys().take(OVERFLOW_KEYS as usize).collect();
+            if keys.is_empty() {
+                self.overflowed = overflowed;
+                break;
+            }
+            for key in keys {
+                let value = map.lookup(&key, MapFlags::ANY)?;
+                map.delete(&key)?;
+                exits.extend(value.and_then(|bytes| decode::thread_record(&bytes)));
+            }
         }
         Ok(())
     }
@@ -194,7 +213,7 @@ impl Outside {
 /// How the exit records are getting on.
 struct Progress {
     overflowed: u64,
-    handed_over: u64,
+    to_ring: u64,
     /// Blocks that are not in slots.
     outside: u64,
 }
@@ -202,6 +221,8 @@ struct Progress {
 /// What one read of the iterator can return at most (PAGE_SIZE << 3 in
 /// kernel/bpf/bpf_iter.c), and room for the record that was cut by it.
 const READ_BYTES: usize = 2 * (32 << 10);
+/// How many records of the overflow table are taken in one go.
+const OVERFLOW_KEYS: u32 = 1024;
 /// The iterator's answer when it looked at a million tasks in vain.
 pub(super) const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
 
@@ -303,15 +324,13 @@ impl Source for Tracer<'_> {
         let mut tries = 0;
         loop {
             let progress = self.progress()?;
-            self.ring
-                .consume()
-                .map_err(|error| Error::failed("the exit records could not be read", error))?;
-            self.drain_overflow(progress.overflowed)?;
-            let waiting = self.exits.borrow().len() as u64;
+            self.drain_ring()?;
+            let overflow = self.drain_overflow(progress.overflowed);
             tries += 1;
-            // One record that is being written hides those behind it in the ring.
-            if self.received + waiting >= progress.handed_over || tries == TRIES {
-                self.received += waiting;
+            if (overflow.is_ok() && self.from_ring >= progress.to_ring) || tries == TRIES {
+                overflow.map_err(|error| {
+                    Error::failed("the overflow table could not be read", error)
+                })?;
                 return Ok(mem::take(&mut *self.exits.borrow_mut()));
             }
             std::thread::yield_now();

@@ -17,9 +17,10 @@ use serde_json::Value;
 
 use super::end_to_end::{record, send_signal};
 use super::filters::Cgroup;
-use super::harness::{Workload, counters, wait_for};
+use super::harness::{Counting, Workload, counters, wait_for};
 use super::memory::MemoryCgroup;
 use super::outcome::Outcome;
+use super::places::sampled;
 
 /// Runs a storm while nobody takes the exit records; how many were lost is told as well.
 fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, u64) {
@@ -74,6 +75,22 @@ fn a_reader_that_stops_for_thirty_thousand_exits_loses_none() {
     );
     outcome.assert_exact("process-storm n=30000, no reader");
     assert_eq!(lost, 0);
+}
+
+/// More exits come in all the while that those behind the full ring are taken.
+#[test]
+fn a_ring_of_one_page_loses_nothing_while_there_is_room_behind_it() {
+    let capacity = Capacity {
+        ring_bytes: 4096,
+        ..Capacity::default()
+    };
+    let mut workload = Workload::start(&["thread-storm", "n=100000", "parallel=4", "delay-go=1"]);
+    let mut storage = Storage::default();
+    let filter = family_of(&workload);
+    let mut counting = Counting::with_capacity(&mut storage, capacity, &filter, false);
+    workload.go();
+    let case = "thread-storm n=100000, a ring of one page, sampled";
+    sampled(&mut counting, workload, 0, case).assert_exact(case);
 }
 
 #[test]

@@ -176,7 +176,9 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-fn sampled(counting: &mut Counting<'_>, workload: Workload, least: u64, case: &str) -> Outcome {
+/// What becomes of a workload that is looked at all the while, as fast as possible; once it has
+/// sent so many messages it may end.
+pub fn sampled(counting: &mut Counting<'_>, workload: Workload, least: u64, case: &str) -> Outcome {
     let mut all = Outcome::default();
     let mut take = || {
         let interval = counting.interval();
