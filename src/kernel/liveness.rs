@@ -39,17 +39,23 @@ enum Look {
 }
 
 fn look(process: ProcessId) -> Look {
-    // Most often it is free, and that is told in a tenth of the time.
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
-    if pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH)) {
+    let is_free = || pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH));
+    // Most often it is, and that is told in a tenth of the time.
+    if is_free() {
         return Look::Free;
     }
     let ticks = rustix::param::clock_ticks_per_second();
-    fs::read(format!("/proc/{}/stat", process.pid))
+    let told = fs::read(format!("/proc/{}/stat", process.pid))
         .ok()
         // Names are bytes.
-        .and_then(|stat| parse(&String::from_utf8_lossy(&stat), process.start, ticks))
-        .map_or(Look::Hidden, |(same, alive)| Look::There { same, alive })
+        .and_then(|stat| parse(&String::from_utf8_lossy(&stat), process.start, ticks));
+    match told {
+        Some((same, alive)) => Look::There { same, alive },
+        // A zombie was there, and its parent has taken note of its end since.
+        None if is_free() => Look::Free,
+        None => Look::Hidden,
+    }
 }
 
 /// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat): whether it is about the process
@@ -91,17 +97,22 @@ mod tests {
         assert_eq!(parse("garbage", 0, 100), None);
     }
 
-    #[test]
-    fn this_process_is_alive() {
-        let stat = fs::read_to_string("/proc/self/stat").expect("proc");
-        let ticks: u64 = stat
+    /// A process that is there, as /proc describes it.
+    fn process(pid: u32) -> ProcessId {
+        let stat = fs::read(format!("/proc/{pid}/stat")).expect("proc");
+        let ticks: u64 = String::from_utf8_lossy(&stat)
             .rsplit_once(") ")
             .and_then(|(_, rest)| rest.split(' ').nth(19)?.parse().ok())
             .expect("start");
-        let process = ProcessId {
-            pid: std::process::id(),
+        ProcessId {
+            pid,
             start: ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()),
-        };
+        }
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        let process = process(std::process::id());
         assert!(is_alive(process));
         assert!(!is_reused(process));
         let earlier = ProcessId {
@@ -110,6 +121,22 @@ mod tests {
         };
         assert!(!is_alive(earlier));
         assert!(is_reused(earlier));
+    }
+
+    /// A process that goes while it is looked at was never another one.
+    #[test]
+    fn who_is_reaped_meanwhile_is_not_reused() {
+        for _ in 0..500 {
+            let mut child = std::process::Command::new("/bin/true")
+                .spawn()
+                .expect("a child");
+            let process = process(child.id());
+            let reaper = std::thread::spawn(move || child.wait().expect("wait"));
+            while !reaper.is_finished() {
+                assert!(!is_reused(process));
+            }
+            reaper.join().expect("reaper");
+        }
     }
 
     #[test]
@@ -126,15 +153,7 @@ mod tests {
         std::io::Read::read_exact(&mut output, &mut said).expect("a line");
         let stat = fs::read(format!("/proc/{}/stat", child.id())).expect("proc");
         assert!(String::from_utf8(stat.clone()).is_err(), "{stat:?}");
-        let stat = String::from_utf8_lossy(&stat).into_owned();
-        let ticks: u64 = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(19)?.parse().ok())
-            .expect("start");
-        let process = ProcessId {
-            pid: child.id(),
-            start: ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()),
-        };
+        let process = process(child.id());
         assert!(is_alive(process) && !is_reused(process));
         drop(child.stdin.take());
         child.wait().expect("wait");

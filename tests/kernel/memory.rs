@@ -18,7 +18,8 @@ pub struct MemoryCgroup {
 
 impl MemoryCgroup {
     pub fn new(name: &str) -> Self {
-        let name = format!("netatop-test-{}-{name}", std::process::id());
+        // On a host with cgroup v2 alone there are others of this name in the same place.
+        let name = format!("netatop-test-{}-memory-{name}", std::process::id());
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let cgroup = if v1.join("memory.limit_in_bytes").exists() {
             Self {
