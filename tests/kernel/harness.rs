@@ -253,6 +253,11 @@ impl<'a> Counting<'a> {
         sample
     }
 
+    /// How often the kernel left a program out, as the last sample tells.
+    pub fn missed_events(&self) -> u64 {
+        self.missed_events
+    }
+
     /// That a test is where it means to be.
     pub fn outside(&self) -> Outside {
         self.tracer.outside().expect("mapped")

@@ -100,7 +100,12 @@ fn in_place(
         assert!(after.spared > before.spared, "{after:?}");
     } else {
         assert!(after.stored > before.stored, "{after:?}");
-        assert_eq!(after.spared, 0);
+        // Task storage is refused where two threads create it on one CPU at a time: a real-time
+        // kernel takes one of them off in the midst of it.
+        let version = rustix::system::uname();
+        let realtime = version.version().to_string_lossy().contains("PREEMPT_RT");
+        let few = if realtime { after.stored / 10 } else { 0 };
+        assert!(after.spared <= few, "{after:?}");
     }
 
     crowd.finish();
@@ -166,7 +171,9 @@ fn lives_are_exact_under_the_sampler(place: Place, tracked: bool) {
     in_place(place, tracked, workloads, |counting, workloads| {
         for ((scenario, least), mut workload) in scenarios.iter().zip(workloads) {
             workload.go();
-            sum.add(sampled(counting, workload, *least, scenario));
+            let one = sampled(counting, workload, *least, scenario);
+            assert_eq!(one.rows, one.truth, "{scenario}");
+            sum.add(one);
         }
     });
     sum.assert_exact(&place.case("lives and storms, sampled", tracked));
@@ -203,7 +210,6 @@ pub fn sampled(counting: &mut Counting<'_>, workload: Workload, least: u64, case
     }
     let truths = lines.iter().map(|line| counters(line, Counters::default()));
     all.truth = truths.sum();
-    assert_eq!(all.rows, all.truth, "{case}");
     all
 }
 
