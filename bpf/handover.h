@@ -52,6 +52,13 @@ __noinline int identify(struct thread_record *record, __u64 address, enum record
 	return 0;
 }
 
+static __always_inline long put_behind_ring(const struct thread_record *record)
+{
+	struct overflow_key key = {.bits = 64, .block = {record->block, record->block >> 32}};
+
+	return bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST);
+}
+
 /*
  * Hands over a block's final counters: through the ring, else through the overflow table,
  * and where both are full as a loss that user space reports.
@@ -59,7 +66,6 @@ __noinline int identify(struct thread_record *record, __u64 address, enum record
 static __noinline int hand_over(struct thread_record *record, __u64 block,
 				const struct counters *counters)
 {
-	struct overflow_key key = {.bits = 64, .block = {block, block >> 32}};
 	__u64 waiting, flags;
 
 	record->block = block;
@@ -74,7 +80,7 @@ static __noinline int hand_over(struct thread_record *record, __u64 block,
 	if (bpf_ringbuf_output(&exits, record, sizeof(*record), flags) == 0)
 		return 0;
 	__sync_fetch_and_sub(&losses.to_ring, 1);
-	if (bpf_map_update_elem(&overflow, &key, record, BPF_NOEXIST) == 0) {
+	if (put_behind_ring(record) == 0) {
 		__sync_fetch_and_add(&losses.overflowed, 1);
 		return 0;
 	}

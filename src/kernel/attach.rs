@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
 
-use super::host;
+use super::host::is_realtime;
 use super::kind::Kind;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
@@ -39,7 +39,7 @@ pub(super) fn load<'a>(
     let maps = &mut open.maps;
     // Before 6.13 a trie's lock may sleep there (a spinlock_t in kernel/bpf/lpm_trie.c), which
     // the end of a thread must not: the kernel complains of "scheduling while atomic".
-    if host::is_realtime() {
+    if is_realtime() {
         maps.overflow
             .set_type(MapType::Hash)
             .map_err(|error| refused("make the maps", &error))?;

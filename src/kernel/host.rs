@@ -121,7 +121,8 @@ fn parse_lockdown(text: &str) -> Option<String> {
 }
 
 /// Whether this is a kernel with PREEMPT_RT.
-pub(super) fn is_realtime() -> bool {
+#[must_use]
+pub fn is_realtime() -> bool {
     names_realtime(rustix::system::uname().version().to_bytes())
 }
 

@@ -16,7 +16,7 @@ mod skel;
 mod tracer;
 
 pub use attach::Storage;
-pub use host::HostFacts;
+pub use host::{HostFacts, is_realtime};
 pub use kind::Kind;
 pub use requirements::{Finding, Standing, against_misses, findings, missing};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};

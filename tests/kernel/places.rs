@@ -3,7 +3,7 @@
 //! Only the workload is counted, so that no thread of somebody else is in the way: by its cgroup, or
 //! as tracked processes.
 
-use netatop::kernel::{Capacity, Filter, Storage};
+use netatop::kernel::{Capacity, Filter, Storage, is_realtime};
 use netatop::model::{Counters, Extent};
 
 use super::filters::Cgroup;
@@ -102,9 +102,7 @@ fn in_place(
         assert!(after.stored > before.stored, "{after:?}");
         // Task storage is refused where two threads create it on one CPU at a time: a real-time
         // kernel takes one of them off in the midst of it.
-        let version = rustix::system::uname();
-        let realtime = version.version().to_string_lossy().contains("PREEMPT_RT");
-        let few = if realtime { after.stored / 10 } else { 0 };
+        let few = if is_realtime() { after.stored / 10 } else { 0 };
         assert!(after.spared <= few, "{after:?}");
     }
 
