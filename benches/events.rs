@@ -10,13 +10,13 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use netatop::kernel::{Capacity, Filter, HostFacts, Kind, Storage, Tracer, WantedCgroup};
+use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Tracer, WantedCgroup};
 
 /// Receives a round. All of it fits the receive buffer.
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 25;
 
-type Case = (&'static str, Option<(Filter, Kind)>);
+type Case = (&'static str, Option<(Filter, TracepointKind)>);
 
 fn cases() -> Vec<Case> {
     // Process 1 is there, and is not this one; no cgroup has this id.
@@ -38,19 +38,25 @@ fn cases() -> Vec<Case> {
     let all = Filter::default();
     let mut cases = vec![
         ("no programs", None),
-        ("counted", Some((all.clone(), Kind::Typed))),
-        ("counted, by --pid", Some((this_process, Kind::Typed))),
-        ("filtered out by --pid", Some((other_process, Kind::Typed))),
+        ("counted", Some((all.clone(), TracepointKind::Typed))),
+        (
+            "counted, by --pid",
+            Some((this_process, TracepointKind::Typed)),
+        ),
+        (
+            "filtered out by --pid",
+            Some((other_process, TracepointKind::Typed)),
+        ),
         (
             "filtered out by --cgroup",
-            Some((other_cgroup, Kind::Typed)),
+            Some((other_cgroup, TracepointKind::Typed)),
         ),
     ];
     // As on Linux 7.0 and later.
     match HostFacts::gather().tracefs {
         Ok(_) => cases.push((
             "counted, by classic tracepoints",
-            Some((all, Kind::Classic)),
+            Some((all, TracepointKind::Classic)),
         )),
         Err(error) => eprintln!("without classic tracepoints: {error}"),
     }
@@ -68,7 +74,7 @@ fn pair() -> (TcpStream, TcpStream) {
 fn round(
     sender: &mut TcpStream,
     receiver: &mut TcpStream,
-    programs: Option<&(Filter, Kind)>,
+    programs: Option<&(Filter, TracepointKind)>,
 ) -> f64 {
     let mut storage = Storage::default();
     let tracer = programs.map(|(filter, kind)| {

@@ -10,10 +10,10 @@ use chrono::DateTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netatop::model::{
-    Comm, Counters, Extent, Identity, Ledger, Losses, Process, ProcessId, Report, Row, State,
-    ThreadRecord, Who,
+    Comm, Counters, Extent, Identity, Layout, Ledger, Losses, Process, ProcessId, Report, Row,
+    State, ThreadRecord, Who,
 };
-use netatop::output::{Csv, Format, Json, Layout, Look, Table};
+use netatop::output::{Csv, Format, Json, Table, TableStyle};
 use rustix::time::{ClockId, clock_gettime};
 
 const PROCESSES: [u32; 3] = [1_000, 10_000, 40_000];
@@ -175,7 +175,7 @@ fn writers(criterion: &mut Criterion<CpuTime>) {
     let formats: [(&str, Box<dyn Format>); 3] = [
         ("csv", Box::new(Csv::new(layout, host(), true))),
         ("json", Box::new(Json::new(layout, host()))),
-        ("table", Box::new(Table::new(layout, Look::default()))),
+        ("table", Box::new(Table::new(layout, TableStyle::default()))),
     ];
     let mut group = criterion.benchmark_group("write");
     group.throughput(Throughput::Elements(ROWS.into()));

@@ -8,9 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::check::CheckFormat;
 use crate::completions::Shell;
-use crate::output::{Existing, GroupBy, Layout};
-use crate::record::{HELD, Options, OutputFormat, Schedule, SortKey, Targets};
+use crate::model::{GroupBy, Layout};
+use crate::output::Existing;
+use crate::record::{HELD, Options, OutputFormat, Targets};
+use crate::rollup::SortKey;
 use crate::serve;
+use crate::session::Schedule;
 
 /// Says exactly which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
@@ -281,7 +284,8 @@ fn top(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use crate::completions::completions;
+    use clap::{CommandFactory, ValueEnum};
     use proptest::prelude::*;
 
     #[test]
@@ -314,6 +318,32 @@ mod tests {
         assert_eq!(clients("1"), Ok(1));
         for bad in ["0", "-1", "10001", "x"] {
             assert!(clients(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_offered() {
+        for shell in Shell::value_variants() {
+            let text = completions(*shell, &Cli::command());
+            assert!(!text.contains(HELD), "{shell:?}");
+            assert!(
+                text.contains("record") && text.contains("check"),
+                "{shell:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn process_ids_and_users_are_hinted_at() {
+        for (shell, hints) in [
+            (Shell::Bash, [("[0-9]*", 2), ("compgen -u", 1)]),
+            (Shell::Zsh, [("echo <->", 2), (":_users", 1)]),
+            (Shell::Fish, [("_complete_pids", 1), ("_complete_users", 1)]),
+        ] {
+            let text = completions(shell, &Cli::command());
+            for (hint, times) in hints {
+                assert_eq!(text.matches(hint).count(), times, "{shell:?}: {hint}");
+            }
         }
     }
 

@@ -3,10 +3,9 @@
 
 use std::io::{self, Write};
 
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Command, ValueEnum};
 use clap_complete::{generate, shells};
 
-use crate::cli::Cli;
 use crate::error::Error;
 
 /// A shell that completions can be written for.
@@ -20,23 +19,24 @@ pub enum Shell {
     Fish,
 }
 
-/// Writes them to standard output, and returns the exit status.
+/// Writes the completions of `command`, the whole command line, to standard output. Returns the
+/// exit status.
 ///
 /// # Errors
 ///
-/// If they could not be written.
-pub fn write(shell: Shell) -> Result<u8, Error> {
+/// If standard output cannot be written.
+pub fn write(shell: Shell, command: &Command) -> Result<u8, Error> {
     io::stdout()
         .lock()
-        .write_all(completions(shell).as_bytes())
+        .write_all(completions(shell, command).as_bytes())
         .map_err(|error| Error::write("standard output", &error))?;
     Ok(0)
 }
 
-/// The text for `shell`.
+/// The completions of `command` for `shell`.
 #[must_use]
-pub fn completions(shell: Shell) -> String {
-    let mut command = visible();
+pub fn completions(shell: Shell, command: &Command) -> String {
+    let mut command = visible(command);
     let mut text = Vec::new();
     // To memory first: the generators panic if they cannot write.
     match shell {
@@ -47,9 +47,8 @@ pub fn completions(shell: Shell) -> String {
     with_hints(shell, &String::from_utf8_lossy(&text))
 }
 
-/// The command line without what is hidden: the generators show that too.
-fn visible() -> Command {
-    let all = Cli::command();
+/// The command line without its hidden subcommands, which the generators would offer.
+fn visible(all: &Command) -> Command {
     let shown = all
         .get_subcommands()
         .filter(|command| !command.is_hide_set());
@@ -83,36 +82,4 @@ fn with_hints(shell: Shell, text: &str) -> String {
         option = word;
     }
     hinted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::HELD;
-
-    #[test]
-    fn what_is_hidden_is_not_offered() {
-        for shell in Shell::value_variants() {
-            let text = completions(*shell);
-            assert!(!text.contains(HELD), "{shell:?}");
-            assert!(
-                text.contains("record") && text.contains("check"),
-                "{shell:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn process_ids_and_users_are_hinted_at() {
-        for (shell, hints) in [
-            (Shell::Bash, [("[0-9]*", 2), ("compgen -u", 1)]),
-            (Shell::Zsh, [("echo <->", 2), (":_users", 1)]),
-            (Shell::Fish, [("_complete_pids", 1), ("_complete_users", 1)]),
-        ] {
-            let text = completions(shell);
-            for (hint, times) in hints {
-                assert_eq!(text.matches(hint).count(), times, "{shell:?}: {hint}");
-            }
-        }
-    }
 }

@@ -1,9 +1,7 @@
 //! What can go wrong, and what the exit status says of it.
 
 use std::fmt::Display;
-use std::io::{self, Write};
-
-use crate::output::escaped;
+use std::io;
 
 /// Why netatop ends early. The text names the cause and, on a line of its own where it
 /// needs one, the way out.
@@ -44,16 +42,4 @@ impl Error {
             Self::Usage(_) => 2,
         }
     }
-}
-
-/// Says something to the user, on standard error, in which names of files and the like can
-/// do a terminal no harm. If it is closed or full, there is nobody left to say it to.
-pub fn tell(text: impl Display) {
-    let text = text.to_string();
-    let _ = writeln!(io::stderr().lock(), "{}", escaped(&text, &['\n']));
-}
-
-/// The same without a line end.
-pub fn tell_raw(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,41 +1,71 @@
-//! Everything that takes bytes of others' making, by name: for `fuzz/`, and for the test that
-//! replays what was found there. Not an interface: it can change at any time.
+//! All parsers of bytes from outside, by name: for `fuzz/`, and for the test that replays the kept
+//! inputs. Not an interface; it can change at any time.
 
 use std::ffi::OsString;
+use std::hint::black_box;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
 
 use crate::cli::Cli;
+use crate::output::{Lines, parsers::LineEnds};
+use crate::{host, kernel, record, serve, signals, text};
 
-/// A parser: its name, and a call of it whose result does not matter.
+/// A parser: its name, and a function that calls it and ignores the result.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All parsers.
 #[must_use]
 pub fn targets() -> Vec<Target> {
-    let command_line: Target = ("command_line", |bytes| {
-        let words = bytes.split(|byte| *byte == 0);
-        let words = words.map(|word| OsString::from_vec(word.to_vec()));
-        let _ = Cli::try_parse_from(
-            ["netatop", "record"]
-                .into_iter()
-                .map(Into::into)
-                .chain(words),
-        );
-    });
-    [
-        &crate::kernel::PARSERS[..],
-        &crate::output::PARSERS,
-        &crate::record::PARSERS,
-        &crate::serve::PARSERS,
-        &crate::signals::PARSERS,
-        &[command_line],
+    vec![
+        ("command_line", |bytes| {
+            let words = bytes.split(|byte| *byte == 0);
+            let words = words.map(|word| OsString::from_vec(word.to_vec()));
+            let netatop = ["netatop", "record"].into_iter().map(Into::into);
+            let _ = Cli::try_parse_from(netatop.chain(words));
+        }),
+        ("thread_record", |bytes| {
+            // benches/rows.rs measures this one, so the result must not be optimised away.
+            black_box(kernel::parsers::thread_record(bytes));
+        }),
+        ("losses", |bytes| {
+            let _ = kernel::parsers::losses(bytes);
+        }),
+        ("proc_stat", |bytes| {
+            let _ = kernel::parsers::parse_stat(&lossy(bytes), bytes.len() as u64, 100);
+        }),
+        ("proc_status", |bytes| {
+            let _ = kernel::parsers::parse_capabilities(&lossy(bytes));
+        }),
+        ("fdinfo", |bytes| {
+            let _ = kernel::parsers::recursion_misses(&lossy(bytes));
+        }),
+        ("line_ends", |bytes| {
+            for lines in [Lines::Plain, Lines::Quoted] {
+                let mut ends = LineEnds::new(lines);
+                ends.look(bytes);
+                let _ = ends.half();
+            }
+        }),
+        ("escaped", |bytes| {
+            let _ = text::escaped(&lossy(bytes), &['\n']);
+        }),
+        ("json_keys", |bytes| {
+            let _ = record::parsers::keys(bytes);
+        }),
+        ("mountinfo", |bytes| {
+            let _ = host::parsers::find_mount(&lossy(bytes));
+        }),
+        ("client_stream", |bytes| {
+            // An error means that the kernel refused a socket, which is not what is tested.
+            let _ = serve::parsers::drive(bytes);
+        }),
+        ("proc_signals", |bytes| {
+            let _ = signals::parse_ignored(&lossy(bytes));
+        }),
     ]
-    .concat()
 }
 
-/// What is there of text.
-pub(crate) fn text(bytes: &[u8]) -> String {
+fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

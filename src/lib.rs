@@ -1,20 +1,24 @@
 //! Says exactly which process sent and received how much over TCP and UDP.
 //!
-//! The way of the data:
+//! The modules form layers. A module uses only modules below it, and no two modules depend on each
+//! other; `tests/source` checks both.
 //!
 //! ```text
-//! bpf/       socket call -> its thread's counters      thread ends -> exit record
-//! kernel     loads and attaches that, reads both       (the only part that knows libbpf)
-//! source     a sample: the living, the exits, the losses
-//! model      the ledger turns samples into what each process did in an interval
-//! record     when to sample; naming, grouping and ordering of rows
-//! output     rows to table, csv, json
-//! serve      the same samples, as totals for atop
+//! cli                                    the command line: parser, help, man pages
+//! record  serve  check  completions      one module for each subcommand; none uses another
+//! session                                when to sample, when to stop
+//! rollup                                 grouping, sorting, top N, "(other)"
+//! output                                 rows to table, CSV and JSON Lines
+//! kernel                                 the BPF programs; the only module that uses libbpf
+//! host                                   facts about the host: cgroups, users, boot time
+//! source                                 the trait behind which the kernel or a test script stands
+//! model                                  counters, processes, the ledger, rows
+//! signals                                Ctrl-C, SIGTERM and SIGHUP
+//! error                                  error types and exit statuses
+//! text                                   escaping, units, messages to the user
 //! ```
-//!
-//! Beside it, `check` says whether all that is possible on this host.
 
-// They panic when nobody can be told; error::tell does not.
+// `print!` and `eprint!` panic if the stream is closed; `text::to_stderr` does not.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 // The other ways to panic are denied in Cargo.toml.
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
@@ -25,10 +29,14 @@ pub mod completions;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod host;
 pub mod kernel;
 pub mod model;
 pub mod output;
 pub mod record;
+pub mod rollup;
 pub mod serve;
+pub mod session;
 pub mod signals;
 pub mod source;
+pub mod text;

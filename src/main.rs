@@ -4,11 +4,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 use netatop::cli::{Cli, Command};
-use netatop::error::{Error, tell};
-use netatop::output::escaped;
+use netatop::error::Error;
+use netatop::text::{escaped, to_stderr};
 use netatop::{check, completions, record, serve};
 
 fn main() -> ExitCode {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(&args.options()),
         Command::Serve(args) => serve::run(&args.options()),
         Command::Check(args) => check::run(args.format),
-        Command::Completions(args) => completions::write(args.shell),
+        Command::Completions(args) => completions::write(args.shell, &Cli::command()),
         Command::Held(args) => Ok(record::become_command(
             &args.command,
             args.user.as_deref(),
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(Error::ClosedPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(format!("netatop: {error}"));
+            to_stderr(format!("netatop: {error}"));
             ExitCode::from(error.status())
         }
     }
@@ -64,7 +64,7 @@ fn usage(mut error: clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .collect();
     let line = what.join(" ");
-    tell(format!(
+    to_stderr(format!(
         "netatop: {}",
         line.strip_prefix("error: ").unwrap_or(&line)
     ));

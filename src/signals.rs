@@ -10,7 +10,6 @@ use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use crate::error::Error;
-use crate::fuzzing::{Target, text};
 
 /// Exit status when a second Ctrl-C cuts the orderly end short.
 const CUT_SHORT: i32 = 130;
@@ -85,15 +84,10 @@ impl Stop {
 }
 
 /// The SigIgn line of /proc/PID/status: bit N-1 is signal N.
-fn parse_ignored(status: &str) -> Option<u64> {
+pub(crate) fn parse_ignored(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
-
-/// For `fuzz/`.
-pub(crate) const PARSERS: [Target; 1] = [("proc_signals", |bytes| {
-    let _ = parse_ignored(&text(bytes));
-})];
 
 #[cfg(test)]
 mod tests {

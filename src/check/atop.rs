@@ -3,12 +3,12 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use crate::kernel::{Finding, Standing};
+use crate::kernel::{Finding, Status};
 
 /// The first version that asks.
 const FIRST_VERSION: (u32, u32) = (2, 10);
 
-const WAY_OUT: &str =
+const REMEDY: &str =
     "recording does without it; to see the counters in atop, install 2.10 or later";
 
 /// What PATH leads to.
@@ -59,8 +59,7 @@ impl Atop {
 
     pub(super) fn finding(&self) -> Finding {
         let there = |found: String| Finding::ok("atop", "atop 2.10 or later", found);
-        let lacking =
-            |found: String| there(String::new()).lacking(Standing::Optional, found, WAY_OUT);
+        let lacking = |found: String| there(String::new()).lacking(Status::Optional, found, REMEDY);
         match self {
             Self::Absent => lacking("there is no atop in PATH".to_owned()),
             Self::Unknown => lacking("the atop in PATH does not tell its version".to_owned()),
@@ -89,11 +88,11 @@ mod tests {
     #[test]
     fn minor_versions_are_numbers() {
         for (atop, status) in [
-            (Atop::Version(2, 9), Standing::Optional),
-            (Atop::Version(2, 10), Standing::Ok),
-            (Atop::Version(3, 0), Standing::Ok),
-            (Atop::Absent, Standing::Optional),
-            (Atop::Unknown, Standing::Optional),
+            (Atop::Version(2, 9), Status::Optional),
+            (Atop::Version(2, 10), Status::Ok),
+            (Atop::Version(3, 0), Status::Ok),
+            (Atop::Absent, Status::Optional),
+            (Atop::Unknown, Status::Optional),
         ] {
             assert_eq!(atop.finding().status, status, "{atop:?}");
         }

@@ -13,8 +13,8 @@ pub use atop::Atop;
 pub use write::write;
 
 use crate::error::Error;
-use crate::kernel::{Finding, HostFacts, Standing, findings};
-use crate::record::{NO_CGROUPS, cgroup_mount};
+use crate::host::{NO_CGROUPS, cgroup_mount};
+use crate::kernel::{Finding, HostFacts, Status, findings};
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -63,8 +63,8 @@ impl Facts {
         match &self.cgroup2 {
             Some(mount) => there(mount.display().to_string()),
             None => {
-                let [cause, way_out] = NO_CGROUPS;
-                there(String::new()).lacking(Standing::Optional, cause, way_out)
+                let [cause, remedy] = NO_CGROUPS;
+                there(String::new()).lacking(Status::Optional, cause, remedy)
             }
         }
     }
@@ -90,5 +90,5 @@ pub fn run(format: CheckFormat) -> Result<u8, Error> {
 pub fn can_record(findings: &[Finding]) -> bool {
     findings
         .iter()
-        .all(|finding| finding.status != Standing::Missing)
+        .all(|finding| finding.status != Status::Missing)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{CheckFormat, can_record};
-use crate::kernel::{Finding, Standing};
+use crate::kernel::{Finding, Status};
 
 /// What is written: all of it, at once.
 #[must_use]
@@ -24,13 +24,13 @@ fn table(findings: &[Finding]) -> String {
     };
     for finding in findings {
         let status = match finding.status {
-            Standing::Ok => "ok",
-            Standing::Missing => "missing",
-            Standing::Optional => "optional",
+            Status::Ok => "ok",
+            Status::Missing => "missing",
+            Status::Optional => "optional",
         };
         line(status, finding.name, &finding.found);
-        if let Some(way_out) = &finding.way_out {
-            line("", "", way_out);
+        if let Some(remedy) = &finding.remedy {
+            line("", "", remedy);
         }
     }
     text.push_str(if can_record(findings) {

@@ -4,13 +4,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
+use libbpf_rs::{Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
 
-use super::host::is_realtime;
-use super::kind::Kind;
+use super::facts::is_realtime;
+use super::iter;
+use super::kind::TracepointKind;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
-use super::tracer::EAGAIN;
 use crate::error::Error;
 
 /// Room for the loaded object; it has to outlive the [`Tracer`](super::Tracer) made from it.
@@ -30,7 +30,7 @@ pub(super) fn load<'a>(
     storage: &'a mut Storage,
     capacity: Capacity,
     filter: &Filter,
-    kind: Kind,
+    kind: TracepointKind,
 ) -> Result<NetatopSkel<'a>, Error> {
     let object = storage.0.insert(Box::new(MaybeUninit::uninit()));
     let mut open = NetatopSkelBuilder::default()
@@ -57,7 +57,7 @@ pub(super) fn load<'a>(
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         filter.write_to(&mut rodata.filter);
     }
-    let (typed, tracked) = (kind == Kind::Typed, filter.is_tracked());
+    let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
@@ -79,17 +79,17 @@ pub(super) fn load<'a>(
 /// The programs on tracepoints that were loaded, in the order in which they are attached.
 pub(super) fn programs<'s, 'o>(
     progs: &'s NetatopProgs<'o>,
-    kind: Kind,
+    kind: TracepointKind,
     tracked: bool,
 ) -> Vec<&'s ProgramMut<'o>> {
     let [exit, new_task, send, recv] = match kind {
-        Kind::Typed => [
+        TracepointKind::Typed => [
             &progs.on_exit,
             &progs.on_newtask,
             &progs.on_send,
             &progs.on_recv,
         ],
-        Kind::Classic => [
+        TracepointKind::Classic => [
             &progs.classic_exit,
             &progs.classic_newtask,
             &progs.classic_send,
@@ -111,7 +111,11 @@ pub(super) struct Links {
 }
 
 /// Attaches all of them. Counting has begun when it returns.
-pub(super) fn attach(skel: &NetatopSkel<'_>, filter: &Filter, kind: Kind) -> Result<Links, Error> {
+pub(super) fn attach(
+    skel: &NetatopSkel<'_>,
+    filter: &Filter,
+    kind: TracepointKind,
+) -> Result<Links, Error> {
     let attached = |result: libbpf_rs::Result<Link>| {
         result.map_err(|error| refused("attach the programs", &error))
     };
@@ -150,16 +154,7 @@ fn want(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
 
 /// Marks all threads of `pids`; those that they make meanwhile are marked as they come.
 fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
-    let link = skel.progs.mark.attach()?;
-    let mut iter = Iter::new(&link)?;
-    // It prints nothing: what counts is that it has been everywhere.
-    loop {
-        match std::io::copy(&mut iter, &mut std::io::sink()) {
-            Ok(_) => break,
-            Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    iter::run(&skel.progs.mark.attach()?)?;
     for pid in pids {
         skel.maps.wanted.delete(&pid.to_ne_bytes())?;
     }

@@ -32,7 +32,7 @@ fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Decodes one thread's record; `None` if the bytes are too few.
-pub(super) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
+pub(crate) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
     let record: types::thread_record = read(bytes)?;
     let is = |flag| record.flags.0 & flag != 0;
     Some(ThreadRecord {
@@ -56,7 +56,7 @@ pub(super) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
 }
 
 /// Decodes the loss counters at the front of the programs' `.bss`.
-pub(super) fn losses(bytes: &[u8]) -> Option<types::losses> {
+pub(crate) fn losses(bytes: &[u8]) -> Option<types::losses> {
     read(bytes)
 }
 

@@ -11,25 +11,25 @@ use crate::model::ProcessId;
 /// by now and a zombie count as no; a process that /proc hides (`hidepid`) as yes, until
 /// its pid is free.
 pub(super) fn is_alive(process: ProcessId) -> bool {
-    match look(process) {
-        Look::Free => false,
-        Look::Hidden => true,
-        Look::There { same, alive } => same && alive,
+    match owner_of(process) {
+        PidOwner::Free => false,
+        PidOwner::Hidden => true,
+        PidOwner::There { same, alive } => same && alive,
     }
 }
 
 /// Whether the pid of `process`, which has ended, is that of another living one. Where
 /// /proc hides whose it is, it counts as that.
 pub(super) fn is_reused(process: ProcessId) -> bool {
-    match look(process) {
-        Look::Free => false,
-        Look::Hidden => true,
-        Look::There { same, alive } => !same && alive,
+    match owner_of(process) {
+        PidOwner::Free => false,
+        PidOwner::Hidden => true,
+        PidOwner::There { same, alive } => !same && alive,
     }
 }
 
 /// Whose a pid is.
-enum Look {
+enum PidOwner {
     /// Nobody's.
     Free,
     /// /proc does not tell.
@@ -38,12 +38,12 @@ enum Look {
     There { same: bool, alive: bool },
 }
 
-fn look(process: ProcessId) -> Look {
+fn owner_of(process: ProcessId) -> PidOwner {
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
     let is_free = || pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH));
     // Most often it is, and that is told in a tenth of the time.
     if is_free() {
-        return Look::Free;
+        return PidOwner::Free;
     }
     let ticks = rustix::param::clock_ticks_per_second();
     let told = fs::read(format!("/proc/{}/stat", process.pid))
@@ -51,16 +51,16 @@ fn look(process: ProcessId) -> Look {
         // Names are bytes.
         .and_then(|stat| parse(&String::from_utf8_lossy(&stat), process.start, ticks));
     match told {
-        Some((same, alive)) => Look::There { same, alive },
+        Some((same, alive)) => PidOwner::There { same, alive },
         // A zombie was there, and its parent has taken note of its end since.
-        None if is_free() => Look::Free,
-        None => Look::Hidden,
+        None if is_free() => PidOwner::Free,
+        None => PidOwner::Hidden,
     }
 }
 
 /// Reads /proc/PID/stat (fs/proc/array.c, do_task_stat): whether it is about the process
 /// that started `start` nanoseconds after boot, and whether that one is alive.
-pub(super) fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<(bool, bool)> {
+pub(crate) fn parse(stat: &str, start: u64, ticks_per_second: u64) -> Option<(bool, bool)> {
     // The name in parentheses may hold anything, parentheses and blanks included.
     let (_, rest) = stat.rsplit_once(") ")?;
     let field: Vec<&str> = rest.split_ascii_whitespace().collect();

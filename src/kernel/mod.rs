@@ -3,7 +3,8 @@
 
 mod attach;
 mod decode;
-mod host;
+mod facts;
+mod iter;
 mod kind;
 mod liveness;
 mod requirements;
@@ -13,33 +14,20 @@ mod sampling_tests;
 mod setup;
 mod shared;
 mod skel;
+mod tracefs;
 mod tracer;
 
 pub use attach::Storage;
-pub use host::{HostFacts, is_realtime};
-pub use kind::Kind;
-pub use requirements::{Finding, Standing, against_misses, findings, missing};
+pub use facts::{HostFacts, is_realtime};
+pub use kind::TracepointKind;
+pub use requirements::{Finding, Status, findings, missing, remedy_for_misses};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
-pub use tracer::{Outside, Tracer, libbpf_messages};
+pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
 
-use crate::fuzzing::{Target, text};
-
-/// For `fuzz/`.
-pub(crate) const PARSERS: [Target; 5] = [
-    ("thread_record", |bytes| {
-        // Also for `benches/rows.rs`, where it must not be found out to be useless.
-        std::hint::black_box(decode::thread_record(bytes));
-    }),
-    ("losses", |bytes| {
-        let _ = decode::losses(bytes);
-    }),
-    ("proc_stat", |bytes| {
-        let _ = liveness::parse(&text(bytes), bytes.len() as u64, 100);
-    }),
-    ("proc_status", |bytes| {
-        let _ = host::parse_capabilities(&text(bytes));
-    }),
-    ("fdinfo", |bytes| {
-        let _ = tracer::recursion_misses(&text(bytes));
-    }),
-];
+/// Parsers of records and of files in /proc, for `fuzzing`.
+pub(crate) mod parsers {
+    pub(crate) use super::decode::{losses, thread_record};
+    pub(crate) use super::facts::parse_capabilities;
+    pub(crate) use super::liveness::parse as parse_stat;
+    pub(crate) use super::tracer::recursion_misses;
+}

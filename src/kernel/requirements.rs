@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::HostFacts;
-use super::host::BTF;
+use super::facts::{BTF, parse_release};
 use super::kind::wants_classic;
 
 /// The first release with both tracepoints.
@@ -14,7 +14,7 @@ const FIRST_RELEASE: (u32, u32) = (6, 3);
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum Status {
     /// It is there.
     Ok,
     /// It is not there, and without it nothing can be counted.
@@ -31,11 +31,11 @@ pub struct Finding {
     /// For people, in a few words.
     pub name: &'static str,
     /// Whether it is there.
-    pub status: Standing,
+    pub status: Status,
     /// What was found, or the cause, in one line.
     pub found: String,
     /// How to get it, in one line, where it is not there.
-    pub way_out: Option<String>,
+    pub remedy: Option<String>,
 }
 
 impl Finding {
@@ -45,19 +45,19 @@ impl Finding {
         Self {
             id,
             name,
-            status: Standing::Ok,
+            status: Status::Ok,
             found: found.into(),
-            way_out: None,
+            remedy: None,
         }
     }
 
     /// It is not there.
     #[must_use]
-    pub fn lacking(self, status: Standing, found: impl Into<String>, way_out: &str) -> Self {
+    pub fn lacking(self, status: Status, found: impl Into<String>, remedy: &str) -> Self {
         Self {
             status,
             found: found.into(),
-            way_out: Some(way_out.to_owned()),
+            remedy: Some(remedy.to_owned()),
             ..self
         }
     }
@@ -85,9 +85,9 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
 pub fn missing(facts: &HostFacts) -> Option<String> {
     findings(facts)
         .into_iter()
-        .find(|finding| finding.status == Standing::Missing)
-        .map(|finding| match finding.way_out {
-            Some(way_out) => format!("{}\n{way_out}", finding.found),
+        .find(|finding| finding.status == Status::Missing)
+        .map(|finding| match finding.remedy {
+            Some(remedy) => format!("{}\n{remedy}", finding.found),
             None => finding.found,
         })
 }
@@ -100,7 +100,7 @@ fn kernel(facts: &HostFacts) -> Finding {
         && facts.tracepoints != Some(true);
     if too_old {
         return there.lacking(
-            Standing::Missing,
+            Status::Missing,
             format!(
                 "this kernel ({release}) has no tracepoints sock_send_length and sock_recv_length"
             ),
@@ -110,19 +110,12 @@ fn kernel(facts: &HostFacts) -> Finding {
     there
 }
 
-/// Major and minor of a release like `6.12.1-amd64`.
-pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next()?.parse().ok();
-    Some((next()?, next()?))
-}
-
 fn btf(facts: &HostFacts) -> Finding {
     let there = Finding::ok("btf", "kernel type information (BTF)", BTF);
     match &facts.btf {
         Ok(()) => there,
         Err(error) => there.lacking(
-            Standing::Missing,
+            Status::Missing,
             format!("no type information from the kernel ({error})"),
             "the kernel must be built with CONFIG_DEBUG_INFO_BTF, and /sys must be mounted",
         ),
@@ -135,12 +128,12 @@ fn tracepoints(facts: &HostFacts) -> Finding {
     match facts.tracepoints {
         Some(true) => there,
         Some(false) => there.lacking(
-            Standing::Missing,
+            Status::Missing,
             format!("this kernel ({}) does not have both {both}", facts.release),
             "it must be Linux 6.3 or later, built with CONFIG_NET and CONFIG_TRACEPOINTS",
         ),
         None => there.lacking(
-            Standing::Missing,
+            Status::Missing,
             format!("{both} cannot be looked up without type information"),
             "put that right first",
         ),
@@ -156,24 +149,24 @@ fn tracefs(facts: &HostFacts) -> Finding {
     let there = Finding::ok("tracefs", "tracefs", found);
     match &facts.tracefs {
         Err(error) if wants_classic(facts) => there.lacking(
-            Standing::Optional,
+            Status::Optional,
             format!(
                 "without it ({error}) events can be missed while more threads are busy \
                  than there are processors; how many is told"
             ),
-            TRACEFS_WAY_OUT,
+            TRACEFS_REMEDY,
         ),
         _ => there,
     }
 }
 
-const TRACEFS_WAY_OUT: &str =
+const TRACEFS_REMEDY: &str =
     "run it as root, with tracefs mounted: mount -t tracefs tracefs /sys/kernel/tracing";
 
 /// What can be done against missed events on this host; `None` if nothing is known to help.
 #[must_use]
-pub fn against_misses(facts: &HostFacts) -> Option<String> {
-    tracefs(facts).way_out
+pub fn remedy_for_misses(facts: &HostFacts) -> Option<String> {
+    tracefs(facts).remedy
 }
 
 fn user_namespace(facts: &HostFacts) -> Finding {
@@ -182,7 +175,7 @@ fn user_namespace(facts: &HostFacts) -> Finding {
         return there;
     }
     there.lacking(
-        Standing::Missing,
+        Status::Missing,
         "CAP_BPF and CAP_PERFMON count only in the initial user namespace, and this is another one",
         "run it outside of the container or of unshare, with sudo",
     )
@@ -198,7 +191,7 @@ fn capabilities(facts: &HostFacts) -> Finding {
         (false, true) => "CAP_BPF is missing",
     };
     there.lacking(
-        Standing::Missing,
+        Status::Missing,
         what,
         "run it with sudo, or give the program both: setcap cap_bpf,cap_perfmon+ep FILE",
     )
@@ -210,7 +203,7 @@ fn pid_namespace(facts: &HostFacts) -> Finding {
         return there;
     }
     there.lacking(
-        Standing::Missing,
+        Status::Missing,
         "from inside a pid namespace the processes outside of it cannot be told apart",
         "run it on the host, or in a container that shares the host's pid namespace",
     )
@@ -235,7 +228,7 @@ fn open_files(facts: &HostFacts) -> Finding {
     match facts.open_files.filter(|limit| *limit < FILES) {
         None => there,
         Some(limit) => there.lacking(
-            Standing::Missing,
+            Status::Missing,
             format!("at most {limit} files may be open at a time, and counting needs {FILES}"),
             "raise the limit: ulimit -n 1024",
         ),
@@ -245,7 +238,7 @@ fn open_files(facts: &HostFacts) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Kind;
+    use crate::kernel::TracepointKind;
 
     fn able() -> HostFacts {
         HostFacts {
@@ -333,25 +326,25 @@ mod tests {
                 tracefs,
                 ..able()
             };
-            (Kind::for_host(&facts), against_misses(&facts).is_some())
+            (
+                TracepointKind::for_host(&facts),
+                remedy_for_misses(&facts).is_some(),
+            )
         };
         let there = || Ok("/sys/kernel/tracing");
         let hidden = || Err("Permission denied".to_owned());
-        assert_eq!(on("6.19.14-amd64", there()), (Kind::Typed, false));
-        assert_eq!(on("6.19.14-amd64", hidden()), (Kind::Typed, false));
-        assert_eq!(on("7.0.0-rc1", there()), (Kind::Classic, false));
-        assert_eq!(on("7.3.4+deb13-amd64", hidden()), (Kind::Typed, true));
-        assert_eq!(on("10.1", there()), (Kind::Classic, false));
-        assert_eq!(on("noise", there()), (Kind::Typed, false));
-    }
-
-    #[test]
-    fn a_release_is_compared_as_numbers() {
-        assert_eq!(parse_release("6.12.1-amd64"), Some((6, 12)));
-        assert_eq!(parse_release("6.3"), Some((6, 3)));
-        assert!(parse_release("6.10.0").is_some_and(|release| release > FIRST_RELEASE));
-        assert_eq!(parse_release("noise"), None);
-        assert_eq!(parse_release(""), None);
+        assert_eq!(on("6.19.14-amd64", there()), (TracepointKind::Typed, false));
+        assert_eq!(
+            on("6.19.14-amd64", hidden()),
+            (TracepointKind::Typed, false)
+        );
+        assert_eq!(on("7.0.0-rc1", there()), (TracepointKind::Classic, false));
+        assert_eq!(
+            on("7.3.4+deb13-amd64", hidden()),
+            (TracepointKind::Typed, true)
+        );
+        assert_eq!(on("10.1", there()), (TracepointKind::Classic, false));
+        assert_eq!(on("noise", there()), (TracepointKind::Typed, false));
     }
 
     #[test]
@@ -361,8 +354,8 @@ mod tests {
         (bare.tracefs, bare.release) = (Err("x".to_owned()), "7.3.4".to_owned());
         for facts in [able(), bare] {
             for finding in findings(&facts) {
-                let there = finding.status == Standing::Ok;
-                assert_eq!(finding.way_out.is_none(), there, "{finding:?}");
+                let there = finding.status == Status::Ok;
+                assert_eq!(finding.remedy.is_none(), there, "{finding:?}");
             }
         }
     }

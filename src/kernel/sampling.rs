@@ -6,7 +6,7 @@ use crate::model::{Extent, Losses, ThreadRecord};
 use crate::source::Sample;
 
 /// What a sample is made of. Threads go on, end and begin while each of them is read.
-pub(super) trait Parts {
+pub(super) trait SampleParts {
     /// Looks at the threads, one after the other: at all of them, or at those with other
     /// counters than at the last look. One that lives all the while is not missed.
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error>;
@@ -36,7 +36,7 @@ impl Sampling {
     /// find out who is gone.
     pub(super) fn take(
         &mut self,
-        parts: &mut impl Parts,
+        parts: &mut impl SampleParts,
         mut extent: Extent,
         most: u32,
     ) -> Result<Sample, Error> {

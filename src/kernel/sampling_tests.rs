@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::sampling::{Parts, Sampling};
+use super::sampling::{SampleParts, Sampling};
 use crate::error::Error;
 use crate::model::{Counters, Extent, Ledger, Losses, ProcessId, State, ThreadRecord};
 
@@ -199,7 +199,7 @@ impl Kernel {
     }
 }
 
-impl Parts for Kernel {
+impl SampleParts for Kernel {
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         let mut blocks: VecDeque<u64> = self.living.iter().map(|t| t.block).collect();
         let mut seen = Vec::new();

@@ -2,26 +2,27 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::Read;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Links, Storage, attach, load, programs, refused};
-use super::decode::{self, RECORD_SIZE};
-use super::host::HostFacts;
-use super::kind::Kind;
+use super::decode;
+use super::facts::HostFacts;
+use super::iter::{READ_BYTES, read_records};
+use super::kind::TracepointKind;
 use super::liveness;
 use super::requirements::missing;
-use super::sampling::{Parts, Sampling, TRIES};
+use super::sampling::{SampleParts, Sampling, TRIES};
 use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
-use crate::error::{Error, tell_raw};
+use crate::error::Error;
 use crate::model::{Extent, Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
+use crate::text::to_stderr_raw;
 
 /// The attached programs. Dropping it detaches them and leaves nothing behind.
 pub struct Tracer<'a> {
@@ -29,7 +30,7 @@ pub struct Tracer<'a> {
     links: Links,
     ring: RingBuffer<'a>,
     skel: NetatopSkel<'a>,
-    kind: Kind,
+    kind: TracepointKind,
     tracked: bool,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     buffer: Vec<u8>,
@@ -46,7 +47,7 @@ pub struct Tracer<'a> {
 
 /// Lets libbpf's own messages through to standard error, or not.
 pub fn libbpf_messages(show: bool) {
-    let print: fn(PrintLevel, String) = |_, message| tell_raw(&message);
+    let print: fn(PrintLevel, String) = |_, message| to_stderr_raw(&message);
     libbpf_rs::set_print(show.then_some((PrintLevel::Debug, print)));
 }
 
@@ -66,7 +67,7 @@ impl<'a> Tracer<'a> {
         if let Some(cause) = missing(&facts) {
             return Err(Error::Failed(cause));
         }
-        Self::attach_kind(storage, capacity, filter, Kind::for_host(&facts))
+        Self::attach_kind(storage, capacity, filter, TracepointKind::for_host(&facts))
     }
 
     /// The same, with programs of this kind and without asking first what the host lacks.
@@ -78,7 +79,7 @@ impl<'a> Tracer<'a> {
         storage: &'a mut Storage,
         capacity: Capacity,
         filter: &Filter,
-        kind: Kind,
+        kind: TracepointKind,
     ) -> Result<Self, Error> {
         let skel = load(storage, capacity, filter, kind)?;
         let exits = Rc::new(RefCell::new(Vec::new()));
@@ -110,8 +111,8 @@ impl<'a> Tracer<'a> {
     /// # Errors
     ///
     /// If the programs' memory cannot be read.
-    pub fn outside(&self) -> Result<Outside, Error> {
-        Ok(Outside::of(&self.raw_losses()?))
+    pub fn outside(&self) -> Result<UnslottedBlocks, Error> {
+        Ok(UnslottedBlocks::of(&self.raw_losses()?))
     }
 
     fn progress(&self) -> Result<Progress, Error> {
@@ -119,7 +120,7 @@ impl<'a> Tracer<'a> {
         Ok(Progress {
             overflowed: raw.overflowed,
             to_ring: raw.to_ring,
-            outside: Outside::of(&raw).left(),
+            outside: UnslottedBlocks::of(&raw).left(),
         })
     }
 
@@ -186,7 +187,7 @@ impl<'a> Tracer<'a> {
 
 /// Blocks of threads that found no slot, since counting began. Totals only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outside {
+pub struct UnslottedBlocks {
     /// Put into task storage.
     pub stored: u64,
     /// Put into the spare table, since there was no memory.
@@ -195,7 +196,7 @@ pub struct Outside {
     pub gone: u64,
 }
 
-impl Outside {
+impl UnslottedBlocks {
     fn of(raw: &types::losses) -> Self {
         Self {
             stored: raw.stored,
@@ -218,16 +219,10 @@ struct Progress {
     outside: u64,
 }
 
-/// What one read of the iterator can return at most (PAGE_SIZE << 3 in
-/// kernel/bpf/bpf_iter.c), and room for the record that was cut by it.
-const READ_BYTES: usize = 2 * (32 << 10);
 /// How many records of the overflow table are taken in one go.
 const OVERFLOW_KEYS: u32 = 1024;
-/// The iterator's answer when it looked at a million tasks in vain.
-pub(super) const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
-
 /// Reads a program's fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo).
-pub(super) fn recursion_misses(fdinfo: &str) -> Option<u64> {
+pub(crate) fn recursion_misses(fdinfo: &str) -> Option<u64> {
     let line = fdinfo
         .lines()
         .find_map(|l| l.strip_prefix("recursion_misses:"))?;
@@ -246,42 +241,7 @@ fn ring<'a>(
     builder.build()
 }
 
-/// Reads what the programs of an iterator write, to its end.
-fn read_records(
-    link: &Link,
-    buffer: &mut [u8],
-    records: &mut Vec<ThreadRecord>,
-) -> Result<(), Error> {
-    let failed =
-        |error: &dyn std::fmt::Display| Error::failed("the counters could not be read", error);
-    let mut iter = Iter::new(link).map_err(|error| failed(&error))?;
-    let mut held = 0;
-    loop {
-        let Some(free) = buffer.get_mut(held..) else {
-            return Err(failed(&"a record does not fit its buffer"));
-        };
-        match iter.read(free) {
-            Ok(0) => return Ok(()),
-            Ok(count) => held += count,
-            // After a million tasks in a row with nothing to say, it takes breath.
-            Err(error) if error.raw_os_error() == Some(EAGAIN) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(&error)),
-        }
-        let whole = held - held % RECORD_SIZE;
-        let (ready, rest) = buffer.split_at(whole.min(buffer.len()));
-        records.extend(
-            ready
-                .chunks_exact(RECORD_SIZE)
-                .filter_map(decode::thread_record),
-        );
-        let rest = rest.len().min(held - whole);
-        buffer.copy_within(whole..whole + rest, 0);
-        held = rest;
-    }
-}
-
-impl Parts for Tracer<'_> {
+impl SampleParts for Tracer<'_> {
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         self.show(extent)?;
         let mut records = Vec::with_capacity(self.expected);

@@ -3,6 +3,7 @@
 //! Nothing here knows where records come from, so all of it is tested without a kernel.
 
 mod counters;
+mod layout;
 mod ledger;
 #[cfg(test)]
 mod ledger_tests;
@@ -10,6 +11,7 @@ mod process;
 mod report;
 
 pub use counters::Counters;
+pub use layout::{GroupBy, Layout};
 pub use ledger::{Extent, Interval, Ledger, Losses, Usage};
 pub use process::{Comm, Identity, ProcessId, State, ThreadRecord};
 pub use report::{Process, Report, Row, Who};

@@ -5,32 +5,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use clap::ValueEnum;
 
-use crate::model::{Report, Row, State, Who};
-
-/// What one row stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum GroupBy {
-    /// A process (or thread)
-    #[default]
-    Process,
-    /// All processes with the same name
-    Comm,
-    /// All processes in the same cgroup
-    Cgroup,
-    /// All processes of the same user
-    User,
-}
-
-/// Which identity columns there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// What a row stands for.
-    pub group_by: GroupBy,
-    /// Rows are threads: there is a `tid`.
-    pub threads: bool,
-}
+use crate::model::{GroupBy, Layout, Report, Row, State, Who};
 
 /// A column of csv and json.
 #[derive(Clone, Copy, Debug)]
@@ -212,19 +188,17 @@ const PROCESSES: Column = Column::new(
     },
 );
 
-impl Layout {
-    /// The columns of this layout, in order.
-    #[must_use]
-    pub fn columns(self) -> Vec<Column> {
-        let identity: &[Column] = match (self.group_by, self.threads) {
-            (GroupBy::Process, false) => &[PID, COMM, UID, CGROUP, START, STATE],
-            (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, STATE],
-            (GroupBy::Comm, _) => &[GROUP_COMM, PROCESSES],
-            (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
-            (GroupBy::User, _) => &[GROUP_USER, PROCESSES],
-        };
-        [&[TIME, INTERVAL, HOST], identity, &COUNTERS].concat()
-    }
+/// The columns of `layout`, in order.
+#[must_use]
+pub fn columns(layout: Layout) -> Vec<Column> {
+    let identity: &[Column] = match (layout.group_by, layout.threads) {
+        (GroupBy::Process, false) => &[PID, COMM, UID, CGROUP, START, STATE],
+        (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, STATE],
+        (GroupBy::Comm, _) => &[GROUP_COMM, PROCESSES],
+        (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
+        (GroupBy::User, _) => &[GROUP_USER, PROCESSES],
+    };
+    [&[TIME, INTERVAL, HOST], identity, &COUNTERS].concat()
 }
 
 /// A column that only rows of a process have.

@@ -1,8 +1,8 @@
 //! CSV (RFC 4180), with a header.
 
 use super::columns::Context;
-use super::{Column, Format, Layout, Value};
-use crate::model::Report;
+use super::{Column, Format, Value, columns};
+use crate::model::{Layout, Report};
 
 /// Writes rows as CSV.
 pub struct Csv {
@@ -16,7 +16,7 @@ impl Csv {
     #[must_use]
     pub fn new(layout: Layout, host: String, header: bool) -> Self {
         Self {
-            columns: layout.columns(),
+            columns: columns(layout),
             host,
             header,
         }

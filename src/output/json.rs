@@ -3,8 +3,8 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::columns::Context;
-use super::{Column, Format, Layout, Value};
-use crate::model::Report;
+use super::{Column, Format, Value, columns};
+use crate::model::{Layout, Report};
 
 /// Writes rows as JSON Lines.
 pub struct Json {
@@ -17,7 +17,7 @@ impl Json {
     #[must_use]
     pub fn new(layout: Layout, host: String) -> Self {
         Self {
-            columns: layout.columns(),
+            columns: columns(layout),
             host,
         }
     }

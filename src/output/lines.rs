@@ -10,7 +10,7 @@ pub enum Lines {
 }
 
 /// Finds where lines end in a text that is looked at from its beginning, piece by piece.
-pub(super) struct LineEnds {
+pub(crate) struct LineEnds {
     lines: Lines,
     quoted: bool,
     /// Bytes looked at so far, and how many of them are whole lines.
@@ -20,7 +20,7 @@ pub(super) struct LineEnds {
 
 impl LineEnds {
     /// Before any of the text.
-    pub(super) fn new(lines: Lines) -> Self {
+    pub(crate) fn new(lines: Lines) -> Self {
         Self {
             lines,
             quoted: false,
@@ -30,7 +30,7 @@ impl LineEnds {
     }
 
     /// Takes the next piece.
-    pub(super) fn look(&mut self, text: &[u8]) {
+    pub(crate) fn look(&mut self, text: &[u8]) {
         let base = self.seen;
         for at in memchr::memchr2_iter(b'"', b'\n', text) {
             if text.get(at) == Some(&b'\n') {
@@ -46,7 +46,7 @@ impl LineEnds {
     }
 
     /// Bytes behind the last line end.
-    pub(super) fn half(&self) -> u64 {
+    pub(crate) fn half(&self) -> u64 {
         self.seen.saturating_sub(self.whole)
     }
 }

@@ -2,23 +2,20 @@
 
 mod columns;
 mod csv;
-mod escape;
-mod human;
+mod escaped;
 mod json;
 mod lines;
 mod sink;
 mod table;
 
-pub use columns::{COUNTERS, Column, GroupBy, Layout, Value};
+pub use columns::{COUNTERS, Column, Value, columns};
 pub use csv::Csv;
-pub use escape::{Escaped, escaped};
-pub use human::{bits_per_second, bytes, count, counted};
+pub use escaped::Escaped;
 pub use json::Json;
 pub use lines::Lines;
 pub use sink::{Existing, Sink};
-pub use table::{Look, Table};
+pub use table::{Table, TableStyle};
 
-use crate::fuzzing::{Target, text};
 use crate::model::Report;
 
 /// Turns reports into text.
@@ -34,16 +31,7 @@ pub trait Format {
     fn rows_are_independent(&self) -> bool;
 }
 
-/// For `fuzz/`.
-pub(crate) const PARSERS: [Target; 2] = [
-    ("line_ends", |bytes| {
-        for lines in [Lines::Plain, Lines::Quoted] {
-            let mut ends = lines::LineEnds::new(lines);
-            ends.look(bytes);
-            let _ = ends.half();
-        }
-    }),
-    ("escaped", |bytes| {
-        let _ = escaped(&text(bytes), &['\n']);
-    }),
-];
+/// Parsers of files from outside, for `fuzzing`.
+pub(crate) mod parsers {
+    pub(crate) use super::lines::LineEnds;
+}

@@ -6,14 +6,14 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, ContentArrangement};
 use unicode_width::UnicodeWidthStr;
 
+use super::Format;
 use super::columns::{OTHER, UNATTRIBUTED};
-use super::escape::escaped;
-use super::{Format, GroupBy, Layout, bits_per_second, count};
-use crate::model::{Counters, Report, Row, State, Who};
+use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Who};
+use crate::text::{bits_per_second, count, escaped};
 
 /// How a table is to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct TableStyle {
     /// Columns of the terminal; `None` where it is not one, and nothing is left out.
     pub width: Option<usize>,
     /// Whether the header and the total may be emphasised.
@@ -27,7 +27,7 @@ pub struct Look {
 /// Writes intervals as tables.
 pub struct Table {
     layout: Layout,
-    look: Look,
+    look: TableStyle,
 }
 
 /// The shortest a name is cut to before columns are given up instead.
@@ -73,7 +73,7 @@ fn average(bytes: u64, msgs: u64) -> String {
 impl Table {
     /// For rows of `layout`.
     #[must_use]
-    pub fn new(layout: Layout, look: Look) -> Self {
+    pub fn new(layout: Layout, look: TableStyle) -> Self {
         Self { layout, look }
     }
 

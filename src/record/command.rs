@@ -5,16 +5,17 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
+use nix::unistd::{User, initgroups, setgid, setuid};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal,
     waitpid,
 };
 
-use crate::error::{Error, tell};
+use crate::error::Error;
+use crate::text::to_stderr;
 
 /// The hidden subcommand that the child is started with.
 pub const HELD: &str = "held-command";
@@ -42,7 +43,7 @@ impl Held {
             Error::failed("the command could not be started", error)
         };
         if let Some(user) = user
-            && uzers::get_user_by_name(user).is_none()
+            && !matches!(User::from_name(user), Ok(Some(_)))
         {
             return Err(Error::Usage(format!("there is no user {user}")));
         }
@@ -151,20 +152,20 @@ pub fn become_command(command: &[OsString], user: Option<&str>, parent: u32) -> 
         .and_then(|()| kill_process(getpid(), Signal::STOP))
         .and_then(|()| set_parent_process_death_signal(None));
     if let Err(error) = held {
-        tell(format!("netatop: the command could not be held: {error}"));
+        to_stderr(format!("netatop: the command could not be held: {error}"));
         return NOT_EXECUTABLE;
     }
     if let Some(user) = user
         && let Err(error) = become_user(user)
     {
-        tell(format!("netatop: cannot become user {user}: {error}"));
+        to_stderr(format!("netatop: cannot become user {user}: {error}"));
         return NOT_EXECUTABLE;
     }
     let Some((program, arguments)) = command.split_first() else {
         return NOT_FOUND;
     };
     let error = Command::new(program).args(arguments).exec();
-    tell(format!("netatop: {}: {error}", program.display()));
+    to_stderr(format!("netatop: {}: {error}", program.display()));
     match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,
@@ -173,14 +174,11 @@ pub fn become_command(command: &[OsString], user: Option<&str>, parent: u32) -> 
 
 /// Takes on a user's ids and groups for good, as login does.
 fn become_user(name: &str) -> io::Result<()> {
-    use nix::unistd::{Gid, Uid, initgroups, setgid, setuid};
-
-    let user = uzers::get_user_by_name(name)
+    let user = User::from_name(name)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such user"))?;
-    let group = Gid::from_raw(user.primary_group_id());
-    initgroups(&CString::new(user.name().as_bytes())?, group)?;
-    setgid(group)?;
-    setuid(Uid::from_raw(user.uid()))?;
+    initgroups(&CString::new(user.name)?, user.gid)?;
+    setgid(user.gid)?;
+    setuid(user.uid)?;
     Ok(())
 }
 

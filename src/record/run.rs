@@ -7,16 +7,20 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::clock::booted;
+use super::Targets;
 use super::command::Held;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
-use super::{Cgroups, Progress, Rows, Schedule, Session, SortKey, Summary, SystemClock, Targets};
-use crate::error::{Error, tell};
+use crate::error::Error;
+use crate::host::{Cgroups, booted};
 use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
+use crate::model::{GroupBy, Layout};
 use crate::output::{
-    Csv, Escaped, Existing, Format, GroupBy, Json, Layout, Lines, Look, Sink, Table,
+    Csv, Escaped, Existing, Format, Json, Lines, Sink, Table, TableStyle, columns,
 };
+use crate::rollup::{Rows, SortKey};
+use crate::session::{Progress, Schedule, Session, Summary, SystemClock};
+use crate::text::to_stderr;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,7 +101,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             } else {
                 String::new()
             };
-            tell(format!(
+            to_stderr(format!(
                 "{}{living}{}",
                 describe(&summary),
                 describe_changes(&cgroups)
@@ -133,7 +137,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             None => format!("\nthe command is left running: {}", command.pid()),
         };
         let living = describe_living(&summary, command.pid());
-        tell(format!(
+        to_stderr(format!(
             "{}{left}{living}{}",
             describe(&summary),
             describe_changes(&cgroups)
@@ -169,7 +173,7 @@ impl Recording<'_> {
         targets::still_there(&self.processes)?;
         clock.watch(self.processes);
         if options.verbose {
-            tell(format!(
+            to_stderr(format!(
                 "netatop: attached in {} ms",
                 begun.elapsed().as_millis()
             ));
@@ -276,7 +280,7 @@ fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dy
             if let Some(line) = sink.first_line() {
                 let keys =
                     keys(line).ok_or_else(|| other_columns("its first line is no JSON object"))?;
-                let ours: Vec<_> = layout.columns().iter().map(|c| c.id).collect();
+                let ours: Vec<_> = columns(layout).iter().map(|c| c.id).collect();
                 if keys != ours {
                     return Err(other_columns(&keys.join(", ")));
                 }
@@ -287,12 +291,12 @@ fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dy
 }
 
 /// The keys of a JSON object, in their order.
-pub(super) fn keys(line: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn keys(line: &[u8]) -> Option<Vec<String>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
     Some(object.into_iter().map(|(key, _)| key).collect())
 }
 
-fn look(options: &Options) -> Look {
+fn look(options: &Options) -> TableStyle {
     let repeated = options.schedule.interval.is_some();
     // Beside a command's own output, the table goes to standard error.
     if options.targets.command.is_empty() || options.output.is_some() {
@@ -302,15 +306,15 @@ fn look(options: &Options) -> Look {
     }
 }
 
-fn look_of(options: &Options, repeated: bool, stream: impl IsTerminal + AsFd) -> Look {
+fn look_of(options: &Options, repeated: bool, stream: impl IsTerminal + AsFd) -> TableStyle {
     if file(options).is_some() || !stream.is_terminal() {
-        return Look {
+        return TableStyle {
             repeated,
-            ..Look::default()
+            ..TableStyle::default()
         };
     }
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Look {
+    TableStyle {
         width: rustix::termios::tcgetwinsize(&stream)
             .ok()
             .map(|size| usize::from(size.ws_col))

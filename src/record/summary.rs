@@ -1,8 +1,8 @@
 //! The closing words: what was recorded, and what could not be.
 
-use super::Summary;
-use crate::kernel::{HostFacts, against_misses};
-use crate::output::{bytes, counted};
+use crate::kernel::{HostFacts, remedy_for_misses};
+use crate::session::Summary;
+use crate::text::{bytes, counted};
 
 /// The closing line, and one for each kind of loss.
 pub(super) fn describe(summary: &Summary) -> String {
@@ -53,9 +53,9 @@ pub(super) fn describe(summary: &Summary) -> String {
         "missed by the kernel, of unknown size",
     );
     if losses.missed_events > 0
-        && let Some(way_out) = against_misses(&HostFacts::gather())
+        && let Some(remedy) = remedy_for_misses(&HostFacts::gather())
     {
-        text.push_str(&format!("\nto miss none, {way_out}"));
+        text.push_str(&format!("\nto miss none, {remedy}"));
     }
     text
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::cgroups::{NO_CGROUPS, cgroup_mount};
 use crate::error::Error;
+use crate::host::{NO_CGROUPS, cgroup_mount};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
 
 /// What was asked for on the command line.

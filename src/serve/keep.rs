@@ -7,8 +7,8 @@ use super::client::{Client, Peer};
 use super::limits::Used;
 use super::log::Kind;
 use super::server::{Server, who};
-use crate::kernel::{HostFacts, against_misses};
-use crate::output::bytes;
+use crate::kernel::{HostFacts, remedy_for_misses};
+use crate::text::bytes;
 
 impl Server<'_> {
     /// How much of something clients use, and those of one user.
@@ -100,9 +100,9 @@ impl Server<'_> {
         if missed_events != self.told_lost.missed_events {
             let mut text =
                 format!("since counting began, {missed_events} socket calls could not be counted");
-            if let Some(way_out) = against_misses(&HostFacts::gather()) {
+            if let Some(remedy) = remedy_for_misses(&HostFacts::gather()) {
                 text.push_str("; to miss none, ");
-                text.push_str(&way_out);
+                text.push_str(&remedy);
             }
             self.log.say(Kind::Missed, now, &text);
         }

@@ -224,7 +224,7 @@ fn taken(path: &Path) -> Error {
 }
 
 fn cannot_make(path: &Path, error: &io::Error) -> Error {
-    let way_out = match error.kind() {
+    let remedy = match error.kind() {
         ErrorKind::PermissionDenied => "\nrun it as root, or choose another --socket",
         ErrorKind::NotFound => "\nits directory must exist",
         // ENAMETOOLONG: longer than sockaddr_un has room for.
@@ -232,7 +232,7 @@ fn cannot_make(path: &Path, error: &io::Error) -> Error {
         _ => "",
     };
     Error::Failed(format!(
-        "{} could not be made: {error}{way_out}",
+        "{} could not be made: {error}{remedy}",
         path.display()
     ))
 }

@@ -30,11 +30,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::error::{Error, tell};
+use crate::error::Error;
+use crate::host::booted;
 use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
-use crate::record::booted;
 use crate::signals::Stop;
 use crate::source::Source;
+use crate::text::to_stderr;
 use limits::Limits;
 use listener::Listener;
 use log::Log;
@@ -43,7 +44,11 @@ use systemd::Manager;
 
 pub use limits::CLIENTS;
 pub use listener::DEFAULT_PATH;
-pub(crate) use stream::PARSERS;
+
+/// Drivers of client connections, for `fuzzing`.
+pub(crate) mod parsers {
+    pub(crate) use super::stream::drive;
+}
 
 /// Everything that `netatop serve` was asked for, checked.
 #[derive(Clone, Debug)]
@@ -75,7 +80,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     allow_descriptors(options.max_clients);
     let mut manager = Manager::new();
     manager.ready();
-    let log = Log::new(|line| tell(format!("netatop: {line}")));
+    let log = Log::new(|line| to_stderr(format!("netatop: {line}")));
     let limits = Limits::new(options.max_clients);
     let server = Server::new(
         &listener,
@@ -99,12 +104,12 @@ fn listen(options: &Options) -> Result<Listener, Error> {
                     .to_owned(),
             ));
         }
-        tell("netatop: listening on the socket of the unit");
+        to_stderr("netatop: listening on the socket of the unit");
         return Ok(listener);
     }
     let path = options.socket.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let listener = Listener::bind(path, options.mode.unwrap_or(DEFAULT_MODE))?;
-    tell(format!("netatop: listening on {}", path.display()));
+    to_stderr(format!("netatop: listening on {}", path.display()));
     Ok(listener)
 }
 

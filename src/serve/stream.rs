@@ -10,17 +10,11 @@ use super::accounts::Accounts;
 use super::client::{Client, Peer};
 use super::protocol::{self, Record};
 use super::view::{Baseline, View, Viewer};
-use crate::fuzzing::Target;
 use crate::model::{Comm, Counters};
-
-pub(crate) const PARSERS: [Target; 1] = [("client_stream", |bytes| {
-    // What it needs of the kernel can be missing; that is not what is looked for.
-    let _ = drive(bytes);
-})];
 
 /// Reads `bytes` as what a client does, a byte each: writing, reading, or closing. Returns
 /// what it got, if it stayed to the end.
-pub(super) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
+pub(crate) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
     let now = Instant::now();
     let (ours, theirs) = UnixStream::pair()?;
     let mut theirs = theirs;
@@ -77,7 +71,7 @@ pub(super) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
 
 /// What a client sent and got that stayed until it was let go of.
 #[derive(Debug, Default)]
-pub(super) struct Stayed {
+pub(crate) struct Stayed {
     pub(super) sent: usize,
     pub(super) got: Vec<u8>,
 }

@@ -10,8 +10,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use netatop::model::{Report, State, Who};
-use netatop::output::{Csv, Format, GroupBy, Json, Layout, Look, Table};
+use netatop::model::{GroupBy, Layout, Report, State, Who};
+use netatop::output::{Csv, Format, Json, Table, TableStyle};
 
 fn expected() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/expected")
@@ -68,7 +68,7 @@ fn json(layout: Layout, reports: &[Report]) -> Vec<u8> {
     written(Json::new(layout, "host".to_owned()), reports)
 }
 
-fn table(layout: Layout, look: Look, report: Report) -> Vec<u8> {
+fn table(layout: Layout, look: TableStyle, report: Report) -> Vec<u8> {
     written(Table::new(layout, look), &[report])
 }
 
@@ -90,7 +90,7 @@ const fn by(group_by: GroupBy) -> Layout {
 }
 
 /// Into a file or a pipe.
-const PLAIN: Look = Look {
+const PLAIN: TableStyle = TableStyle {
     width: None,
     color: false,
     escape: false,
@@ -98,8 +98,8 @@ const PLAIN: Look = Look {
 };
 
 /// On a terminal, without colour.
-const fn columns(width: usize) -> Look {
-    Look {
+const fn columns(width: usize) -> TableStyle {
+    TableStyle {
         width: Some(width),
         color: false,
         escape: true,
@@ -238,7 +238,7 @@ fn a_shortened_name_still_says_that_its_process_has_exited() {
 
 #[test]
 fn colour_emphasises_the_header_and_the_total() {
-    let look = Look {
+    let look = TableStyle {
         color: true,
         ..columns(120)
     };
@@ -250,7 +250,7 @@ fn colour_emphasises_the_header_and_the_total() {
 
 #[test]
 fn repeated_tables_are_headed_by_their_time() {
-    let repeated = |look| Look {
+    let repeated = |look| TableStyle {
         repeated: true,
         ..look
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use netatop::model::{Comm, Counters, Process, Report, Row, State, Who};
-use netatop::output::{GroupBy, Layout, Look, Table};
+use netatop::model::{Comm, Counters, GroupBy, Layout, Process, Report, Row, State, Who};
+use netatop::output::{Table, TableStyle};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -272,7 +272,7 @@ proptest! {
         width in 80usize..220,
         repeated: bool,
     ) {
-        let look = Look { width: Some(width), color: false, escape: true, repeated };
+        let look = TableStyle { width: Some(width), color: false, escape: true, repeated };
         let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
         let (widest, line) = widest(&text);
         prop_assert!(widest <= width, "{} > {}: {:?}\n{}", widest, width, line, text);
@@ -283,7 +283,7 @@ proptest! {
         (layout, report) in report(),
         width in prop::option::of(40usize..220),
     ) {
-        let look = Look { width, color: false, escape: true, repeated: false };
+        let look = TableStyle { width, color: false, escape: true, repeated: false };
         let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
         let commands = |c: char| {
             (c.is_control() && c != '\n')
@@ -298,7 +298,7 @@ proptest! {
         (layout, report) in report(),
         escape: bool,
     ) {
-        let look = Look { width: None, color: false, escape, repeated: false };
+        let look = TableStyle { width: None, color: false, escape, repeated: false };
         let lines = if report.rows.is_empty() { 1 } else { report.rows.len() + 2 };
         let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
         prop_assert_eq!(text.lines().count(), lines, "{}", text);

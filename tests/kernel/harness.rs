@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netatop::kernel::{Capacity, Filter, Kind, Outside, Storage, Tracer};
+use netatop::kernel::{Capacity, Filter, Storage, TracepointKind, Tracer, UnslottedBlocks};
 use netatop::model::{Counters, Extent, Identity, Interval, Ledger, Usage};
 use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -200,8 +200,8 @@ pub const KIND: &str = "NETATOP_TEST_KIND";
 fn attach<'a>(storage: &'a mut Storage, capacity: Capacity, filter: &Filter) -> Tracer<'a> {
     match std::env::var(KIND).as_deref() {
         Err(_) => Tracer::attach(storage, capacity, filter),
-        Ok("classic") => Tracer::attach_kind(storage, capacity, filter, Kind::Classic),
-        Ok("typed") => Tracer::attach_kind(storage, capacity, filter, Kind::Typed),
+        Ok("classic") => Tracer::attach_kind(storage, capacity, filter, TracepointKind::Classic),
+        Ok("typed") => Tracer::attach_kind(storage, capacity, filter, TracepointKind::Typed),
         Ok(other) => panic!("{KIND} is neither classic nor typed: {other}"),
     }
     .expect("attach")
@@ -259,7 +259,7 @@ impl<'a> Counting<'a> {
     }
 
     /// That a test is where it means to be.
-    pub fn outside(&self) -> Outside {
+    pub fn outside(&self) -> UnslottedBlocks {
         self.tracer.outside().expect("mapped")
     }
 

@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use netatop::error::Error;
-use netatop::kernel::{Capacity, Filter, HostFacts, Kind, Storage, Tracer};
-use netatop::model::{Counters, Extent, Ledger};
-use netatop::output::{Existing, Json, Layout, Lines, Sink};
-use netatop::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
+use netatop::host::Cgroups;
+use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Tracer};
+use netatop::model::{Counters, Extent, Layout, Ledger};
+use netatop::output::{Existing, Json, Lines, Sink};
+use netatop::rollup::{Rows, SortKey};
+use netatop::session::{Clock, Schedule, Session, Summary, Woken};
 use netatop::source::Source;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -93,7 +95,10 @@ fn a_ring_of_one_page_loses_nothing_while_there_is_room_behind_it() {
     let outcome = sampled(&mut counting, workload, 0, case);
     // From Linux 7.0 on, looks at a table keep programs out now and then. That is told.
     if counting.missed_events() > 0 {
-        assert_eq!(Kind::for_host(&HostFacts::gather()), Kind::Classic);
+        assert_eq!(
+            TracepointKind::for_host(&HostFacts::gather()),
+            TracepointKind::Classic
+        );
         eprintln!("{case}: {} events missed", counting.missed_events());
     } else {
         outcome.assert_exact(case);

@@ -7,7 +7,8 @@ use clap::{CommandFactory, ValueEnum};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use netatop::cli::Cli;
-use netatop::output::{Column, GroupBy, Layout};
+use netatop::model::{GroupBy, Layout};
+use netatop::output::{self, Column};
 
 /// A page of the manual.
 pub struct Page {
@@ -164,7 +165,7 @@ fn columns() -> Vec<Column> {
         group_by: GroupBy::Process,
         threads: true,
     };
-    layout.columns()
+    output::columns(layout)
 }
 
 /// The columns that only grouped rows have.
@@ -177,7 +178,7 @@ fn grouped_columns() -> Vec<Column> {
             group_by,
             threads: false,
         };
-        for column in layout.columns() {
+        for column in output::columns(layout) {
             let mut there = known.iter().chain(&grouped);
             if !there.any(|other| same(other, &column)) {
                 grouped.push(column);

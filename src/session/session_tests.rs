@@ -11,7 +11,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use self::scripted::*;
-use super::session::ROWS_AT_A_TIME;
 use super::*;
 use crate::error::Error;
 use crate::model::{Comm, Counters, Row, State, Who};

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Error;
-use crate::model::{Comm, Counters, Extent, ProcessId, Report, ThreadRecord};
-use crate::output::{Csv, Existing, Format, Layout, Lines, Sink};
-use crate::record::{Cgroups, Clock, Rows, Schedule, Session, SortKey, Summary, Woken};
+use crate::host::Cgroups;
+use crate::model::{Comm, Counters, Extent, Layout, ProcessId, Report, ThreadRecord};
+use crate::output::{Csv, Existing, Format, Lines, Sink};
+use crate::rollup::{Rows, SortKey};
+use crate::session::{Clock, Schedule, Session, Summary, Woken};
 use crate::source::{Sample, Source};
 
 /// Time as a test wants it. The clock moves it on, and so does a source that is slow.

@@ -10,9 +10,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::scripted::*;
-use crate::model::{Comm, Counters, Identity, Losses, Report, Row, ThreadRecord, Who};
-use crate::output::{GroupBy, Layout};
-use crate::record::{Cgroups, Rows, Session, SortKey, Woken};
+use crate::host::Cgroups;
+use crate::model::{
+    Comm, Counters, GroupBy, Identity, Layout, Losses, Report, Row, ThreadRecord, Who,
+};
+use crate::rollup::{Rows, SortKey};
+use crate::session::{Session, Woken};
 use crate::source::Sample;
 
 /// How a thread ends.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::model::Counters;
-use crate::output::{bytes, counted};
+use crate::text::{bytes, counted};
 
 /// A line that is drawn anew each second, and gone at the end.
 pub struct Progress {

@@ -1,13 +1,10 @@
-//! For terminals: what would be commands to them is written out.
+//! Escapes characters that a terminal would obey instead of showing.
 
 use std::borrow::Cow;
 
-use super::Format;
-use crate::model::Report;
-
 /// Whether a terminal would do something else than show it: control characters, and those
 /// that change the direction of what follows.
-pub(super) fn is_command(c: char) -> bool {
+fn is_command(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -28,34 +25,6 @@ pub fn escaped<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
         }
     }
     Cow::Owned(safe)
-}
-
-/// Another format, made safe to show. A name with a line end in it still spans lines.
-pub struct Escaped(pub Box<dyn Format>);
-
-impl Escaped {
-    fn append(out: &mut Vec<u8>, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
-        out.extend_from_slice(escaped(&text, &['\n']).as_bytes());
-    }
-}
-
-impl Format for Escaped {
-    fn rows_are_independent(&self) -> bool {
-        self.0.rows_are_independent()
-    }
-
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        let mut text = Vec::new();
-        self.0.begin(&mut text);
-        Self::append(out, &text);
-    }
-
-    fn report(&mut self, report: &Report, out: &mut Vec<u8>) {
-        let mut text = Vec::new();
-        self.0.report(report, &mut text);
-        Self::append(out, &text);
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! How many processes there were, without remembering all of them.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use crate::model::{Interval, ProcessId, State};
 
 /// The processes of a recording that may come again.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ProcessCount {
     running: HashSet<ProcessId>,
     /// Those of the last interval that have ended: a last record of theirs can still come.
     ended: HashSet<ProcessId>,
@@ -17,14 +17,14 @@ pub(super) struct Seen {
 /// How many may be remembered that are not there any more, besides as many as are.
 const ROOM: usize = 4096;
 
-impl Seen {
+impl ProcessCount {
     /// How many processes of this interval are new.
     pub(super) fn count(
         &mut self,
         interval: &Interval,
         mut alive: impl FnMut(ProcessId) -> bool,
     ) -> usize {
-        let mut ended = HashSet::new();
+        let mut ended = HashSet::default();
         let mut new = 0;
         for usage in &interval.usage {
             let process = usage.last.process;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn each_process_is_counted_once() {
-        let mut seen = Seen::default();
+        let mut seen = ProcessCount::default();
         let mut count =
             |pids: &[(u32, State)]| seen.count(&interval(pids.iter().copied()), |_| true);
         let (running, exited) = (State::Running, State::Exited);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn those_that_ended_idle_are_not_kept_for_ever() {
-        let mut seen = Seen::default();
+        let mut seen = ProcessCount::default();
         let mut counted = 0;
         for round in 0..200u32 {
             let pids = (round * 100..round * 100 + 100).map(|pid| (pid, State::Running));

@@ -1,10 +1,11 @@
 //! Names of cgroups: from the id that the kernel's side reports to a path.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use foldhash::HashMap;
 
 use crate::model::ThreadRecord;
 
@@ -31,7 +32,7 @@ impl Cgroups {
     pub fn new() -> Self {
         let mut cgroups = Self {
             mount: cgroup_mount(),
-            paths: HashMap::new(),
+            paths: HashMap::default(),
         };
         cgroups.scan();
         cgroups
@@ -89,7 +90,7 @@ pub fn cgroup_mount() -> Option<PathBuf> {
 }
 
 /// The mount point of the cgroup v2 hierarchy in /proc/PID/mountinfo (proc(5)).
-pub(super) fn find_mount(mountinfo: &str) -> Option<PathBuf> {
+pub(crate) fn find_mount(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let kind = filesystem.split(' ').next()?;

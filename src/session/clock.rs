@@ -3,10 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 use crate::signals::Stop;
@@ -152,13 +151,4 @@ impl SystemClock {
             records.then_some(Woken::Records)
         })
     }
-}
-
-/// When the host was booted, by its wall clock as it stands now.
-#[must_use]
-pub fn booted() -> DateTime<Utc> {
-    let up = clock_gettime(ClockId::Boottime);
-    let up = TimeDelta::new(up.tv_sec, u32::try_from(up.tv_nsec).unwrap_or(0));
-    let now = Utc::now();
-    up.and_then(|up| now.checked_sub_signed(up)).unwrap_or(now)
 }

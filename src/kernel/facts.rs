@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use memchr::memmem;
 
-use super::kind::tracefs;
+use super::tracefs::tracefs;
 
 /// The kernel's own type information.
 pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -108,7 +108,7 @@ fn effective_capabilities() -> Option<u64> {
     parse_capabilities(&status)
 }
 
-pub(super) fn parse_capabilities(status: &str) -> Option<u64> {
+pub(crate) fn parse_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
@@ -118,6 +118,13 @@ fn parse_lockdown(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('[')?;
     let (mode, _) = rest.split_once(']')?;
     Some(mode.to_owned())
+}
+
+/// Major and minor of a release like `6.12.1-amd64`.
+pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some((next()?, next()?))
 }
 
 /// Whether this is a kernel with PREEMPT_RT.
@@ -161,6 +168,15 @@ mod tests {
         assert_eq!(parse_capabilities(status), Some(0xc0_0000_0000));
         assert_eq!(parse_capabilities("Name:\tx\n"), None);
         assert_eq!(parse_capabilities("CapEff:\tzz\n"), None);
+    }
+
+    #[test]
+    fn a_release_is_compared_as_numbers() {
+        assert_eq!(parse_release("6.12.1-amd64"), Some((6, 12)));
+        assert_eq!(parse_release("6.3"), Some((6, 3)));
+        assert!(parse_release("6.10.0") > Some((6, 3)));
+        assert_eq!(parse_release("noise"), None);
+        assert_eq!(parse_release(""), None);
     }
 
     #[test]

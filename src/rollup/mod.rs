@@ -1,15 +1,14 @@
 //! From usage to rows: naming, grouping, ordering, and summing up what is left out.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
 use std::iter;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
+use foldhash::{HashMap, HashSet};
 
-use super::Cgroups;
-use crate::model::{Counters, Interval, Process, ProcessId, Row, Usage, Who};
-use crate::output::{GroupBy, Layout};
+use crate::host::{Cgroups, user_name};
+use crate::model::{Counters, GroupBy, Interval, Layout, Process, ProcessId, Row, Usage, Who};
 
 /// What rows are ordered by; numbers in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -195,8 +194,8 @@ impl Candidate for Group {
 }
 
 fn group(by: GroupBy, usage: &[Usage], cgroups: &Cgroups) -> Vec<Group> {
-    let mut groups: HashMap<String, (Counters, HashSet<ProcessId>)> = HashMap::new();
-    let mut users: HashMap<u32, String> = HashMap::new();
+    let mut groups: HashMap<String, (Counters, HashSet<ProcessId>)> = HashMap::default();
+    let mut users: HashMap<u32, String> = HashMap::default();
     for one in usage {
         let key = match by {
             GroupBy::Cgroup => cgroups
@@ -220,14 +219,6 @@ fn group(by: GroupBy, usage: &[Usage], cgroups: &Cgroups) -> Vec<Group> {
             processes,
         })
         .collect()
-}
-
-/// The user's name, or the number where it has none.
-fn user_name(uid: u32) -> String {
-    uzers::get_user_by_uid(uid).map_or_else(
-        || uid.to_string(),
-        |user| user.name().to_string_lossy().into_owned(),
-    )
 }
 
 #[cfg(test)]

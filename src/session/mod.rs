@@ -1,17 +1,27 @@
-//! The recording itself: when to sample, what to write, when to end.
+//! A recording in progress: when to sample, what to write, when to end.
+
+mod clock;
+mod process_count;
+mod progress;
+#[cfg(test)]
+mod session_tests;
 
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::seen::Seen;
-use super::{Cgroups, Clock, Progress, Rows, Woken};
+pub use clock::{Clock, SystemClock, Woken};
+use process_count::ProcessCount;
+pub use progress::Progress;
+
 use crate::error::Error;
+use crate::host::Cgroups;
 use crate::model::{Comm, Counters, Extent, Ledger, Losses, Report, Who};
 use crate::output::{Format, Sink};
+use crate::rollup::Rows;
 use crate::source::Source;
 
 /// Enough that writing them costs next to nothing: 60 to 200 KB of text.
-pub(super) const ROWS_AT_A_TIME: usize = 512;
+const ROWS_AT_A_TIME: usize = 512;
 
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +65,7 @@ pub struct Session<'a> {
     started: Instant,
     /// End of the last interval.
     last: Instant,
-    seen: Seen,
+    processes: ProcessCount,
     summary: Summary,
 }
 
@@ -81,7 +91,7 @@ impl<'a> Session<'a> {
             cgroups,
             started: now,
             last: now,
-            seen: Seen::default(),
+            processes: ProcessCount::default(),
             summary: Summary::default(),
         }
     }
@@ -181,7 +191,7 @@ impl<'a> Session<'a> {
         let source = &*self.source;
         let interval = self.ledger.interval(|process| source.is_alive(process));
         self.summary.processes += self
-            .seen
+            .processes
             .count(&interval, |process| source.is_alive(process));
         let report = Report {
             time,

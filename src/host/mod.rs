@@ -1,0 +1,14 @@
+//! Facts about this host: control groups, users, boot time.
+
+mod boot;
+mod cgroups;
+mod users;
+
+pub use boot::booted;
+pub use cgroups::{Cgroups, NO_CGROUPS, cgroup_mount};
+pub use users::user_name;
+
+/// Parsers of text from outside, for `fuzzing`.
+pub(crate) mod parsers {
+    pub(crate) use super::cgroups::find_mount;
+}
