@@ -3,6 +3,7 @@
 //! Nothing here knows where records come from, so all of it is tested without a kernel.
 
 mod counters;
+mod interval;
 mod layout;
 mod ledger;
 #[cfg(test)]
@@ -11,7 +12,8 @@ mod process;
 mod report;
 
 pub use counters::Counters;
+pub use interval::{Extent, Interval, Losses, Usage};
 pub use layout::{GroupBy, Layout};
-pub use ledger::{Extent, Interval, Ledger, Losses, Usage};
+pub use ledger::Ledger;
 pub use process::{Comm, Identity, ProcessId, State, ThreadRecord};
 pub use report::{Process, Report, Row, Who};

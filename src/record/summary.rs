@@ -10,7 +10,7 @@ pub(super) fn describe(summary: &Summary) -> String {
     let mut text = format!(
         "{:.1} s, {}, {}, {}; unattributed: {}, {}",
         summary.elapsed.as_secs_f64(),
-        counted(summary.processes as u64, "process", "processes"),
+        counted(summary.processes, "process", "processes"),
         messages(summary.total.msgs()),
         bytes(summary.total.bytes()),
         messages(summary.unattributed.msgs()),

@@ -1,7 +1,6 @@
 //! A recording in progress: when to sample, what to write, when to end.
 
 mod clock;
-mod process_count;
 mod progress;
 #[cfg(test)]
 mod session_tests;
@@ -10,18 +9,21 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 pub use clock::{Clock, SystemClock, Woken};
-use process_count::ProcessCount;
 pub use progress::Progress;
 
 use crate::error::Error;
 use crate::host::Cgroups;
-use crate::model::{Comm, Counters, Extent, Ledger, Losses, Report, Who};
+use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Report, Who};
 use crate::output::{Format, Sink};
-use crate::rollup::Rows;
+use crate::rollup::{Pending, ProcessCount, Rows};
 use crate::source::Source;
 
 /// Enough that writing them costs next to nothing: 60 to 200 KB of text.
 const ROWS_AT_A_TIME: usize = 512;
+
+/// How many entries of processes that have ended may be in memory before they are folded, besides
+/// as many as are in use.
+const ROOM: usize = 8192;
 
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct Summary {
     /// How long it measured.
     pub elapsed: Duration,
     /// How many processes had traffic.
-    pub processes: usize,
+    pub processes: u64,
     /// Everything that was counted, the unattributed included.
     pub total: Counters,
     /// What could not be attributed.
@@ -61,6 +63,10 @@ pub struct Session<'a> {
     progress: Option<Progress>,
     rows: Rows,
     ledger: Ledger,
+    pending: Pending,
+    /// The ledger is emptied when more of its entries than this have changed.
+    fold_above: usize,
+    room: usize,
     cgroups: Cgroups,
     started: Instant,
     /// End of the last interval.
@@ -87,6 +93,9 @@ impl<'a> Session<'a> {
             sink,
             progress: None,
             ledger: Ledger::new(rows.layout.threads),
+            pending: Pending::with_room(ROOM),
+            fold_above: ROOM,
+            room: ROOM,
             rows,
             cgroups,
             started: now,
@@ -94,6 +103,14 @@ impl<'a> Session<'a> {
             processes: ProcessCount::default(),
             summary: Summary::default(),
         }
+    }
+
+    /// Empties the ledger at `ledger` entries, and folds what it collects at `pending`.
+    #[cfg(test)]
+    fn with_room(mut self, ledger: usize, pending: usize) -> Self {
+        self.pending = Pending::with_room(pending);
+        (self.fold_above, self.room) = (ledger, ledger);
+        self
     }
 
     /// Shows how it is going.
@@ -155,6 +172,7 @@ impl<'a> Session<'a> {
         }
         // Also those that did nothing, to tell who is left.
         self.report(Extent::All)?;
+        self.summary.processes = self.processes.count();
         self.summary.elapsed = self.last.saturating_duration_since(self.started);
         let mut living: Vec<_> = self
             .ledger
@@ -171,7 +189,35 @@ impl<'a> Session<'a> {
         let exits = self.source.drain()?;
         self.cgroups.learn(&exits);
         self.ledger.exits(&exits);
+        if self.ledger.changed() > self.fold_above {
+            self.fold()?;
+        }
         Ok(())
+    }
+
+    /// Moves what the ledger has collected so far to where it takes least memory: many processes
+    /// can have ended since the last report.
+    fn fold(&mut self) -> Result<(), Error> {
+        self.sample(Extent::Changes)?;
+        let interval = self.interval();
+        let source = &*self.source;
+        self.pending
+            .add(&self.rows, interval, &self.cgroups, |process| {
+                source.is_alive(process)
+            });
+        self.fold_above = 2 * self.ledger.len() + self.room;
+        Ok(())
+    }
+
+    /// What the ledger has collected since the last call.
+    fn interval(&mut self) -> Interval {
+        let source = &*self.source;
+        let interval = self.ledger.interval(|process| source.is_alive(process));
+        for usage in &interval.usage {
+            self.processes.add(usage.last.process, usage.state);
+        }
+        self.processes.step(&mut |process| source.is_alive(process));
+        interval
     }
 
     /// Takes a sample into the ledger.
@@ -188,15 +234,11 @@ impl<'a> Session<'a> {
     fn report(&mut self, extent: Extent) -> Result<(), Error> {
         self.sample(extent)?;
         let (now, time) = (self.clock.now(), self.clock.utc());
-        let source = &*self.source;
-        let interval = self.ledger.interval(|process| source.is_alive(process));
-        self.summary.processes += self
-            .processes
-            .count(&interval, |process| source.is_alive(process));
+        let interval = self.interval();
         let report = Report {
             time,
             interval: now.saturating_duration_since(self.last),
-            rows: self.rows.make(interval, &self.cgroups),
+            rows: self.pending.take(&self.rows, interval, &self.cgroups),
         };
         self.last = now;
         self.summary.total += report.total();
@@ -236,7 +278,8 @@ impl<'a> Session<'a> {
         self.sample(Extent::Changes)?;
         if let Some(progress) = &self.progress {
             let elapsed = self.clock.now().saturating_duration_since(self.started);
-            progress.show(elapsed, self.summary.total + self.ledger.pending());
+            let so_far = self.pending.total() + self.ledger.pending();
+            progress.show(elapsed, self.summary.total + so_far);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The session from its start to its end, with a scripted source and a clock of its own.
 
+mod folding;
 mod scripted;
 mod sums;
 

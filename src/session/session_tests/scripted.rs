@@ -100,6 +100,8 @@ pub(super) struct Scripted<F> {
     pub(super) sample: F,
     pub(super) costs: VecDeque<Duration>,
     pub(super) drains: VecDeque<Vec<ThreadRecord>>,
+    /// Processes that still run.
+    pub(super) alive: fn(ProcessId) -> bool,
 }
 
 impl<F: FnMut(Duration) -> Result<Sample, Error>> Scripted<F> {
@@ -109,6 +111,7 @@ impl<F: FnMut(Duration) -> Result<Sample, Error>> Scripted<F> {
             sample,
             costs: VecDeque::new(),
             drains: VecDeque::new(),
+            alive: |_| false,
         }
     }
 }
@@ -133,8 +136,8 @@ impl<F: FnMut(Duration) -> Result<Sample, Error>> Source for Scripted<F> {
         false
     }
 
-    fn is_alive(&self, _process: ProcessId) -> bool {
-        false
+    fn is_alive(&self, process: ProcessId) -> bool {
+        (self.alive)(process)
     }
 }
 

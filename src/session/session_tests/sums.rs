@@ -42,7 +42,7 @@ struct Step {
 
 const THREADS: usize = 8;
 
-fn counters() -> impl Strategy<Value = Counters> {
+pub(super) fn counters() -> impl Strategy<Value = Counters> {
     // Zeros more often than chance has them: many a thread knows but one of the eight.
     let one = prop_oneof![Just(0), any::<u8>().prop_map(u64::from)];
     uniform8(one).prop_map(|[a, b, c, d, e, f, g, h]| Counters {

@@ -1,0 +1,209 @@
+//! The order of rows, how many are shown, and what each one says.
+
+use std::cmp::Reverse;
+use std::rc::Rc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::ValueEnum;
+
+use crate::host::Cgroups;
+use crate::model::{Counters, Layout, Process, ProcessId, Row, Usage, Who};
+
+/// What rows are ordered by; numbers in descending order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SortKey {
+    /// Bytes sent and received
+    #[default]
+    Bytes,
+    /// Messages sent and received
+    Msgs,
+    /// Bytes sent
+    Sent,
+    /// Bytes received
+    Received,
+    /// TCP bytes
+    Tcp,
+    /// UDP bytes
+    Udp,
+    /// Process id, ascending
+    Pid,
+    /// Name, ascending
+    Comm,
+}
+
+/// How rows are made.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// What a row stands for.
+    pub layout: Layout,
+    /// Their order.
+    pub sort: SortKey,
+    /// How many to show; the rest is summed in one row.
+    pub top: Option<usize>,
+    /// When the host was booted, by its wall clock: turns starts into times of day.
+    pub booted: DateTime<Utc>,
+}
+
+impl Rows {
+    /// Orders `all`, and makes rows of as many as are to be shown. Also returns the rest.
+    pub(super) fn cut<C: Candidate>(&self, mut all: Vec<C>) -> (Vec<Row>, Vec<C>) {
+        all.sort_unstable_by(|one, other| self.order(one).cmp(&self.order(other)));
+        let rest = all.split_off(self.top.unwrap_or(usize::MAX).min(all.len()));
+        (all.into_iter().map(|one| one.row(self)).collect(), rest)
+    }
+
+    /// Sorts ascending; ties by name, ids and start (a pid can be used again within an
+    /// interval), so that the order is always the same.
+    pub(super) fn order<'c, C: Candidate>(&self, one: &'c C) -> impl Ord + use<'c, C> {
+        let (c, ids) = (one.counters(), one.ids());
+        let value = match self.sort {
+            SortKey::Bytes => c.bytes(),
+            SortKey::Msgs => c.msgs(),
+            SortKey::Sent => c.sent_bytes(),
+            SortKey::Received => c.received_bytes(),
+            SortKey::Tcp => c.tcp_send_bytes.saturating_add(c.tcp_recv_bytes),
+            SortKey::Udp => c.udp_send_bytes.saturating_add(c.udp_recv_bytes),
+            SortKey::Pid => u64::from(u32::MAX - ids.0),
+            SortKey::Comm => 0,
+        };
+        (Reverse(value), one.name(self.layout.threads), ids)
+    }
+}
+
+/// What can become a row.
+pub(super) trait Candidate {
+    /// The name to sort by, where rows are threads or where they are not.
+    fn name(&self, threads: bool) -> &[u8];
+
+    /// Process, its start, thread.
+    fn ids(&self) -> (u32, u64, u32);
+
+    fn counters(&self) -> Counters;
+
+    fn row(self, rows: &Rows) -> Row;
+}
+
+/// Usage of a process or thread, with the path of its cgroup.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) usage: Usage,
+    /// `None` if the path is not known.
+    pub(super) cgroup: Option<Rc<str>>,
+}
+
+impl Named {
+    pub(super) fn new(usage: Usage, cgroups: &Cgroups) -> Self {
+        let cgroup = cgroups.path(usage.last.cgroup).cloned();
+        Self { usage, cgroup }
+    }
+}
+
+impl Candidate for Named {
+    fn name(&self, threads: bool) -> &[u8] {
+        if threads {
+            self.usage.last.thread_comm.as_bytes()
+        } else {
+            self.usage.last.comm.as_bytes()
+        }
+    }
+
+    fn ids(&self) -> (u32, u64, u32) {
+        let ProcessId { pid, start } = self.usage.last.process;
+        (pid, start, self.usage.last.tid)
+    }
+
+    fn counters(&self) -> Counters {
+        self.usage.counters
+    }
+
+    fn row(self, rows: &Rows) -> Row {
+        let (last, threads) = (&self.usage.last, rows.layout.threads);
+        let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
+        let start = rows
+            .booted
+            .checked_add_signed(TimeDelta::nanoseconds(since_boot));
+        Row {
+            who: Who::Process(Process {
+                pid: last.process.pid,
+                tid: threads.then_some(last.tid),
+                comm: if threads { last.thread_comm } else { last.comm },
+                uid: last.uid,
+                cgroup: self.cgroup,
+                start: start.unwrap_or(rows.booted),
+                state: self.usage.state,
+            }),
+            counters: self.usage.counters,
+        }
+    }
+}
+
+/// Everything with the same key.
+pub(super) struct Group {
+    pub(super) key: String,
+    pub(super) counters: Counters,
+    pub(super) processes: u64,
+}
+
+impl Candidate for Group {
+    fn name(&self, _: bool) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    fn ids(&self) -> (u32, u64, u32) {
+        (0, 0, 0)
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn row(self, _: &Rows) -> Row {
+        Row {
+            who: Who::Group {
+                key: self.key,
+                processes: self.processes,
+            },
+            counters: self.counters,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Comm, Identity, Interval, State};
+    use crate::rollup::Pending;
+
+    /// Two of the same name, pid and traffic: one ended, and the other got its pid.
+    #[test]
+    fn rows_that_differ_only_in_their_start_have_one_order() {
+        let usage = |start| Usage {
+            last: Identity {
+                process: ProcessId { pid: 7, start },
+                tid: 7,
+                comm: Comm::new(b"same"),
+                thread_comm: Comm::new(b"same"),
+                uid: 0,
+                cgroup: 1,
+                creds_differ: false,
+            },
+            state: State::Exited,
+            counters: Counters::default(),
+        };
+        let rows = Rows {
+            layout: Layout::default(),
+            sort: SortKey::default(),
+            top: None,
+            booted: DateTime::UNIX_EPOCH,
+        };
+        let order = |starts: [u64; 3]| {
+            let interval = Interval {
+                usage: starts.map(usage).to_vec(),
+                ..Interval::default()
+            };
+            Pending::with_room(0).take(&rows, interval, &Cgroups::default())
+        };
+        assert_eq!(order([1, 2, 3]), order([3, 1, 2]));
+        assert_eq!(order([1, 2, 3]), order([2, 3, 1]));
+    }
+}
