@@ -175,7 +175,12 @@ fn writers(criterion: &mut Criterion<CpuTime>) {
     let formats: [(&str, Box<dyn Format>); 3] = [
         ("csv", Box::new(Csv::new(layout, host(), true))),
         ("json", Box::new(Json::new(layout, host()))),
-        ("table", Box::new(Table::new(layout, TableStyle::default()))),
+        (
+            "table",
+            Box::new(Table::new(layout, TableStyle::default(), |uid| {
+                uid.to_string()
+            })),
+        ),
     ];
     let mut group = criterion.benchmark_group("write");
     group.throughput(Throughput::Elements(ROWS.into()));

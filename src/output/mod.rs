@@ -29,6 +29,14 @@ pub trait Format {
     /// Whether a row looks the same whatever other rows its interval has, so that these can
     /// be written in several parts.
     fn rows_are_independent(&self) -> bool;
+
+    /// Whether [`Format::overall`] writes something.
+    fn wants_overall(&self) -> bool {
+        false
+    }
+
+    /// Appends what all `intervals` of a recording come to, after the last one.
+    fn overall(&mut self, _report: &Report, _intervals: u64, _out: &mut Vec<u8>) {}
 }
 
 /// Parsers of files from outside, for `fuzzing`.

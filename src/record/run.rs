@@ -12,7 +12,7 @@ use super::command::Held;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
 use crate::error::Error;
-use crate::host::{Cgroups, booted};
+use crate::host::{Cgroups, booted, user_name};
 use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
 use crate::model::{GroupBy, Layout};
 use crate::output::{
@@ -266,7 +266,7 @@ fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dy
         }
     };
     Ok(match format {
-        OutputFormat::Table => Box::new(Table::new(layout, look(options))),
+        OutputFormat::Table => Box::new(table(options)),
         OutputFormat::Csv => {
             let header = Csv::header(layout);
             match sink.first_line() {
@@ -296,33 +296,67 @@ pub(crate) fn keys(line: &[u8]) -> Option<Vec<String>> {
     Some(object.into_iter().map(|(key, _)| key).collect())
 }
 
-fn look(options: &Options) -> TableStyle {
-    let repeated = options.schedule.interval.is_some();
-    // Beside a command's own output, the table goes to standard error.
-    if options.targets.command.is_empty() || options.output.is_some() {
-        look_of(options, repeated, io::stdout())
+/// Whether the table goes to standard error: standard output is the command's own.
+fn is_beside_command(options: &Options) -> bool {
+    !options.targets.command.is_empty() && options.output.is_none()
+}
+
+fn table(options: &Options) -> Table {
+    let table = Table::new(options.layout, look(options), user_name);
+    if file(options).is_some() {
+        table
+    } else if is_beside_command(options) {
+        table.with_width(|| terminal_width(io::stderr()))
     } else {
-        look_of(options, repeated, io::stderr())
+        table.with_width(|| terminal_width(io::stdout()))
     }
 }
 
-fn look_of(options: &Options, repeated: bool, stream: impl IsTerminal + AsFd) -> TableStyle {
-    if file(options).is_some() || !stream.is_terminal() {
-        return TableStyle {
-            repeated,
-            ..TableStyle::default()
+fn look(options: &Options) -> TableStyle {
+    let is_terminal = file(options).is_none()
+        && if is_beside_command(options) {
+            io::stderr().is_terminal()
+        } else {
+            io::stdout().is_terminal()
         };
-    }
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     TableStyle {
-        width: rustix::termios::tcgetwinsize(&stream)
-            .ok()
-            .map(|size| usize::from(size.ws_col))
-            .filter(|columns| *columns > 0),
-        color: !no_color,
-        escape: true,
-        repeated,
+        width: None,
+        color: is_terminal && !is_dumb() && !is_set("NO_COLOR"),
+        escape: is_terminal,
+        repeated: options.schedule.interval.is_some(),
+        ascii: is_terminal && !shows_utf8(),
+        zone: None,
     }
+}
+
+/// Columns of a terminal; `None` for anything else. A terminal that does not say has 80.
+fn terminal_width(stream: impl IsTerminal + AsFd) -> Option<usize> {
+    stream.is_terminal().then(|| {
+        let size = rustix::termios::tcgetwinsize(&stream).ok();
+        let columns = size.map(|size| usize::from(size.ws_col));
+        columns.filter(|columns| *columns > 0).unwrap_or(80)
+    })
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Whether the terminal has no more abilities than a printer (terminfo(5), "dumb").
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// Whether the locale's characters are UTF-8, as locale(7) looks it up.
+fn shows_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .find(|value| !value.is_empty());
+    locale.is_some_and(|locale| {
+        let locale = locale.to_string_lossy().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
 }
 
 /// Only for a person who would otherwise stare at nothing: a command has its own output.

@@ -54,6 +54,30 @@ pub struct Summary {
     pub living: Vec<(u32, Comm)>,
 }
 
+/// All intervals together.
+struct Overall {
+    pending: Pending,
+    rows: Rows,
+    intervals: u64,
+}
+
+/// How many rows there are of all intervals together, without `--top`: more would not be read, and
+/// would have to be kept in memory.
+const OVERALL_ROWS: usize = 50;
+
+impl Overall {
+    fn new(rows: &Rows) -> Self {
+        Self {
+            pending: Pending::with_room(ROOM),
+            rows: Rows {
+                top: Some(rows.top.unwrap_or(OVERALL_ROWS)),
+                ..rows.clone()
+            },
+            intervals: 0,
+        }
+    }
+}
+
 /// One recording in progress.
 pub struct Session<'a> {
     source: &'a mut dyn Source,
@@ -64,6 +88,7 @@ pub struct Session<'a> {
     rows: Rows,
     ledger: Ledger,
     pending: Pending,
+    overall: Option<Overall>,
     /// The ledger is emptied when more of its entries than this have changed.
     fold_above: usize,
     room: usize,
@@ -94,6 +119,7 @@ impl<'a> Session<'a> {
             progress: None,
             ledger: Ledger::new(rows.layout.threads),
             pending: Pending::with_room(ROOM),
+            overall: None,
             fold_above: ROOM,
             room: ROOM,
             rows,
@@ -126,6 +152,9 @@ impl<'a> Session<'a> {
     ///
     /// If the source fails or the output cannot be written. What was written stays.
     pub fn run(mut self, schedule: Schedule) -> Result<Summary, Error> {
+        if schedule.interval.is_some() && self.format.wants_overall() {
+            self.overall = Some(Overall::new(&self.rows));
+        }
         let mut text = Vec::new();
         self.format.begin(&mut text);
         self.sink.begin()?;
@@ -172,6 +201,7 @@ impl<'a> Session<'a> {
         }
         // Also those that did nothing, to tell who is left.
         self.report(Extent::All)?;
+        self.write_overall()?;
         self.summary.processes = self.processes.count();
         self.summary.elapsed = self.last.saturating_duration_since(self.started);
         let mut living: Vec<_> = self
@@ -201,6 +231,13 @@ impl<'a> Session<'a> {
         self.sample(Extent::Changes)?;
         let interval = self.interval();
         let source = &*self.source;
+        if let Some(overall) = &mut self.overall {
+            overall
+                .pending
+                .add(&overall.rows, interval.clone(), &self.cgroups, |process| {
+                    source.is_alive(process)
+                });
+        }
         self.pending
             .add(&self.rows, interval, &self.cgroups, |process| {
                 source.is_alive(process)
@@ -235,6 +272,15 @@ impl<'a> Session<'a> {
         self.sample(extent)?;
         let (now, time) = (self.clock.now(), self.clock.utc());
         let interval = self.interval();
+        if let Some(overall) = &mut self.overall {
+            let source = &*self.source;
+            overall
+                .pending
+                .add(&overall.rows, interval.clone(), &self.cgroups, |process| {
+                    source.is_alive(process)
+                });
+            overall.intervals += 1;
+        }
         let report = Report {
             time,
             interval: now.saturating_duration_since(self.last),
@@ -272,6 +318,24 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Writes what the whole recording comes to, if the format has a place for it.
+    fn write_overall(&mut self) -> Result<(), Error> {
+        let Some(mut overall) = self.overall.take().filter(|overall| overall.intervals > 1) else {
+            return Ok(());
+        };
+        let rows = overall
+            .pending
+            .take(&overall.rows, Interval::default(), &self.cgroups);
+        let report = Report {
+            time: self.clock.utc(),
+            interval: self.last.saturating_duration_since(self.started),
+            rows,
+        };
+        let mut text = Vec::new();
+        self.format.overall(&report, overall.intervals, &mut text);
+        self.sink.write(&text)
     }
 
     fn show(&mut self) -> Result<(), Error> {

@@ -10,8 +10,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chrono::FixedOffset;
 use netatop::model::{GroupBy, Layout, Report, State, Who};
 use netatop::output::{Csv, Format, Json, Table, TableStyle};
+use unicode_width::UnicodeWidthStr;
 
 fn expected() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/expected")
@@ -69,7 +71,7 @@ fn json(layout: Layout, reports: &[Report]) -> Vec<u8> {
 }
 
 fn table(layout: Layout, look: TableStyle, report: Report) -> Vec<u8> {
-    written(Table::new(layout, look), &[report])
+    written(Table::new(layout, look, |uid| uid.to_string()), &[report])
 }
 
 const PROCESSES: Layout = Layout {
@@ -95,6 +97,8 @@ const PLAIN: TableStyle = TableStyle {
     color: false,
     escape: false,
     repeated: false,
+    ascii: false,
+    zone: None,
 };
 
 /// On a terminal, without colour.
@@ -104,6 +108,8 @@ const fn columns(width: usize) -> TableStyle {
         color: false,
         escape: true,
         repeated: false,
+        ascii: false,
+        zone: None,
     }
 }
 
@@ -195,10 +201,12 @@ fn an_interval_without_traffic_is_a_sentence_in_a_table() {
 #[test]
 fn a_table_is_fitted_to_the_terminal() {
     let ordinary = |width| table(PROCESSES, columns(width), reports::ordinary());
+    assert_golden("ordinary_60.table", &ordinary(60));
     assert_golden("ordinary_80.table", &ordinary(80));
     assert_golden("ordinary_120.table", &ordinary(120));
     assert_golden("ordinary_200.table", &ordinary(200));
     let threads = |width| table(THREADS, columns(width), reports::threads());
+    assert_golden("threads_60.table", &threads(60));
     assert_golden("threads_80.table", &threads(80));
     assert_golden("threads_120.table", &threads(120));
     assert_golden(
@@ -206,6 +214,7 @@ fn a_table_is_fitted_to_the_terminal() {
         &table(PROCESSES, columns(80), reports::huge()),
     );
     let cgroup = |width| table(by(GroupBy::Cgroup), columns(width), reports::by_cgroup());
+    assert_golden("by_cgroup_60.table", &cgroup(60));
     assert_golden("by_cgroup_80.table", &cgroup(80));
     assert_golden("by_cgroup_120.table", &cgroup(120));
     assert_golden("by_cgroup_200.table", &cgroup(200));
@@ -229,7 +238,7 @@ fn a_shortened_name_still_says_that_its_process_has_exited() {
             process.state = State::Exited;
         }
     }
-    let text = table(PROCESSES, columns(60), report);
+    let text = table(PROCESSES, columns(52), report);
     let text = String::from_utf8(text).expect("UTF-8");
     let exited: Vec<&str> = text.lines().filter(|line| line.contains('<')).collect();
     assert!(exited.iter().any(|line| line.contains('…')), "{text}");
@@ -252,13 +261,72 @@ fn colour_emphasises_the_header_and_the_total() {
 fn repeated_tables_are_headed_by_their_time() {
     let repeated = |look| TableStyle {
         repeated: true,
+        zone: FixedOffset::east_opt(5 * 3600 + 1800),
         ..look
     };
-    let reports = [reports::ordinary(), reports::empty(), reports::by_user()];
-    let all = written(Table::new(PROCESSES, repeated(PLAIN)), &reports[..2]);
-    assert_golden("repeated.table", &all);
-    let narrow = written(Table::new(PROCESSES, repeated(columns(80))), &reports[..2]);
-    assert_golden("repeated_80.table", &narrow);
+    let reports = [reports::ordinary(), reports::empty(), reports::huge()];
+    let text = |look, reports: &[Report]| {
+        let mut table = Table::new(PROCESSES, repeated(look), |uid| uid.to_string());
+        let mut text = Vec::new();
+        for report in reports {
+            table.report(report, &mut text);
+        }
+        table.overall(&reports[0], 3, &mut text);
+        text
+    };
+    assert_golden("repeated.table", &text(PLAIN, &reports[..2]));
+    assert_golden("repeated_80.table", &text(columns(80), &reports));
+    assert_golden("repeated_60.table", &text(columns(60), &reports[..1]));
+}
+
+/// Where the columns of a table begin and end must not change from one table to the next.
+#[test]
+fn columns_keep_their_widths_from_table_to_table() {
+    let style = TableStyle {
+        repeated: true,
+        ..columns(100)
+    };
+    let mut table = Table::new(PROCESSES, style, |uid| uid.to_string());
+    let mut header = |report: Report| {
+        let mut text = Vec::new();
+        table.report(&report, &mut text);
+        let text = String::from_utf8(text).expect("UTF-8");
+        text.lines().nth(1).expect("a header").to_owned()
+    };
+    let first = header(reports::ordinary());
+    assert_eq!(header(reports::instant()), first);
+    assert_eq!(header(reports::hostile()), first);
+    assert_eq!(header(reports::ordinary()), first);
+}
+
+#[test]
+fn the_width_is_asked_for_before_each_table() {
+    let widths = std::cell::RefCell::new(vec![200, 60]);
+    let mut table = Table::new(PROCESSES, columns(80), |uid| uid.to_string())
+        .with_width(move || widths.borrow_mut().pop());
+    let mut widest = || {
+        let mut text = Vec::new();
+        table.report(&reports::ordinary(), &mut text);
+        let text = String::from_utf8(text).expect("UTF-8");
+        text.lines()
+            .map(UnicodeWidthStr::width)
+            .max()
+            .expect("lines")
+    };
+    assert!(widest() <= 60);
+    assert!(widest() > 120);
+}
+
+#[test]
+fn a_terminal_with_fewer_abilities_gets_ascii_only() {
+    let style = TableStyle {
+        ascii: true,
+        ..columns(60)
+    };
+    for report in [reports::hostile(), reports::ordinary()] {
+        let text = table(PROCESSES, style, report);
+        assert!(text.is_ascii(), "{}", String::from_utf8_lossy(&text));
+    }
 }
 
 #[test]

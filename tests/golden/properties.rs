@@ -269,11 +269,12 @@ proptest! {
     #[test]
     fn no_line_of_a_table_is_wider_than_the_terminal(
         (layout, report) in report(),
-        width in 80usize..220,
+        width in 60usize..220,
         repeated: bool,
+        ascii: bool,
     ) {
-        let look = TableStyle { width: Some(width), color: false, escape: true, repeated };
-        let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
+        let look = TableStyle { width: Some(width), color: false, escape: true, repeated, ascii, zone: None };
+        let text = String::from_utf8(written(Table::new(layout, look, |uid| uid.to_string()), &[report])).expect("UTF-8");
         let (widest, line) = widest(&text);
         prop_assert!(widest <= width, "{} > {}: {:?}\n{}", widest, width, line, text);
     }
@@ -283,8 +284,8 @@ proptest! {
         (layout, report) in report(),
         width in prop::option::of(40usize..220),
     ) {
-        let look = TableStyle { width, color: false, escape: true, repeated: false };
-        let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
+        let look = TableStyle { width, color: false, escape: true, repeated: false, ascii: false, zone: None };
+        let text = String::from_utf8(written(Table::new(layout, look, |uid| uid.to_string()), &[report])).expect("UTF-8");
         let commands = |c: char| {
             (c.is_control() && c != '\n')
                 || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
@@ -298,9 +299,9 @@ proptest! {
         (layout, report) in report(),
         escape: bool,
     ) {
-        let look = TableStyle { width: None, color: false, escape, repeated: false };
+        let look = TableStyle { width: None, color: false, escape, repeated: false, ascii: false, zone: None };
         let lines = if report.rows.is_empty() { 1 } else { report.rows.len() + 2 };
-        let text = String::from_utf8(written(Table::new(layout, look), &[report])).expect("UTF-8");
+        let text = String::from_utf8(written(Table::new(layout, look, |uid| uid.to_string()), &[report])).expect("UTF-8");
         prop_assert_eq!(text.lines().count(), lines, "{}", text);
     }
 }

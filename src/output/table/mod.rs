@@ -1,0 +1,378 @@
+//! The table for people.
+//!
+//! Its first columns answer "who?" and "how much?". A wider terminal shows more columns: messages,
+//! their average sizes, users and cgroups. Titles of messages and sizes are atop's.
+
+mod columns;
+mod shorten;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use chrono::{DateTime, FixedOffset, Local, Utc};
+use comfy_table::{CellAlignment, ContentArrangement};
+use unicode_width::UnicodeWidthStr;
+
+use self::columns::{Cell, Column, Identity, Level, SHORTEST_NAME, columns};
+use self::shorten::{Ellipsis, shorten};
+use super::Format;
+use super::columns::{OTHER, UNATTRIBUTED};
+use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Who};
+use crate::text::escaped;
+
+/// How a table looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableStyle {
+    /// Columns of the terminal. `None` for a file or a pipe: names are not shortened, and users
+    /// and cgroups are left to csv and json.
+    pub width: Option<usize>,
+    /// Whether the header and the total may be emphasised.
+    pub color: bool,
+    /// Whether all control characters in names are escaped; line breaks always are.
+    pub escape: bool,
+    /// Whether tables follow each other: each has its time as a heading, and columns keep their
+    /// widths.
+    pub repeated: bool,
+    /// Only ASCII characters: the terminal cannot show others.
+    pub ascii: bool,
+    /// The time zone of headings; the host's if `None`.
+    pub zone: Option<FixedOffset>,
+}
+
+/// Writes intervals as tables.
+pub struct Table {
+    layout: Layout,
+    identity: Identity,
+    style: TableStyle,
+    width: Box<dyn Fn() -> Option<usize>>,
+    user_name: fn(u32) -> String,
+    /// The widest values of each column so far, where tables follow each other.
+    widest: BTreeMap<&'static str, usize>,
+}
+
+/// A row as text.
+struct Line<'a> {
+    ids: Vec<String>,
+    name: Cow<'a, str>,
+    exited: bool,
+    /// The user and the path of the cgroup, of a process.
+    user: String,
+    cgroup: Cow<'a, str>,
+    counters: Counters,
+}
+
+impl Table {
+    /// For rows of `layout`. `user_name` gives the name of a user id.
+    #[must_use]
+    pub fn new(layout: Layout, style: TableStyle, user_name: fn(u32) -> String) -> Self {
+        Self {
+            layout,
+            identity: Identity::of(layout),
+            style,
+            width: Box::new(move || style.width),
+            user_name,
+            widest: BTreeMap::new(),
+        }
+    }
+
+    /// Asks `width` for the columns of the terminal before each table, since it can be resized.
+    #[must_use]
+    pub fn with_width(mut self, width: impl Fn() -> Option<usize> + 'static) -> Self {
+        self.width = Box::new(width);
+        self
+    }
+
+    /// A row without identity, such as the total.
+    fn plain(&self, name: &'static str, number: String, counters: Counters) -> Line<'static> {
+        let mut ids = vec![String::new(); self.identity.ids.len()];
+        if let Some(first) = ids.first_mut() {
+            *first = number;
+        }
+        Line {
+            ids,
+            name: name.into(),
+            exited: false,
+            user: String::new(),
+            cgroup: "".into(),
+            counters,
+        }
+    }
+
+    fn line<'a>(&self, row: &'a Row) -> Line<'a> {
+        let counters = row.counters;
+        match &row.who {
+            Who::Process(p) => Line {
+                ids: [Some(p.pid), p.tid]
+                    .into_iter()
+                    .flatten()
+                    .map(|id| id.to_string())
+                    .collect(),
+                name: self.printable(p.comm.to_str_lossy()),
+                exited: p.state == State::Exited,
+                user: self.printable((self.user_name)(p.uid).into()).into_owned(),
+                cgroup: self.printable(p.cgroup.as_deref().unwrap_or("-").into()),
+                counters,
+            },
+            Who::Group { key, processes } => Line {
+                name: self.printable(if key.is_empty() { "-" } else { key }.into()),
+                ..self.plain("", processes.to_string(), counters)
+            },
+            Who::Other { processes } => {
+                let number = match self.layout.group_by {
+                    GroupBy::Process => String::new(),
+                    _ => processes.to_string(),
+                };
+                self.plain(OTHER, number, counters)
+            }
+            Who::Unattributed => self.plain(UNATTRIBUTED, String::new(), counters),
+        }
+    }
+
+    /// Names can hold anything: a terminal would obey control characters, and a line break would
+    /// make two rows of one.
+    fn printable<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {
+        if self.style.ascii && !name.is_ascii() {
+            let ascii = name.chars().map(|c| if c.is_ascii() { c } else { '?' });
+            return self.printable(ascii.collect::<String>().into());
+        }
+        if self.style.escape {
+            match escaped(&name, &[]) {
+                Cow::Borrowed(_) => name,
+                Cow::Owned(safe) => Cow::Owned(safe),
+            }
+        } else if name.contains('\n') {
+            Cow::Owned(name.replace('\n', "\\n"))
+        } else {
+            name
+        }
+    }
+
+    /// The width of a column: as wide as its widest value, in this table or those before.
+    fn fitted(&mut self, title: &'static str, usual: usize, now: usize) -> usize {
+        let now = now.max(title.len());
+        if !self.style.repeated {
+            return now;
+        }
+        let widest = self.widest.entry(title).or_insert(usual);
+        *widest = now.max(*widest);
+        *widest
+    }
+
+    /// The lines of a table: the header, a line for each row, and the total.
+    fn render(&mut self, report: &Report) -> Vec<String> {
+        let seconds = report.interval.as_secs_f64();
+        let mut lines: Vec<Line<'_>> = report.rows.iter().map(|row| self.line(row)).collect();
+        lines.push(self.plain("total", String::new(), report.total()));
+
+        let ids: Vec<usize> = (0..)
+            .zip(self.identity.ids)
+            .map(|(at, (title, usual))| {
+                let widths = lines
+                    .iter()
+                    .map(|line| line.ids.get(at).map_or(0, String::len));
+                self.fitted(title, *usual, widths.max().unwrap_or(0))
+            })
+            .collect();
+        // An ended process has its name in angle brackets, as in atop.
+        let names = lines
+            .iter()
+            .map(|line| line.name.width() + 2 * usize::from(line.exited));
+        let longest = names.max().unwrap_or(0);
+        let name = self.fitted(self.identity.name, self.identity.usual, longest);
+
+        let width = (self.width)();
+        let most = if self.layout.group_by == GroupBy::Process && width.is_some() {
+            Level::Cgroups
+        } else {
+            Level::Sizes
+        };
+        for level in Level::ALL.into_iter().filter(|level| *level <= most) {
+            let cells: Vec<(&Column, Vec<String>)> = columns(level)
+                .map(|column| {
+                    let cells = lines.iter().map(|line| match column.cell {
+                        Cell::Number(value) => value(&line.counters, seconds),
+                        Cell::User => line.user.clone(),
+                        Cell::Cgroup => line.cgroup.clone().into_owned(),
+                    });
+                    (column, cells.collect())
+                })
+                .collect();
+            let widths: Vec<usize> = cells
+                .iter()
+                .map(|(column, cells)| match column.cell {
+                    Cell::Cgroup => column.widest,
+                    _ => {
+                        let now = cells.iter().map(|cell| cell.width()).max();
+                        self.fitted(column.title, column.widest, now.unwrap_or(0))
+                    }
+                })
+                .collect();
+            // One blank before each column but the first.
+            let others = ids
+                .iter()
+                .chain(&widths)
+                .map(|width| width + 1)
+                .sum::<usize>();
+            let room = width.map_or(usize::MAX, |width| width.saturating_sub(others));
+            if room < name.min(self.identity.wanted) && level > Level::Bytes {
+                continue;
+            }
+            let name = name.min(room.max(SHORTEST_NAME));
+            // What is left is the cgroup's.
+            let cgroup = room
+                .saturating_sub(name)
+                .saturating_add(columns::LEAST_CGROUP);
+            return self.lay_out(&lines, &ids, name, cells, &widths, cgroup);
+        }
+        Vec::new()
+    }
+
+    fn lay_out(
+        &self,
+        lines: &[Line<'_>],
+        ids: &[usize],
+        name: usize,
+        cells: Vec<(&Column, Vec<String>)>,
+        widths: &[usize],
+        cgroup: usize,
+    ) -> Vec<String> {
+        let mark = if self.style.ascii { ".." } else { "…" };
+        let right = |title: &str, width: usize| format!("{title:>width$}");
+        let left = |title: &str, width: usize| format!("{title:<width$}");
+        let mut titles: Vec<String> = self
+            .identity
+            .ids
+            .iter()
+            .zip(ids)
+            .map(|((title, _), width)| right(title, *width))
+            .collect();
+        titles.push(left(self.identity.name, name));
+        titles.extend(
+            cells
+                .iter()
+                .zip(widths)
+                .map(|((column, _), width)| match column.cell {
+                    Cell::Number(_) => right(column.title, *width),
+                    Cell::User | Cell::Cgroup => left(column.title, *width),
+                }),
+        );
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(titles);
+        for (at, line) in lines.iter().enumerate() {
+            let mut row = line.ids.clone();
+            row.push(if line.exited {
+                let short = shorten(
+                    &line.name,
+                    name.saturating_sub(2),
+                    self.identity.ellipsis,
+                    mark,
+                );
+                format!("<{short}>")
+            } else {
+                shorten(&line.name, name, self.identity.ellipsis, mark)
+            });
+            for (column, cells) in &cells {
+                let cell = cells.get(at).map_or("", String::as_str);
+                row.push(match column.cell {
+                    Cell::Cgroup => shorten(cell, cgroup, Ellipsis::Middle, mark),
+                    _ => cell.to_owned(),
+                });
+            }
+            table.add_row(row);
+        }
+        let ids = ids.len();
+        for (at, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 1));
+            let is_text = match at.checked_sub(ids + 1) {
+                None => at == ids,
+                Some(at) => !matches!(
+                    cells.get(at),
+                    Some((
+                        Column {
+                            cell: Cell::Number(_),
+                            ..
+                        },
+                        _
+                    ))
+                ),
+            };
+            if !is_text {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+
+    fn time(&self, time: DateTime<Utc>) -> String {
+        let format = "%Y-%m-%d %H:%M:%S%.3f %:z";
+        match self.style.zone {
+            Some(zone) => time.with_timezone(&zone).format(format).to_string(),
+            None => time.with_timezone(&Local).format(format).to_string(),
+        }
+    }
+
+    fn write(&mut self, report: &Report, text: &mut String) {
+        let (bold, plain) = if self.style.color {
+            ("\u{1b}[1m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        };
+        // Writing to memory cannot fail.
+        if report.rows.is_empty() {
+            let _ = writeln!(text, "no TCP or UDP traffic in this interval");
+            return;
+        }
+        let lines = self.render(report);
+        let last = lines.len().saturating_sub(1);
+        for (index, line) in lines.iter().enumerate() {
+            if index == 0 || index == last {
+                let _ = writeln!(text, "{bold}{line}{plain}");
+            } else {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+}
+
+impl Format for Table {
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn rows_are_independent(&self) -> bool {
+        false
+    }
+
+    fn report(&mut self, report: &Report, out: &mut Vec<u8>) {
+        let mut text = String::new();
+        if self.style.repeated {
+            let time = self.time(report.time);
+            let _ = writeln!(text, "{time}  {:.3} s", report.interval.as_secs_f64());
+        }
+        self.write(report, &mut text);
+        if self.style.repeated {
+            text.push('\n');
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn wants_overall(&self) -> bool {
+        self.style.repeated
+    }
+
+    fn overall(&mut self, report: &Report, intervals: u64, out: &mut Vec<u8>) {
+        let mut text = String::new();
+        let seconds = report.interval.as_secs_f64();
+        let _ = writeln!(
+            text,
+            "all {intervals} intervals, {seconds:.3} s: totals, and average bandwidth"
+        );
+        self.write(report, &mut text);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
