@@ -1,5 +1,7 @@
 //! The closing words: what was recorded, and what could not be.
 
+use std::time::Duration;
+
 use crate::kernel::{HostFacts, remedy_for_misses};
 use crate::session::Summary;
 use crate::text::{bytes, counted};
@@ -7,15 +9,23 @@ use crate::text::{bytes, counted};
 /// The closing line, and one for each kind of loss.
 pub(super) fn describe(summary: &Summary) -> String {
     let messages = |count| counted(count, "message", "messages");
+    // Each line fits a terminal of 60 columns.
     let mut text = format!(
-        "{:.1} s, {}, {}, {}; unattributed: {}, {}",
-        summary.elapsed.as_secs_f64(),
+        "{}, {}, {}, {}",
+        seconds(summary.elapsed),
         counted(summary.processes, "process", "processes"),
         messages(summary.total.msgs()),
         bytes(summary.total.bytes()),
-        messages(summary.unattributed.msgs()),
-        bytes(summary.unattributed.bytes()),
     );
+    if summary.unattributed.is_zero() {
+        text.push_str(", 0 unattributed");
+    } else {
+        text.push_str(&format!(
+            "\nunattributed of these: {}, {}",
+            messages(summary.unattributed.msgs()),
+            bytes(summary.unattributed.bytes()),
+        ));
+    }
     let losses = &summary.losses;
     let mut add = |count: u64, one: &str, plural: &str, what: &str| {
         if count > 0 {
@@ -58,6 +68,16 @@ pub(super) fn describe(summary: &Summary) -> String {
         text.push_str(&format!("\nto miss none, {remedy}"));
     }
     text
+}
+
+/// A length of time. A short command takes milliseconds.
+fn seconds(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    if seconds < 10.0 {
+        format!("{seconds:.3} s")
+    } else {
+        format!("{seconds:.1} s")
+    }
 }
 
 /// Descendants that live on, for a recording that followed some.

@@ -105,7 +105,7 @@ fn each_way_of_ending_writes_the_last_sample_and_leaves_nothing_behind() {
                 summary
                     .join()
                     .expect("summary")
-                    .contains("unattributed: 0 messages")
+                    .contains(", 0 unattributed")
             );
         }
         // The kernel frees programs a little after their last user is gone.

@@ -225,7 +225,7 @@ fn a_recording_stopped_during_more_exits_than_there_is_room_for_tells_what_it_lo
     assert!(lost > 0 && lost < 150_000, "{lost}");
     let told = told.join().expect("messages");
     assert!(
-        told.contains(&format!("unattributed: {lost} messages")),
+        told.contains(&format!("unattributed of these: {lost} messages")),
         "{told}"
     );
     let why = format!("{lost} threads ended while there was no room for a record of it");
