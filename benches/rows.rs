@@ -77,7 +77,7 @@ fn records(count: u32, times: u64) -> Vec<ThreadRecord> {
             thread_comm: Comm::new(b"postgres"),
             uid: 1_000,
             cgroup: 7,
-            creds_differ: false,
+            owner: Some(0),
         },
         exited: false,
         group_dead: false,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Finding the block of a thread wherever it is, and making it a first one. */
+/* Finds the block of a thread wherever it is, and makes its first one. */
 #ifndef NETATOP_BLOCK_H
 #define NETATOP_BLOCK_H
 
-/* The block of a thread that had to go without slot and task storage, or NULL. */
+/* The block of a thread that found no slot and no task storage; NULL without one. */
 static __always_inline struct block *spare_block(struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	/* Nobody ever needed one: spare everybody the look-up. */
+	/* Skip the lookup until the first spare block exists. */
 	if (!losses.spared)
 		return NULL;
 	return bpf_map_lookup_elem(&spare, &key);
@@ -22,9 +22,8 @@ static __always_inline struct block *stored_block(struct task_struct *task)
 }
 
 /*
- * For the first event of a thread, or one of a thread that could get no block so far. The
- * best place is tried first each time: a shortage that has passed costs nothing. NULL if
- * there is no memory for it anywhere.
+ * Makes a block for a thread without one. Tries the best place first each time, since a
+ * shortage may have passed. NULL if there is no memory anywhere.
  */
 static __noinline struct counters *make_block(struct task_struct *task)
 {
@@ -39,7 +38,7 @@ static __noinline struct counters *make_block(struct task_struct *task)
 		return counters;
 	block = bpf_task_storage_get(&blocks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (block) {
-		block->id = new_block_id();
+		give_id(&block->id);
 		__sync_fetch_and_add(&losses.stored, 1);
 		return &block->counters;
 	}

@@ -52,6 +52,9 @@ enum { PF_EXITING = 0x4 };
 /* include/uapi/linux/sched.h: the new task is a thread of its maker's process. */
 enum { CLONE_THREAD = 0x10000 };
 
+/* include/net/sock.h: nothing more is received. */
+enum { RCV_SHUTDOWN = 1 };
+
 /* include/linux/socket.h, include/linux/net.h, include/uapi/linux/in.h */
 enum {
 	AF_INET = 2,
@@ -73,6 +76,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u8 sk_shutdown;
 	__u16 sk_type;
 	__u16 sk_protocol;
 };
@@ -89,6 +93,12 @@ typedef struct {
 	__u64 val;
 } kernel_cap_t;
 
+struct user_namespace {
+	struct user_namespace *parent;
+	int level;
+	kuid_t owner;
+};
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
@@ -97,6 +107,7 @@ struct cred {
 	kuid_t euid;
 	kgid_t egid;
 	kernel_cap_t cap_permitted;
+	struct user_namespace *user_ns;
 };
 
 struct kernfs_node {
@@ -126,7 +137,7 @@ struct task_struct {
 	__u64 start_boottime;
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
-	const struct cred *cred;
+	const struct cred *real_cred;
 	struct css_set *cgroups;
 	char comm[16];
 };

@@ -30,7 +30,7 @@ static __always_inline void add(struct counters *c, enum protocol protocol,
 	tally->bytes += bytes;
 }
 
-/* An event that no block can take. */
+/* An event for which no block can be had. */
 static __noinline int add_aside(bool no_memory, enum protocol protocol, enum direction direction,
 				__u64 bytes)
 {
@@ -42,8 +42,8 @@ static __noinline int add_aside(bool no_memory, enum protocol protocol, enum dir
 }
 
 /*
- * An event of a thread without a slot: its first one, most often. Not static, so that the
- * verifier looks at it once.
+ * An event of a thread without a slot, usually its first one. Global, so the verifier checks
+ * it once.
  */
 __noinline int count_outside(enum protocol protocol, enum direction direction, __u64 bytes)
 {
@@ -51,7 +51,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	struct block *block = stored_block(task);
 	struct counters *counters;
 
-	/* What they are, for the verifier, which knows nothing of who calls this. */
+	/* The verifier does not know the callers: tell it the bounds. */
 	protocol &= UDP;
 	direction &= RECV;
 	if (block && !block->exited) {
@@ -64,7 +64,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 			add(&block->counters, protocol, direction, bytes);
 		return 0;
 	}
-	/* A block made now would be freed with the task, and nobody would see it. */
+	/* A block made now would be freed with the task, before any snapshot sees it. */
 	if (!task->pid || (task->flags & PF_EXITING))
 		return add_aside(false, protocol, direction, bytes);
 	counters = make_block(task);
@@ -74,7 +74,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	return 0;
 }
 
-/* One comparison instead of two, for what is asked most. */
+/* One comparison instead of two. */
 static __always_inline bool is_tcp(__u16 protocol)
 {
 	_Static_assert(IPPROTO_MPTCP == (IPPROTO_TCP | 0x100), "they differ in one bit");
@@ -89,22 +89,29 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	__u64 task;
 	__u32 at;
 
-	/* A failed call; or a look at data that will be received again. */
+	/* A failed call, or data that will be received again. */
 	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		return 0;
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	/* The type tells a raw socket opened with protocol 6 or 17 from the real thing. */
+	/* A raw socket can have protocol 6 or 17 too; its type differs. */
 	type = sk->sk_type;
 	number = sk->sk_protocol;
 	if (type == SOCK_STREAM) {
-		/* Also: end of stream, or nothing to send. */
+		/* ret is 0 at the end of a stream, and if nothing was to be sent. */
 		if (!is_tcp(number) || ret == 0)
 			return 0;
 		protocol = TCP;
 	} else {
 		if (type != SOCK_DGRAM || number != IPPROTO_UDP)
+			return 0;
+		/*
+		 * End of data after shutdown(SHUT_RD), which a program can read again and
+		 * again. An empty datagram that was still queued looks the same, and is not
+		 * counted either.
+		 */
+		if (direction == RECV && ret == 0 && (sk->sk_shutdown & RCV_SHUTDOWN))
 			return 0;
 		protocol = UDP;
 	}

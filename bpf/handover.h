@@ -15,37 +15,70 @@ static __always_inline void add_lost(struct counters *to, const struct counters 
 	__sync_fetch_and_add(&to->udp_recv_bytes, from->udp_recv_bytes);
 }
 
+/* Nesting of user namespaces is limited (create_user_ns in kernel/user_namespace.c). */
+enum { MOST_USER_NAMESPACES = 33 };
+
 /*
- * Everything is loaded straight through pointers: the probe helpers are refused under
- * lockdown, and are not needed. The verifier would trust these pointers as they come, but
- * to follow one that it trusts costs it a search of all of the kernel's types,
- * milliseconds of every start. A cast makes them ones whose faults the kernel handles.
+ * Finds the user who may see what a task does, besides root; false if none may. The rules are those
+ * of /proc/PID/io
+ * (__ptrace_may_access in kernel/ptrace.c, cap_ptrace_access_check and cap_capable in
+ * security/commoncap.c), for a user without capabilities in the initial user namespace:
  *
- * Not static: so the verifier looks at it once, and not again for each of sixteen slots.
+ * - In another user namespace, capabilities mean nothing outside of it. Whoever created the
+ *   outermost namespace around the task has all capabilities in it, and sees everything.
+ * - In the initial user namespace, a user sees a task whose user and group ids are all that
+ *   user's own, and that has no capabilities.
+ */
+static __always_inline bool owner_of(const struct cred *cred, __u32 *owner)
+{
+	struct user_namespace *ns = cred->user_ns;
+	__u32 uid = cred->uid.val, gid = cred->gid.val;
+
+	if (ns->level > 0) {
+		for (int i = 0; i < MOST_USER_NAMESPACES && ns->level > 1; i++)
+			ns = ns->parent;
+		*owner = ns->owner.val;
+		return true;
+	}
+	*owner = uid;
+	return cred->euid.val == uid && cred->suid.val == uid && cred->egid.val == gid &&
+	       cred->sgid.val == gid && !(uid && cred->cap_permitted.val);
+}
+
+/*
+ * Fills a record with everything about a task but its counters.
+ *
+ * The credentials are the task's own. task->cred are those that it acts with at the moment:
+ * while the task works on an overlay file system, these are the credentials of whoever
+ * mounted it (ovl_override_creds in fs/overlayfs/util.c).
+ *
+ * All fields are loaded through pointers. Probe helpers are not needed, and lockdown refuses
+ * them. The verifier trusts the pointer of a tracepoint's argument, but to follow a trusted
+ * pointer costs it a search through all of the kernel's types: milliseconds of every start.
+ * The cast makes it a pointer whose faults the kernel handles.
+ *
+ * The function is global, so the verifier checks it once, and not again for each of sixteen
+ * slots.
  */
 __noinline int identify(struct thread_record *record, __u64 address, enum record_flag flags)
 {
 	struct task_struct *task = bpf_core_cast((void *)address, struct task_struct);
 	struct task_struct *leader;
 	const struct cred *cred;
-	__u32 uid, gid;
 
 	if (!record)
 		return 0;
 	leader = task->group_leader;
-	cred = task->cred;
-	uid = cred->uid.val;
-	gid = cred->gid.val;
+	cred = task->real_cred;
 	if ((flags & RECORD_EXITED) && task->signal->live.counter == 0)
 		flags |= RECORD_GROUP_DEAD;
-	if (cred->euid.val != uid || cred->suid.val != uid || cred->egid.val != gid ||
-	    cred->sgid.val != gid || (uid && cred->cap_permitted.val))
-		flags |= RECORD_CREDS_DIFFER;
 	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	record->start = leader->start_boottime;
 	record->tgid = task->tgid;
 	record->tid = task->pid;
-	record->uid = uid;
+	record->uid = cred->uid.val;
+	if (!owner_of(cred, &record->owner))
+		flags |= RECORD_UNOWNED;
 	record->flags = flags;
 	__builtin_memcpy(record->comm, leader->comm, sizeof(record->comm));
 	__builtin_memcpy(record->thread_comm, task->comm, sizeof(record->thread_comm));
@@ -60,8 +93,8 @@ static __always_inline long put_behind_ring(const struct thread_record *record)
 }
 
 /*
- * Hands over a block's final counters: through the ring, else through the overflow table,
- * and where both are full as a loss that user space reports.
+ * Hands over a block's final counters: through the ring buffer, else through the overflow
+ * map, and if both are full as a loss that user space reports.
  */
 static __noinline int hand_over(struct thread_record *record, __u64 block,
 				const struct counters *counters)
@@ -70,10 +103,7 @@ static __noinline int hand_over(struct thread_record *record, __u64 block,
 
 	record->block = block;
 	record->counters = *counters;
-	/*
-	 * The reader is woken only when it is needed: a wake-up for each exit would cost more
-	 * than the exit itself.
-	 */
+	/* Wake the reader only when it is needed: a wake-up costs more than the exit itself. */
 	waiting = bpf_ringbuf_query(&exits, BPF_RB_AVAIL_DATA);
 	flags = waiting >= ring_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 	__sync_fetch_and_add(&losses.to_ring, 1);

@@ -4,8 +4,8 @@
 #define NETATOP_SLOT_H
 
 /*
- * The address of a task as a number, which the verifier takes a pointer for otherwise: its
- * distance from the running task, whose address can be had as a number.
+ * The address of a task as a number. The verifier would take the pointer for a pointer, so
+ * this adds the distance from the running task, whose address can be had as a number.
  */
 static __always_inline __u64 address_of(struct task_struct *task)
 {
@@ -39,10 +39,7 @@ static __always_inline __u32 place_in(const struct slot_set *set, __u64 task)
 	return at;
 }
 
-/*
- * The same, for where it need not be quick. Not static: so the verifier looks at it
- * once, and not at all that follows for each of the places.
- */
+/* The same for code that is not in a hurry. Global, so the verifier checks it once. */
 __noinline __u32 find_slot(__u64 task)
 {
 	struct slot_set *set = set_of(task);
@@ -50,7 +47,7 @@ __noinline __u32 find_slot(__u64 task)
 	return set ? place_in(set, task) : SLOTS_IN_SET;
 }
 
-/* A place in a set, which it is: for the verifier, where that has forgotten it. */
+/* Tells the verifier again that a place is one of the set's. */
 static __always_inline __u32 bounded(__u32 at)
 {
 	barrier_var(at);
@@ -62,27 +59,41 @@ static __always_inline __u64 new_block_id(void)
 	return __sync_add_and_fetch(&losses.last_block, 1);
 }
 
+/* Gives a block its id, unless it has one: two CPUs can find the same new block. */
+static __always_inline void give_id(__u64 *id)
+{
+	if (!*id)
+		__sync_val_compare_and_swap(id, 0, new_block_id());
+}
+
 /*
- * Takes a free slot. The atomic operations, with which others wait for nobody, are there for
- * their order: whoever sees the new id sees counters of 0 or later, and whoever saw
- * counters of the slot's last owner sees another id than before.
+ * Takes a free slot for a task, which may be running on another CPU. From the moment that
+ * it owns the slot the task counts in it, so the counters are cleared before, by
+ * give_back_slot(). A slot has an id only after it has an owner.
  */
 static __always_inline struct counters *take_slot(struct slot_set *set, __u64 task)
 {
 	for (__u32 at = 0; at < SLOTS_IN_SET; at++) {
 		if (set->owner[at] || __sync_val_compare_and_swap(&set->owner[at], 0, task))
 			continue;
-		__builtin_memset(&set->counters[at], 0, sizeof(set->counters[at]));
-		__sync_lock_test_and_set(&set->id[at], new_block_id());
+		give_id(&set->id[at]);
 		return &set->counters[at];
 	}
 	return NULL;
 }
 
-/* At the end of its thread, when its counters have been handed over. */
-static __always_inline void give_back_slot(struct slot_set *set, __u32 at)
+/*
+ * Gives back the slot of a block whose counters have been handed over. Only one of two CPUs
+ * that try this for the same block succeeds.
+ *
+ * The atomic operations keep the order in which a snapshot may see the changes: a snapshot
+ * that reads counters of another block than `id` also reads another id.
+ */
+static __always_inline void give_back_slot(struct slot_set *set, __u32 at, __u64 id)
 {
-	set->id[at] = 0;
+	if (__sync_val_compare_and_swap(&set->id[at], id, 0) != id)
+		return;
+	__builtin_memset(&set->counters[at], 0, sizeof(set->counters[at]));
 	__sync_lock_test_and_set(&set->owner[at], 0);
 }
 

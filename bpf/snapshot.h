@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What user space gets of a thread: its counters while it lives, and when it ends. */
+/* Hands counters to user space: of living threads in snapshots, and of ending ones. */
 #ifndef NETATOP_SNAPSHOT_H
 #define NETATOP_SNAPSHOT_H
 
-/* Tracked tasks have a block before they have traffic, or without ever having any. */
+/* A tracked task has a block even if it never has traffic. */
 static __always_inline bool has_traffic(const struct counters *c)
 {
 	return c->tcp_send_msgs | c->tcp_recv_msgs | c->udp_send_msgs | c->udp_recv_msgs;
 }
 
 /*
- * Whether there is nothing, asked for after something else. The compiler would make one
- * question of two, and oring pointers is not allowed.
+ * Whether a second block is missing as well. Without the barrier the compiler would combine
+ * both tests by oring pointers, which the verifier refuses.
  */
 static __always_inline bool is_nothing(const struct block *block)
 {
@@ -19,78 +19,88 @@ static __always_inline bool is_nothing(const struct block *block)
 	return !block;
 }
 
-static __always_inline int thread_exit(struct task_struct *task)
+/*
+ * Hands over the blocks of a task that is ending, and gives them back.
+ *
+ * Each block goes after its record has left, so at every moment the thread is in snapshots or
+ * has a record. User space sorts out a block that is in both. Two CPUs can do this for the
+ * same task (see mark_task()): its records then leave twice, and a block is given back once.
+ */
+static __always_inline int end_thread(struct task_struct *task, __u64 address)
 {
-	__u64 address = bpf_get_current_task();
 	struct slot_set *set = set_of(address);
 	__u32 at = find_slot(address);
 	struct block *block = stored_block(task);
 	struct block *spared = spare_block(task);
 	struct thread_record record = {};
-	__u64 key = (__u64)task;
+	__u64 key = (__u64)task, id;
 
 	if (at >= SLOTS_IN_SET && !block && is_nothing(spared))
 		return 0;
 	identify(&record, address, RECORD_EXITED);
-	/*
-	 * Each goes after its record has left: at every moment the thread is in snapshots or
-	 * has a record. A moment in which it has both is user space's to sort out.
-	 */
 
-	/* It has two, if it was marked at the same time as it began. */
+	/* A task has two slots if it was marked while its first event took one. */
 	for (int slots = 0; set && slots < 2 && at < SLOTS_IN_SET; slots++) {
 		at = bounded(at);
+		give_id(&set->id[at]);
+		id = set->id[at];
 		if (has_traffic(&set->counters[at]))
-			hand_over(&record, set->id[at], &set->counters[at]);
-		give_back_slot(set, at);
+			hand_over(&record, id, &set->counters[at]);
+		give_back_slot(set, at, id);
 		at = find_slot(address);
 	}
 	if (block && !block->exited) {
+		give_id(&block->id);
 		if (has_traffic(&block->counters))
 			hand_over(&record, block->id, &block->counters);
-		block->exited = 1;
-		__sync_fetch_and_add(&losses.outside_gone, 1);
+		if (!__sync_lock_test_and_set(&block->exited, 1))
+			__sync_fetch_and_add(&losses.outside_gone, 1);
 	}
 	if (spared) {
 		if (has_traffic(&spared->counters))
 			hand_over(&record, spared->id, &spared->counters);
-		bpf_map_delete_elem(&spare, &key);
-		__sync_fetch_and_add(&losses.outside_gone, 1);
+		if (!bpf_map_delete_elem(&spare, &key))
+			__sync_fetch_and_add(&losses.outside_gone, 1);
 	}
 	return 0;
 }
 
-/* Different for any two states of a block's counters, which only grow. */
+static __always_inline int thread_exit(struct task_struct *task)
+{
+	return end_thread(task, bpf_get_current_task());
+}
+
+/* Differs for any two states of a block's counters, since they only grow. */
 static __always_inline __u64 sum_of(const struct counters *c)
 {
 	return c->tcp_send_msgs + c->tcp_send_bytes + c->tcp_recv_msgs + c->tcp_recv_bytes +
 	       c->udp_send_msgs + c->udp_send_bytes + c->udp_recv_msgs + c->udp_recv_bytes;
 }
 
-/* One slot, if there is news of it; whether its record did not fit into the buffer. */
+/* Writes one slot if it has changed. True if the record did not fit into the buffer. */
 static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set, __u32 at)
 {
 	struct thread_record record = {};
 	__u64 sum;
 
-	if (!set->id[at])
+	if (!set->id[at] || !set->owner[at])
 		return false;
-	/* For the order of what is read: see take_slot(). */
+	/* An atomic operation for the order of loads: see give_back_slot(). */
 	record.block = __sync_fetch_and_add(&set->id[at], 0);
 	record.counters = set->counters[at];
-	/* Sum up what was copied, not what is there by now. */
+	/* Sum up the copy, not what is in the slot by now. */
 	barrier();
 	sum = sum_of(&record.counters);
 	if (!dump_all && (!sum || (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
 		return false;
 	/*
-	 * A task that owns a slot has not passed its exit, and its memory stays until those
-	 * programs have ended that began before (RCU): this one, too. If the kernel missed
-	 * the program at its exit the memory can be another task's by now, or anything: reading
-	 * it harms nobody, and the event that was missed is told.
+	 * A task that owns a slot has not passed its exit, so its memory stays until this
+	 * program has ended (RCU). If the kernel missed the program at the exit, the memory
+	 * can be something else by now. Reading it is harmless, and the missed event is
+	 * reported.
 	 */
 	identify(&record, set->owner[at], 0);
-	/* If it has gone meanwhile, its exit record tells. */
+	/* If the task has ended meanwhile, its exit record has the counters. */
 	if (!record.block || __sync_fetch_and_add(&set->id[at], 0) != record.block)
 		return false;
 	if (bpf_seq_write(seq, &record, sizeof(record)))
@@ -100,13 +110,13 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 	return false;
 }
 
-/* The slots of a set of which there is news since the last look, or with `dump_all` all. */
+/* Writes the slots of a set that have changed since the last snapshot; all with `dump_all`. */
 static __always_inline int dump_slot_set(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct slot_set *set;
 	__u32 *number = ctx->key, key, at;
 
-	/* The kernel's call after the last set. */
+	/* The kernel calls once more after the last set. */
 	if (!number)
 		return 0;
 	key = *number;
@@ -120,8 +130,8 @@ static __always_inline int dump_slot_set(struct bpf_iter__bpf_map_elem *ctx)
 	if (at == SLOTS_IN_SET)
 		return 0;
 	/*
-	 * The kernel throws away all that this call wrote, hands the buffer to its reader, and
-	 * calls again.
+	 * The buffer is full: the kernel discards everything that this call wrote, gives the
+	 * buffer to its reader, and calls again for this set.
 	 */
 	for (at = 0; at < SLOTS_IN_SET; at++)
 		set->shown_id[at] = 0;
@@ -131,21 +141,22 @@ static __always_inline int dump_slot_set(struct bpf_iter__bpf_map_elem *ctx)
 static __always_inline void dump_block(struct bpf_iter__task *ctx, struct thread_record *record,
 				       struct block *block)
 {
-	if (!block || block->exited)
+	/* A new block can be found here before it has its id. */
+	if (!block || block->exited || !block->id)
 		return;
 	record->block = block->id;
 	record->counters = block->counters;
 	bpf_seq_write(ctx->meta->seq, record, sizeof(*record));
 }
 
-/* A task's blocks outside of the slots. */
+/* Writes the blocks of a task that are not in slots. */
 static __always_inline int dump_outside(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct thread_record record = {};
 	struct block *block, *spared;
 
-	/* The kernel's call after the last task. */
+	/* The kernel calls once more after the last task. */
 	if (!task)
 		return 0;
 	block = stored_block(task);
@@ -158,8 +169,8 @@ static __always_inline int dump_outside(struct bpf_iter__task *ctx)
 		record.block = spared->id;
 		record.counters = spared->counters;
 		/*
-		 * An entry that was deleted meanwhile can be another thread's by now; the
-		 * task's own exit record has what was in it.
+		 * If the entry was deleted meanwhile, another thread can have reused it. The
+		 * task's exit record then has the counters.
 		 */
 		spared = spare_block(task);
 		if (spared && spared->id == record.block)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Marking tasks as wanted: a task is tracked if it has a block. */
+/* Marks tasks as wanted: with --pid or a command, only tasks that have a block are counted. */
 #ifndef NETATOP_TRACK_H
 #define NETATOP_TRACK_H
 
-/* Only where the programs of classic tracepoints are loaded, to which they are new. */
+/* Only programs on classic tracepoints use these. */
 extern struct task_struct *bpf_task_from_pid(int pid) __ksym __weak;
 extern void bpf_task_release(struct task_struct *task) __ksym __weak;
 
@@ -19,7 +19,7 @@ static __always_inline void track(struct task_struct *task)
 		__sync_fetch_and_add(&losses.untracked, 1);
 }
 
-/* Whether a task that the running one has made, a thread or a process, is to be tracked. */
+/* Whether a thread or process that the running task has made is to be tracked. */
 static __always_inline bool is_followed(bool thread)
 {
 	struct task_struct *parent = bpf_get_current_task_btf();
@@ -28,8 +28,8 @@ static __always_inline bool is_followed(bool thread)
 }
 
 /*
- * A new thread or process, made by the running task. This one fires for the worker
- * threads of io_uring too, which the tracepoint of fork does not.
+ * A new thread or process, made by the running task. task_newtask fires for the worker
+ * threads of io_uring as well; the tracepoint of fork does not.
  */
 static __always_inline int new_task(struct task_struct *child)
 {
@@ -38,12 +38,12 @@ static __always_inline int new_task(struct task_struct *child)
 	return 0;
 }
 
-/* The same, where the task is not passed, only its number in the initial pid namespace. */
+/* The same with the pid in the initial pid namespace instead of the task. */
 static __always_inline int new_task_numbered(int pid, __u64 clone_flags)
 {
 	struct task_struct *child;
 
-	/* Nothing smaller than the field may be read of a record. */
+	/* The verifier allows only loads of the whole field. */
 	barrier_var(clone_flags);
 	if (!is_followed(clone_flags & CLONE_THREAD))
 		return 0;
@@ -57,12 +57,22 @@ static __always_inline int new_task_numbered(int pid, __u64 clone_flags)
 	return 0;
 }
 
-/* A task that was there before the recording. */
+/*
+ * Tracks a task that existed before the recording, unless it is ending.
+ *
+ * The task may begin to end while it gets its block. PF_EXITING is set before the task looks
+ * for its blocks in thread_exit(), so whatever the order, one of both sees the other: either
+ * the task finds the block, or the flag is seen here and the block is given back here. A slot
+ * that stays behind would make the next task at this address a tracked one.
+ */
 static __always_inline int mark_task(struct task_struct *task)
 {
-	/* One at its end will not give back what it gets now: its exit may be behind it. */
-	if (task && !(task->flags & PF_EXITING) && is_wanted(task->tgid))
-		track(task);
+	if (!task || (task->flags & PF_EXITING) || !is_wanted(task->tgid))
+		return 0;
+	track(task);
+	barrier();
+	if (task->flags & PF_EXITING)
+		end_thread(task, address_of(task));
 	return 0;
 }
 

@@ -33,12 +33,8 @@ enum record_flag {
 	RECORD_EXITED = 1,
 	/* ... and so has, or is about to, every other thread of its process. */
 	RECORD_GROUP_DEAD = 2,
-	/*
-	 * Real, effective and saved user, or group, differ (a set-user-id program),
-	 * or somebody else than root has capabilities: what it does is not its
-	 * user's to see, as with /proc/PID/io.
-	 */
-	RECORD_CREDS_DIFFER = 4,
+	/* Only root may see the traffic: `owner` means nothing. */
+	RECORD_UNOWNED = 4,
 };
 
 /*
@@ -59,12 +55,18 @@ struct thread_record {
 	__u32 uid;
 	/* Any of them, ored. */
 	enum record_flag flags;
+	/*
+	 * The user who may see the traffic, besides root: by the rules of /proc/PID/io, as
+	 * far as credentials decide.
+	 */
+	__u32 owner;
+	__u32 _pad;
 	/* Name of the process (of its first thread), and of this thread. */
 	char comm[COMM_LEN];
 	char thread_comm[COMM_LEN];
 	struct counters counters;
 };
-_Static_assert(sizeof(struct thread_record) == 136,
+_Static_assert(sizeof(struct thread_record) == 144,
 	       "struct thread_record is shared with user space");
 
 /*

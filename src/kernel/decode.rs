@@ -20,7 +20,7 @@ mod flag {
 
     pub(super) const EXITED: u32 = record_flag::RECORD_EXITED.0;
     pub(super) const GROUP_DEAD: u32 = record_flag::RECORD_GROUP_DEAD.0;
-    pub(super) const CREDS_DIFFER: u32 = record_flag::RECORD_CREDS_DIFFER.0;
+    pub(super) const UNOWNED: u32 = record_flag::RECORD_UNOWNED.0;
 }
 
 /// Reads one value off the front of `bytes`, which need not be aligned. `None` if they
@@ -47,7 +47,7 @@ pub(crate) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
             thread_comm: comm(&record.thread_comm),
             uid: record.uid,
             cgroup: record.cgroup,
-            creds_differ: is(flag::CREDS_DIFFER),
+            owner: (!is(flag::UNOWNED)).then_some(record.owner),
         },
         exited: is(flag::EXITED),
         group_dead: is(flag::GROUP_DEAD),
@@ -93,7 +93,8 @@ mod tests {
             tgid: 4,
             tid: 5,
             uid: 6,
-            flags: types::record_flag(flag::EXITED | flag::CREDS_DIFFER),
+            owner: 8,
+            flags: types::record_flag(flag::EXITED),
             ..Default::default()
         };
         raw.comm[..2].copy_from_slice(&[b'n' as _, 0xffu8 as _]);
@@ -109,7 +110,8 @@ mod tests {
         assert_eq!(record.identity.process, ProcessId { pid: 4, start: 2 });
         assert_eq!((record.block, record.identity.cgroup), (1, 3));
         assert_eq!((record.identity.tid, record.identity.uid), (5, 6));
-        assert!(record.exited && record.identity.creds_differ && !record.group_dead);
+        assert_eq!(record.identity.owner, Some(8));
+        assert!(record.exited && !record.group_dead);
         assert_eq!(record.identity.comm.as_bytes(), b"n\xff");
         assert_eq!(record.identity.thread_comm.as_bytes(), b"t");
         assert_eq!(record.counters.tcp_send_msgs, 7);

@@ -84,9 +84,9 @@ pub struct Identity {
     pub uid: u32,
     /// Inode number of the cgroup v2 directory; 1 is the root.
     pub cgroup: u64,
-    /// It has rights that its user has not: real, effective and saved user or group
-    /// differ, as in a set-user-id program, or it has capabilities.
-    pub creds_differ: bool,
+    /// The user who may see the traffic, besides root, by the rules of /proc/PID/io. `None` for
+    /// a task with other rights than its user, such as a set-user-id program.
+    pub owner: Option<u32>,
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ impl ThreadRecord {
                 thread_comm: Comm::new(b"test"),
                 uid: 0,
                 cgroup: 1,
-                creds_differ: false,
+                owner: Some(0),
             },
             exited: false,
             group_dead: false,

@@ -185,7 +185,7 @@ mod tests {
                 thread_comm: Comm::new(b"same"),
                 uid: 0,
                 cgroup: 1,
-                creds_differ: false,
+                owner: Some(0),
             },
             state: State::Exited,
             counters: Counters::default(),

@@ -17,8 +17,8 @@ pub struct Account {
     pub total: Counters,
     /// The newest name seen.
     pub comm: Comm,
-    /// Its user. `None` if it was ever seen with different ones, real, effective or saved,
-    /// at a time or one after the other: what it does is for those who see everything.
+    /// The user who may see it. `None` if it ever had no owner, or different ones one after the
+    /// other: its traffic is then only for clients that see everything.
     pub owner: Option<u32>,
 }
 
@@ -27,14 +27,14 @@ impl Account {
         Self {
             total: Counters::default(),
             comm: last.comm,
-            owner: (!last.creds_differ).then_some(last.uid),
+            owner: last.owner,
         }
     }
 
     fn add(&mut self, last: &Identity, counters: Counters) {
         self.total += counters;
         self.comm = last.comm;
-        if last.creds_differ || self.owner != Some(last.uid) {
+        if self.owner != last.owner {
             self.owner = None;
         }
     }

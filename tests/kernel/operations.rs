@@ -23,6 +23,7 @@ operations! {
     the_error_queue_counts_nothing: "errqueue",
     end_of_stream_counts_nothing: "eof",
     an_empty_datagram_is_a_message: "empty-datagram",
+    receiving_after_a_shutdown_counts_nothing: "udp-shutdown",
     a_short_buffer_counts_what_was_copied: "short-buffer",
     truncation_counts_what_the_call_returned: "trunc",
     sendmmsg_and_recvmmsg_count_each_message: "mmsg",

@@ -87,6 +87,39 @@ fn what_a_set_user_id_program_does_is_not_for_who_started_it() {
     assert_sees(&mut nobody, pid, &line, false);
 }
 
+/// A rootless container: its root has all capabilities, but only in a user namespace of its own.
+/// What runs there as another user of that namespace belongs to its owner as well.
+#[test]
+fn a_user_sees_what_runs_in_the_users_own_namespaces() {
+    let dir = public_dir();
+    let program = public_workload(dir.path(), 0o755);
+    let program = program.to_str().expect("UTF-8");
+    let server = Server::start(&[]);
+    let mut root = server.client();
+    let mut nobody = Client::connect_as(NOBODY, &server.socket);
+    let mut somebody = Client::connect_as(SOMEBODY, &server.socket);
+    let mut workload = run_as(
+        NOBODY,
+        Path::new("unshare"),
+        &["-Ur", program, "tcp", "hold=1"],
+    );
+    let pid = workload.pid();
+    let line = workload.line();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    assert_ne!(
+        capabilities.map(str::trim),
+        Some("0000000000000000"),
+        "{status}"
+    );
+    assert_sees(&mut root, pid, &line, true);
+    assert_sees(&mut nobody, pid, &line, true);
+    assert_sees(&mut somebody, pid, &line, false);
+    workload.finish();
+    assert_sees(&mut nobody, pid, &line, true);
+    assert_sees(&mut somebody, pid, &line, false);
+}
+
 /// A user may not fill every place, nor keep root out.
 #[test]
 fn a_user_cannot_take_every_place() {

@@ -36,6 +36,7 @@ const OPTIONS: &[&str] = &[
     "delay-go",
     "depth",
     "exec",
+    "files",
     "hex",
     "hold",
     "limit",

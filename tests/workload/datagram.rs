@@ -5,7 +5,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{self, MsgFlags, SockaddrStorage, sockopt};
+use nix::sys::socket::{self, MsgFlags, Shutdown, SockaddrStorage, sockopt};
 
 use crate::call::{Call, Result};
 use crate::net::{Burst, Family, Socket, udp_pair, udp_socket};
@@ -71,6 +71,33 @@ pub fn empty(_: &Call, truth: &mut Truth) -> Result {
         other.recv(truth, &mut buf, NO_FLAGS)?;
     }
     one.send_whole(truth, &[])
+}
+
+/// `udp-shutdown`: receiving from a socket that is shut down. It returns 0 at once, and that is
+/// the end of data, not an empty datagram.
+pub fn shut_down(_: &Call, truth: &mut Truth) -> Result {
+    for family in [Family::V4, Family::V6] {
+        let (one, other) = udp_pair(family)?;
+        let mut buf = [0; 100];
+        one.send_whole(truth, &[1; 33])?;
+        one.send_whole(truth, &[])?;
+        other.recv(truth, &mut buf, NO_FLAGS)?;
+        other.recv(truth, &mut buf, NO_FLAGS)?;
+        socket::shutdown(other.raw(), Shutdown::Read)?;
+        for _ in 0..25 {
+            // Not through `other`, which would count it.
+            if socket::recv(other.raw(), &mut buf, NO_FLAGS)? != 0 {
+                return Err("there is data after a shutdown".into());
+            }
+            socket::recvfrom::<SockaddrStorage>(other.raw(), &mut buf)?;
+        }
+        // It can still send, and what is there can still be read.
+        other.send_whole(truth, &[1; 7])?;
+        one.recv(truth, &mut buf, NO_FLAGS)?;
+        one.send_whole(truth, &[1; 5])?;
+        other.recv(truth, &mut buf, NO_FLAGS)?;
+    }
+    Ok(())
 }
 
 /// `short-buffer`: datagrams that are longer than the buffer they are received into.

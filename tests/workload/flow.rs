@@ -1,5 +1,7 @@
 //! Steady traffic until it is told to stop: by the end of standard input, or by SIGTERM.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -16,7 +18,8 @@ use crate::truth::{Kind, Line};
 
 /// `flow`: sends and receives `size=` bytes of TCP in a loop, `rate=` times a second or as fast as
 /// it can. With `n=` it is that many times, whatever standard input does. With `pauses=` it prints
-/// a line of its own that says when it did nothing for so many milliseconds.
+/// a line of its own that says when it did nothing for so many milliseconds. With `files=` it makes
+/// and removes a file in that directory before each round.
 pub fn tcp(call: &Call) -> Result {
     flow(call, Kind::Tcp)
 }
@@ -44,6 +47,12 @@ fn flow(call: &Call, kind: Kind) -> Result {
     loop {
         if let Some(pauses) = &mut pauses {
             pauses.begin();
+        }
+        if let Some(directory) = call.text("files") {
+            let path = Path::new(directory).join("file");
+            fs::write(&path, b"text")?;
+            fs::metadata(&path)?;
+            fs::remove_file(&path)?;
         }
         // In turns, as much as fits: one thread cannot wait for both ends.
         let (mut unsent, mut expected) = (size, size);

@@ -55,6 +55,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("errqueue", Operation(refused::errqueue)),
     ("eof", Operation(stream::eof)),
     ("empty-datagram", Operation(datagram::empty)),
+    ("udp-shutdown", Operation(datagram::shut_down)),
     ("short-buffer", Operation(datagram::short_buffer)),
     ("trunc", Operation(refused::trunc)),
     ("mmsg", Operation(datagram::mmsg)),

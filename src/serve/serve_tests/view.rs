@@ -193,7 +193,7 @@ fn users_see_what_was_theirs_all_the_time() {
         bench.world.lock().start(pid, uid);
         bench.world.lock().send(pid, 1);
     }
-    bench.world.lock().get(13).identity.creds_differ = true;
+    bench.world.lock().get(13).identity.owner = None;
     assert_eq!(bench.ask(&mut root).len(), 5);
     assert_eq!(bench.ask(&mut user), [(11, 1, 1), (14, 1, 1)]);
     // A program that has taken on another user's rights is not its user's any more,
