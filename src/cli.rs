@@ -10,7 +10,7 @@ use crate::check::CheckFormat;
 use crate::completions::Shell;
 use crate::model::{GroupBy, Layout};
 use crate::output::Existing;
-use crate::record::{HELD, Options, OutputFormat, Targets};
+use crate::record::{Options, OutputFormat, Targets};
 use crate::rollup::SortKey;
 use crate::serve;
 use crate::session::Schedule;
@@ -35,9 +35,6 @@ pub enum Command {
     Check(Check),
     /// Write the completions for a shell
     Completions(Completions),
-    /// Stops, and becomes COMMAND when it is continued
-    #[command(name = HELD, hide = true)]
-    Held(HeldCommand),
 }
 
 /// Looks for everything that netatop needs, and says of each whether it is there and, if not, how to
@@ -57,22 +54,6 @@ pub struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub shell: Shell,
-}
-
-/// What `record -- COMMAND` starts.
-#[derive(Debug, Args)]
-pub struct HeldCommand {
-    /// Run COMMAND as this user
-    #[arg(long)]
-    pub user: Option<String>,
-
-    /// Only as a child of this process
-    #[arg(long)]
-    pub parent: u32,
-
-    /// What to become
-    #[arg(last = true, required = true)]
-    pub command: Vec<OsString>,
 }
 
 /// Measures which process sends and receives how much, and reports it as a table for people, or
@@ -285,7 +266,7 @@ fn top(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
     use crate::completions::completions;
-    use clap::{CommandFactory, ValueEnum};
+    use clap::CommandFactory;
     use proptest::prelude::*;
 
     #[test]
@@ -318,18 +299,6 @@ mod tests {
         assert_eq!(clients("1"), Ok(1));
         for bad in ["0", "-1", "10001", "x"] {
             assert!(clients(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_is_hidden_is_not_offered() {
-        for shell in Shell::value_variants() {
-            let text = completions(*shell, &Cli::command());
-            assert!(!text.contains(HELD), "{shell:?}");
-            assert!(
-                text.contains("record") && text.contains("check"),
-                "{shell:?}"
-            );
         }
     }
 

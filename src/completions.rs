@@ -36,7 +36,7 @@ pub fn write(shell: Shell, command: &Command) -> Result<u8, Error> {
 /// The completions of `command` for `shell`.
 #[must_use]
 pub fn completions(shell: Shell, command: &Command) -> String {
-    let mut command = visible(command);
+    let mut command = command.clone();
     let mut text = Vec::new();
     // To memory first: the generators panic if they cannot write.
     match shell {
@@ -45,16 +45,6 @@ pub fn completions(shell: Shell, command: &Command) -> String {
         Shell::Fish => generate(shells::Fish, &mut command, "netatop", &mut text),
     }
     with_hints(shell, &String::from_utf8_lossy(&text))
-}
-
-/// The command line without its hidden subcommands, which the generators would offer.
-fn visible(all: &Command) -> Command {
-    let shown = all
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set());
-    Command::new("netatop")
-        .version(env!("CARGO_PKG_VERSION"))
-        .subcommands(shown.cloned())
 }
 
 /// Adds what clap has no hint for, or bash's generator no use for: process ids and users.

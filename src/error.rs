@@ -13,9 +13,12 @@ pub enum Error {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
-    /// Whoever read the output has gone; that is no error (`| head`).
+    /// The reader of the output has gone, which is no error (`| head`).
     #[error("the reader of the output has gone")]
     ClosedPipe,
+    /// It could not be done, and the user has been told so.
+    #[error("the error was reported before")]
+    Reported,
 }
 
 impl Error {
@@ -38,7 +41,7 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Reported => 1,
             Self::Usage(_) => 2,
         }
     }

@@ -15,6 +15,7 @@
 //! model                                  counters, processes, the ledger, rows
 //! signals                                Ctrl-C, SIGTERM and SIGHUP
 //! error                                  error types and exit statuses
+//! inherited                              what the Rust runtime changes before `main`
 //! text                                   escaping, units, messages to the user
 //! ```
 
@@ -30,6 +31,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod host;
+mod inherited;
 pub mod kernel;
 pub mod model;
 pub mod output;

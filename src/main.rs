@@ -21,15 +21,11 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args.options()),
         Command::Check(args) => check::run(args.format),
         Command::Completions(args) => completions::write(args.shell, &Cli::command()),
-        Command::Held(args) => Ok(record::become_command(
-            &args.command,
-            args.user.as_deref(),
-            args.parent,
-        )),
     };
     match done {
         Ok(status) => ExitCode::from(status),
         Err(Error::ClosedPipe) => ExitCode::SUCCESS,
+        Err(error @ Error::Reported) => ExitCode::from(error.status()),
         Err(error) => {
             to_stderr(format!("netatop: {error}"));
             ExitCode::from(error.status())

@@ -1,10 +1,14 @@
-//! Ending in good order: Ctrl-C, SIGTERM and SIGHUP.
+//! Ending in good order on Ctrl-C, SIGTERM and SIGHUP.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
@@ -14,72 +18,90 @@ use crate::error::Error;
 /// Exit status when a second Ctrl-C cuts the orderly end short.
 const CUT_SHORT: i32 = 130;
 
-/// The wish to end, once it has come.
+/// A person needs longer to press Ctrl-C again. What comes earlier is the same request: timeout(1)
+/// sends its signal to the process and to its group, and a terminal may send it twice as well.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
+
+/// A request to end, once it has come.
 #[derive(Debug)]
 pub struct Stop {
-    /// Readable when the end is asked for.
-    asked: OwnedFd,
+    /// Readable when the end is requested.
+    requested: OwnedFd,
     /// Keeps the pipe open where every signal is ignored.
-    _tell: OwnedFd,
-    /// It was not Ctrl-C, which reaches everything on the terminal.
+    _request: OwnedFd,
+    /// SIGTERM or SIGHUP has come since this was last looked at.
     terminated: Arc<AtomicBool>,
 }
 
 impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.asked.as_fd()
+        self.requested.as_fd()
     }
 }
 
 impl Stop {
-    /// Takes over the signals that ask for the end. A second Ctrl-C ends the program at
-    /// once; SIGTERM and SIGHUP often come twice, and mean no more than once.
+    /// Takes over the signals that request the end. A second Ctrl-C ends the program at once, with
+    /// status 130. SIGTERM and SIGHUP often come twice, and mean no more than once.
     ///
-    /// One that was ignored when the program started stays ignored: `nohup` means that
-    /// the terminal may go, and a shell that starts something in the background means
-    /// that Ctrl-C is not for it.
+    /// A signal that was ignored when the program started stays ignored: `nohup` means that the
+    /// terminal may go, and a shell that starts a script's background job means that Ctrl-C is
+    /// not for it.
     ///
     /// # Errors
     ///
-    /// If the signals cannot be taken over.
+    /// If the signals cannot be taken over, or have been before.
     pub fn new() -> Result<Self, Error> {
         let failed =
             |error: &dyn std::fmt::Display| Error::failed("signals could not be set up", error);
-        let (asked, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| failed(&error))?;
+        let (requested, request) =
+            pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|error| failed(&error))?;
         let ignored = fs::read_to_string("/proc/self/status")
             .ok()
             .and_then(|status| parse_ignored(&status))
             .unwrap_or(0);
-        let interrupted = Arc::new(AtomicBool::new(false));
+        let is_taken = |signal: i32| ignored & (1 << (signal - 1)) == 0;
+        let another = || request.try_clone().map_err(|error| failed(&error));
         let terminated = Arc::new(AtomicBool::new(false));
-        let taken = [SIGINT, SIGTERM, SIGHUP]
+        for signal in [SIGTERM, SIGHUP]
             .into_iter()
-            .filter(|signal| ignored & (1 << (signal - 1)) == 0);
-        for signal in taken {
-            let tell = tell.try_clone().map_err(|error| failed(&error))?;
-            let registered = if signal == SIGINT {
-                // In this order: the flag is looked at before it is set.
-                flag::register_conditional_shutdown(signal, CUT_SHORT, Arc::clone(&interrupted))
-                    .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
-            } else {
-                flag::register(signal, Arc::clone(&terminated))
-            };
-            registered
-                .and_then(|_| pipe::register(signal, tell))
+            .filter(|signal| is_taken(*signal))
+        {
+            flag::register(signal, Arc::clone(&terminated))
+                .and_then(|_| pipe::register(signal, another().map_err(std::io::Error::other)?))
                 .map_err(|error| failed(&error))?;
         }
+        if is_taken(SIGINT) {
+            let mut request = fs::File::from(another()?);
+            let mut first: Option<Instant> = None;
+            ctrlc::set_handler(move || match first {
+                Some(first) if first.elapsed() < SAME_REQUEST => {}
+                Some(_) => exit(CUT_SHORT),
+                None => {
+                    first = Some(Instant::now());
+                    // A full pipe holds a request already.
+                    let _ = request.write(&[0]);
+                }
+            })
+            .map_err(|error| failed(&error))?;
+        }
         Ok(Self {
-            asked,
-            _tell: tell,
+            requested,
+            _request: request,
             terminated,
         })
     }
 
-    /// Whether it was asked for by a signal to this process alone: SIGTERM or SIGHUP.
+    /// Forgets the request, so that the next one can be waited for.
+    pub fn clear(&self) {
+        let mut bytes = [0; 64];
+        while matches!(rustix::io::read(&self.requested, &mut bytes), Ok(1..)) {}
+    }
+
+    /// Whether the end was requested by a signal to this process alone, SIGTERM or SIGHUP, since
+    /// the last call. Ctrl-C reaches every process on the terminal.
     #[must_use]
-    pub fn terminated(&self) -> bool {
-        self.terminated.load(Ordering::SeqCst)
+    pub fn take_terminated(&self) -> bool {
+        self.terminated.swap(false, Ordering::SeqCst)
     }
 }
 

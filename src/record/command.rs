@@ -1,118 +1,107 @@
-//! Running COMMAND so that nothing it does is missed: it is stopped before its first
-//! instruction, and goes on when everything is attached.
+//! Runs COMMAND so that all of it is counted: a child process waits until everything is attached,
+//! and becomes COMMAND then.
 //!
-//! The child is netatop itself, which stops, and becomes COMMAND when it is continued.
+//! The child waits in a read from a pipe, so signals that stop and continue it change nothing. If
+//! netatop ends, the child reads the end of the pipe and ends too.
 
+use std::convert::Infallible;
 use std::ffi::{CString, OsString};
-use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::process::exit;
 
-use nix::unistd::{User, initgroups, setgid, setuid};
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal,
-    waitpid,
-};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::{ForkResult, Uid, User, close, execvpe, fork, initgroups, setgid, setuid};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 use crate::error::Error;
+use crate::inherited::{ignored_sigpipe, was_closed};
 use crate::text::to_stderr;
-
-/// The hidden subcommand that the child is started with.
-pub const HELD: &str = "held-command";
 
 /// Exit status of a command that does not exist, and of one that cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
-/// A command that is held, or runs.
+/// A command that waits to begin, runs, or has ended.
 #[derive(Debug)]
-pub struct Held {
-    child: Child,
+pub(super) struct PausedCommand {
     pid: Pid,
-    released: bool,
+    /// A byte written here lets the child become COMMAND.
+    release: Option<File>,
+    /// Readable with a byte if the child could not become COMMAND, and at its end otherwise.
+    failure: File,
+    status: Option<u8>,
 }
 
-impl Held {
-    /// Starts the child, and returns when it has stopped.
+impl PausedCommand {
+    /// Starts the child, which waits. This process must have one thread only.
     ///
     /// # Errors
     ///
-    /// If it cannot be started, or `user` does not exist.
-    pub fn start(command: &[OsString], user: Option<&str>) -> Result<Self, Error> {
+    /// If it cannot be started, or [`Error::Usage`] if `user` does not exist.
+    pub(super) fn start(command: &[OsString], user: Option<&str>) -> Result<Self, Error> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::failed("the command could not be started", error)
         };
-        if let Some(user) = user
-            && !matches!(User::from_name(user), Ok(Some(_)))
-        {
-            return Err(Error::Usage(format!("there is no user {user}")));
-        }
-        let program = std::env::current_exe()
-            .map_err(|error| failed(&format!("{error}\n/proc must be mounted")))?;
-        let mut held = Command::new(program);
-        held.args([HELD, "--parent", &std::process::id().to_string()]);
-        if let Some(user) = user {
-            held.args(["--user", user]);
-        }
-        let mut child = held
-            .arg("--")
-            .args(command)
-            .spawn()
-            .map_err(|error| failed(&error))?;
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| failed(&"it has no process id"))?;
-        loop {
-            match waitpid(Some(pid), WaitOptions::UNTRACED) {
-                Ok(Some((_, status))) if status.stopped() => break,
-                Err(rustix::io::Errno::INTR) => {}
-                _ => {
-                    let _ = child.kill();
-                    return Err(failed(&"it ended before it began"));
-                }
+        let user = user.map(find_user).transpose()?;
+        let prepared = Prepared::new(command, user).map_err(|error| failed(&error))?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(&error));
+        let (released, release) = pipe()?;
+        let (failure, failed_end) = pipe()?;
+        // SAFETY: this process has one thread, so the child may use everything that the parent
+        // can use.
+        match unsafe { fork() } {
+            Err(error) => Err(failed(&error)),
+            Ok(ForkResult::Parent { child }) => {
+                // The kernel keeps no status of a child whose parent ignores SIGCHLD. The child
+                // still ignores it, as it would without netatop.
+                // SAFETY: the disposition is no function.
+                unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+                    .map_err(|error| failed(&error))?;
+                Ok(Self {
+                    pid: Pid::from_raw(child.as_raw()).ok_or_else(|| failed(&"no process id"))?,
+                    release: Some(release.into()),
+                    failure: failure.into(),
+                    status: None,
+                })
+            }
+            Ok(ForkResult::Child) => {
+                drop((release, failure));
+                exit(i32::from(become_command(&prepared, released, failed_end)));
             }
         }
-        Ok(Self {
-            child,
-            pid,
-            released: false,
-        })
     }
 
     /// Its process id, which is COMMAND's too.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.as_raw_pid().unsigned_abs()
     }
 
-    /// Lets it become COMMAND.
+    /// Lets the child become COMMAND.
     ///
     /// # Errors
     ///
-    /// If it is gone.
-    pub fn release(&mut self) -> Result<(), Error> {
-        self.released = true;
-        kill_process(self.pid, Signal::CONT)
-            .map_err(|error| Error::failed("the command could not be continued", error))
+    /// If the child has ended.
+    pub(super) fn release(&mut self) -> Result<(), Error> {
+        let Some(mut release) = self.release.take() else {
+            return Ok(());
+        };
+        release
+            .write_all(&[0])
+            .map_err(|error| Error::failed("the command ended before it began", error))
     }
 
-    /// After a recording that failed: one that was never released is ended. One that
-    /// runs is none of the recording's to end; it is waited for, as if nothing had been.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not tell how it ended.
-    pub fn abandon(&mut self) -> Result<u8, Error> {
-        if !self.released {
-            // If it is gone already, so much the better.
-            let _ = self.child.kill();
-        }
-        let status = self
-            .child
-            .wait()
-            .map_err(|error| Error::failed("the command's status is not known", error))?;
-        Ok(shell_status(status))
+    /// Whether COMMAND was let go of, so that it may run.
+    pub(super) fn is_released(&self) -> bool {
+        self.release.is_none()
+    }
+
+    /// Whether the child could not become COMMAND, after it has ended. It has said why.
+    pub(super) fn is_failed(&mut self) -> bool {
+        self.status.is_some() && matches!(self.failure.read(&mut [0]), Ok(1))
     }
 
     /// The exit status to end with, as a shell gives it; `None` while COMMAND runs.
@@ -120,76 +109,159 @@ impl Held {
     /// # Errors
     ///
     /// If the kernel does not tell.
-    pub fn status(&mut self) -> Result<Option<u8>, Error> {
-        let status = self
-            .child
-            .try_wait()
-            .map_err(|error| Error::failed("the command's status is not known", error))?;
-        Ok(status.map(shell_status))
+    pub(super) fn status(&mut self) -> Result<Option<u8>, Error> {
+        self.wait(WaitOptions::NOHANG)
+    }
+
+    /// Ends the child if it still waits for its release; it has run nothing.
+    pub(super) fn cancel(&mut self) {
+        if self.release.take().is_some() {
+            // It ends by itself. Its status says nothing.
+            let _ = self.wait(WaitOptions::empty());
+        }
+    }
+
+    fn wait(&mut self, options: WaitOptions) -> Result<Option<u8>, Error> {
+        while self.status.is_none() {
+            match waitpid(Some(self.pid), options) {
+                Ok(Some((_, status))) => self.status = shell_status(status),
+                Ok(None) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    return Err(Error::failed("the command's status is not known", error));
+                }
+            }
+        }
+        Ok(self.status)
     }
 }
 
-fn shell_status(status: ExitStatus) -> u8 {
-    let number = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1);
-    u8::try_from(number & 0xff).unwrap_or(1)
+/// The status of a process that has ended, as shells show it: 128 and the signal's number if a
+/// signal ended it.
+fn shell_status(status: WaitStatus) -> Option<u8> {
+    let signal = || status.terminating_signal().map(|signal| 128 + signal);
+    let number = status.exit_status().or_else(signal)?;
+    Some(u8::try_from(number & 0xff).unwrap_or(1))
 }
 
-/// The child's part: stops, and becomes `command` when `parent` continues it. Returns the
-/// exit status if that fails.
-#[must_use]
-pub fn become_command(command: &[OsString], user: Option<&str>, parent: u32) -> u8 {
-    // If netatop is killed now, nobody would ever continue this process; if it is gone
-    // already, the signal will not come.
-    let death = set_parent_process_death_signal(Some(Signal::KILL));
-    let ours = getppid().is_some_and(|pid| u32::try_from(pid.as_raw_pid()) == Ok(parent));
-    if !ours {
-        return NOT_EXECUTABLE;
+/// The user of this name, or with this number.
+fn find_user(name: &str) -> Result<User, Error> {
+    let of_name = User::from_name(name).ok().flatten();
+    let of_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok()?;
+    of_name
+        .or_else(of_number)
+        .ok_or_else(|| Error::Usage(format!("there is no user {name}")))
+}
+
+/// Everything that the child needs, made before the fork.
+struct Prepared {
+    program: String,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    user: Option<User>,
+}
+
+impl Prepared {
+    fn new(command: &[OsString], user: Option<User>) -> io::Result<Self> {
+        let text = |text: OsString| Ok(CString::new(text.into_vec())?);
+        let arguments: io::Result<Vec<CString>> = command.iter().cloned().map(text).collect();
+        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        for (name, value) in user.iter().flat_map(user_variables) {
+            variables.retain(|(known, _)| known != name);
+            variables.push((name.into(), value));
+        }
+        let environment: io::Result<Vec<CString>> = variables
+            .into_iter()
+            .map(|(mut variable, value)| {
+                variable.push("=");
+                variable.push(value);
+                text(variable)
+            })
+            .collect();
+        Ok(Self {
+            program: command
+                .first()
+                .map(|program| program.display().to_string())
+                .unwrap_or_default(),
+            arguments: arguments?,
+            environment: environment?,
+            user,
+        })
     }
-    let held = death
-        .and_then(|()| kill_process(getpid(), Signal::STOP))
-        .and_then(|()| set_parent_process_death_signal(None));
-    if let Err(error) = held {
-        to_stderr(format!("netatop: the command could not be held: {error}"));
-        return NOT_EXECUTABLE;
-    }
-    if let Some(user) = user
-        && let Err(error) = become_user(user)
-    {
-        to_stderr(format!("netatop: cannot become user {user}: {error}"));
-        return NOT_EXECUTABLE;
-    }
-    let Some((program, arguments)) = command.split_first() else {
-        return NOT_FOUND;
+}
+
+/// What su(1) sets without `--login`: HOME and SHELL, and USER and LOGNAME unless the user is
+/// root.
+fn user_variables(user: &User) -> Vec<(&'static str, OsString)> {
+    let shell = if user.shell.as_os_str().is_empty() {
+        "/bin/sh".into()
+    } else {
+        user.shell.clone().into_os_string()
     };
-    let error = Command::new(program).args(arguments).exec();
-    to_stderr(format!("netatop: {}: {error}", program.display()));
+    let mut variables = vec![
+        ("HOME", user.dir.clone().into_os_string()),
+        ("SHELL", shell),
+    ];
+    if !user.uid.is_root() {
+        variables.push(("USER", user.name.clone().into()));
+        variables.push(("LOGNAME", user.name.clone().into()));
+    }
+    variables
+}
+
+/// The child: waits for its release, and becomes the command. Returns the exit status if that is
+/// not possible.
+fn become_command(prepared: &Prepared, released: OwnedFd, failure: OwnedFd) -> u8 {
+    let mut byte = [0];
+    if !matches!(File::from(released).read(&mut byte), Ok(1)) {
+        // netatop has ended. Nobody waits for this process.
+        return NOT_EXECUTABLE;
+    }
+    let Err(error) = execute(prepared);
+    to_stderr(format!("netatop: {}: {error}", prepared.program));
+    let _ = File::from(failure).write_all(&[0]);
     match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,
     }
 }
 
+/// Becomes the command, in the state that this process was started in.
+fn execute(prepared: &Prepared) -> io::Result<Infallible> {
+    if let Some(user) = &prepared.user {
+        become_user(user).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("cannot become user {}: {error}", user.name),
+            )
+        })?;
+    }
+    let handler = if ignored_sigpipe() {
+        SigHandler::SigIgn
+    } else {
+        SigHandler::SigDfl
+    };
+    // SAFETY: neither disposition is a function.
+    unsafe { signal(Signal::SIGPIPE, handler) }?;
+    for stream in 0..3 {
+        if was_closed(stream) {
+            close(i32::from(stream))?;
+        }
+    }
+    let Some(program) = prepared.arguments.first() else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    Ok(execvpe(
+        program,
+        &prepared.arguments,
+        &prepared.environment,
+    )?)
+}
+
 /// Takes on a user's ids and groups for good, as login does.
-fn become_user(name: &str) -> io::Result<()> {
-    let user = User::from_name(name)?
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such user"))?;
-    initgroups(&CString::new(user.name)?, user.gid)?;
+fn become_user(user: &User) -> io::Result<()> {
+    initgroups(&CString::new(user.name.as_bytes())?, user.gid)?;
     setgid(user.gid)?;
     setuid(user.uid)?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_status_is_what_a_shell_would_say() {
-        assert_eq!(shell_status(ExitStatus::from_raw(7 << 8)), 7);
-        assert_eq!(shell_status(ExitStatus::from_raw(15)), 143);
-        assert_eq!(shell_status(ExitStatus::from_raw(0)), 0);
-    }
 }

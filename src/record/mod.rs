@@ -5,7 +5,6 @@ mod run;
 mod summary;
 mod targets;
 
-pub use command::{HELD, become_command};
 pub use run::{Options, OutputFormat, run};
 pub use targets::Targets;
 

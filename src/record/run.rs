@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use super::Targets;
-use super::command::Held;
+use super::command::PausedCommand;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::output::{
     Csv, Escaped, Existing, Format, Json, Lines, Sink, Table, TableStyle, columns,
 };
 use crate::rollup::{Rows, SortKey};
-use crate::session::{Progress, Schedule, Session, Summary, SystemClock};
+use crate::session::{Clock, Progress, Schedule, Session, Summary, SystemClock};
 use crate::text::to_stderr;
 
 /// How rows are written.
@@ -77,73 +77,94 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     // Before anything is attached: a file that cannot be written is no reason to count.
     let mut sink = open(options, format)?;
     let writer = writer(options, format, &sink)?;
+    // The command's process first: it is forked, and so must be before there are threads.
+    let mut command = match targets.command.as_slice() {
+        [] => None,
+        command => Some(PausedCommand::start(command, targets.user.as_deref())?),
+    };
     let mut clock = SystemClock::new()?;
     let mut pids = targets.pids.clone();
     pids.sort_unstable();
     pids.dedup();
-    let mut filter = Filter {
-        pids,
-        follow: targets.follow,
+    let filter = Filter {
+        pids: command.as_ref().map_or(pids, |command| vec![command.pid()]),
+        follow: targets.follow || command.is_some(),
         cgroups: cgroups.iter().map(|cgroup| cgroup.wanted).collect(),
     };
-    if targets.command.is_empty() {
-        let recording = Recording {
-            options,
-            filter: &filter,
-            processes,
-            command: None,
-        };
-        let summary = recording.run(writer, &mut sink, &mut clock)?;
-        if !options.quiet {
-            let living = describe_living(&summary, 0);
-            let living = if targets.follow {
-                living
-            } else {
-                String::new()
-            };
-            to_stderr(format!(
-                "{}{living}{}",
-                describe(&summary),
-                describe_changes(&cgroups)
-            ));
-        }
-        return Ok(0);
-    }
-    let mut command = Held::start(&targets.command, targets.user.as_deref())?;
-    filter.pids = vec![command.pid()];
-    filter.follow = true;
     let recording = Recording {
         options,
         filter: &filter,
-        processes: targets::open_pids(&filter.pids)?,
-        command: Some(&mut command),
+        processes: match &command {
+            Some(command) => targets::open_pids(&[command.pid()])?,
+            None => processes,
+        },
+        command: command.as_mut(),
     };
     let recorded = recording.run(writer, &mut sink, &mut clock);
+    let changes = || describe_changes(&cgroups);
+    let Some(mut command) = command else {
+        let summary = recorded?;
+        if !options.quiet {
+            let living = if targets.follow {
+                describe_living(&summary, 0)
+            } else {
+                String::new()
+            };
+            to_stderr(format!("{}{living}{}", describe(&summary), changes()));
+        }
+        return Ok(0);
+    };
     let summary = match recorded {
         Ok(summary) => summary,
-        Err(error) => {
-            let status = command.abandon()?;
-            return match error {
-                // Nobody wants to read any more; the command is as good as without us.
-                Error::ClosedPipe => Ok(status),
-                error => Err(error),
-            };
-        }
+        Err(error) => return after_failure(error, &mut command, &mut clock),
     };
     let status = command.status()?;
-    if !options.quiet {
+    // A command that could not be executed has said why, and did nothing.
+    if !options.quiet && !command.is_failed() {
         let left = match status {
             Some(_) => String::new(),
             None => format!("\nthe command is left running: {}", command.pid()),
         };
         let living = describe_living(&summary, command.pid());
-        to_stderr(format!(
-            "{}{left}{living}{}",
-            describe(&summary),
-            describe_changes(&cgroups)
-        ));
+        to_stderr(format!("{}{left}{living}{}", describe(&summary), changes()));
     }
     Ok(status.unwrap_or(0))
+}
+
+/// After a recording that failed. A command that runs is not the recording's to end: netatop waits
+/// for it, as if it had not been recorded.
+fn after_failure(
+    error: Error,
+    command: &mut PausedCommand,
+    clock: &mut SystemClock,
+) -> Result<u8, Error> {
+    if !command.is_released() {
+        command.cancel();
+        return Err(error);
+    }
+    let is_closed_pipe = matches!(error, Error::ClosedPipe);
+    let mut error = error;
+    if command.status()?.is_none() && !is_closed_pipe {
+        to_stderr(format!(
+            "netatop: {error}\n\
+             netatop: not recording any more; waiting for the command to end ({})",
+            command.pid()
+        ));
+        error = Error::Reported;
+    }
+    let status = loop {
+        if let Some(status) = command.status()? {
+            break status;
+        }
+        // SIGTERM is passed on; a second Ctrl-C ends netatop.
+        clock.wait(None, None)?;
+    };
+    // Without a reader of the output the command's own status counts.
+    if is_closed_pipe {
+        Ok(status)
+    } else {
+        Err(error)
+    }
 }
 
 /// What one recording takes, once everything is open.
@@ -152,7 +173,7 @@ struct Recording<'a> {
     filter: &'a Filter,
     /// The processes whose end is its end.
     processes: Vec<OwnedFd>,
-    command: Option<&'a mut Held>,
+    command: Option<&'a mut PausedCommand>,
 }
 
 impl Recording<'_> {

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Error;
 use crate::signals::Stop;
+use crate::text::to_stderr;
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +49,15 @@ pub trait Clock {
 /// The host's clocks, and an end asked for by Ctrl-C, SIGTERM or SIGHUP.
 pub struct SystemClock {
     stop: Stop,
-    stopped: bool,
     watched: Vec<OwnedFd>,
     watching: bool,
     command: Option<Pid>,
+    /// When to say that the command is waited for, after a request to end.
+    notice: Option<Instant>,
 }
+
+/// How long a command may take to end after a request until a user wonders what happens.
+const NOTICE: Duration = Duration::from_secs(1);
 
 impl SystemClock {
     /// Takes over the signals: the first one ends the session in good order.
@@ -64,14 +69,14 @@ impl SystemClock {
         Ok(Self {
             stop: Stop::new()?,
             command: None,
-            stopped: false,
             watched: Vec::new(),
             watching: false,
+            notice: None,
         })
     }
 
-    /// Passes SIGTERM on to this process when it comes: who ends the recording of a
-    /// command in that way means the command.
+    /// Passes SIGTERM and SIGHUP on to this process as SIGTERM: they are meant for the command
+    /// that is recorded. Also says so when the command takes long to end.
     pub fn pass_on_to(&mut self, command: u32) {
         self.command = i32::try_from(command).ok().and_then(Pid::from_raw);
     }
@@ -98,9 +103,17 @@ impl Clock for SystemClock {
         wakeup: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error> {
         loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                // Who is late must still be able to stop; records can wait until after.
+            let now = Instant::now();
+            if self.notice.is_some_and(|notice| notice <= now) {
+                self.notice = None;
+                to_stderr(
+                    "netatop: waiting for the command to end; Ctrl-C again leaves it running",
+                );
+            }
+            let earliest = deadline.into_iter().chain(self.notice).min();
+            let left = earliest.map(|until| until.saturating_duration_since(now));
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                // A late session must still be able to stop; records can wait until after.
                 return Ok(self.ready(None, Duration::ZERO)?.unwrap_or(Woken::Deadline));
             }
             if let Some(woken) = self.ready(wakeup, left.unwrap_or(Duration::MAX))? {
@@ -116,8 +129,7 @@ impl SystemClock {
         wakeup: Option<BorrowedFd<'_>>,
         longest: Duration,
     ) -> Result<Option<Woken>, Error> {
-        // The end is told once; after that, what is left of the session may still wait.
-        let stop = (!self.stopped).then(|| self.stop.as_fd());
+        let stop = Some(self.stop.as_fd());
         let sources = [stop, wakeup];
         let mut fds: Vec<PollFd<'_>> = sources
             .iter()
@@ -139,10 +151,13 @@ impl SystemClock {
         let mut ended = ended.into_iter();
         self.watched.retain(|_| ended.next() != Some(true));
         Ok(if stopped {
-            self.stopped = true;
-            if let Some(command) = self.command.filter(|_| self.stop.terminated()) {
-                // If it has ended meanwhile, all the better.
-                let _ = kill_process(command, Signal::TERM);
+            self.stop.clear();
+            if let Some(command) = self.command {
+                if self.stop.take_terminated() {
+                    // An error means that the command has ended meanwhile.
+                    let _ = kill_process(command, Signal::TERM);
+                }
+                self.notice = Instant::now().checked_add(NOTICE);
             }
             Some(Woken::Stopped)
         } else if self.watching && self.watched.is_empty() {

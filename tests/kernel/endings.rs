@@ -262,6 +262,75 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
         told.contains("/dev/full") && told.contains("No space left"),
         "{told}"
     );
+    assert_eq!(told.matches("/dev/full").count(), 1, "{told}");
+    assert!(told.contains("waiting for the command to end"), "{told}");
+}
+
+/// timeout(1) sends its signal to its child, and again to the process group of both.
+#[test]
+fn two_signals_within_moments_are_one_request() {
+    let mut lost = 0;
+    for _ in 0..20 {
+        let flow = Workload::start(&["flow", "size=10"]);
+        let pid = Value::from(flow.pid());
+        let (child, _messages) = attached(&mut with(&["record", "-v", "-f", "json"]));
+        send_signal(&child, Signal::SIGINT);
+        send_signal(&child, Signal::SIGINT);
+        let output = child.wait_with_output().expect("wait");
+        flow.finish();
+        let rows = String::from_utf8(output.stdout).expect("utf-8");
+        lost += u32::from(!output.status.success() || row_of(&rows, &pid).is_none());
+    }
+    assert_eq!(lost, 0, "recordings without their last rows");
+}
+
+/// An output that cannot be written ends the recording, and the command goes on. netatop then
+/// stands for the command, as before.
+#[test]
+fn sigterm_is_passed_on_after_the_output_has_failed() {
+    let script = "trap 'echo terminated; exit 9' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut child = with(&[
+        "record",
+        "-i",
+        "10ms",
+        "-f",
+        "csv",
+        "--force",
+        "-o",
+        "/dev/full",
+    ])
+    .args(["--", "sh", "-c", script])
+    .spawn()
+    .expect("netatop");
+    let mut messages = BufReader::new(child.stderr.take().expect("piped"));
+    let mut told = String::new();
+    while !told.contains("waiting for the command to end") {
+        assert_ne!(messages.read_line(&mut told).expect("read"), 0, "{told}");
+    }
+    let mut output = child.stdout.take().expect("piped");
+    assert_eq!(first_line(&mut output), "ready");
+    send_signal(&child, Signal::SIGTERM);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("read");
+    assert_eq!(rest, "terminated\n");
+    assert_eq!(child.wait().expect("wait").code(), Some(1));
+}
+
+#[test]
+fn a_command_that_ignores_ctrl_c_is_said_to_be_waited_for() {
+    let script = "trap '' INT; echo ready; read line";
+    let mut child = with(&["record", "--", "sh", "-c", script])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("netatop");
+    first_line(child.stdout.as_mut().expect("piped"));
+    send_signal(&child, Signal::SIGINT);
+    let mut messages = BufReader::new(child.stderr.take().expect("piped"));
+    let mut told = String::new();
+    messages.read_line(&mut told).expect("read");
+    assert!(told.contains("waiting for the command to end"), "{told}");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().expect("wait").code(), Some(1));
 }
 
 #[test]
@@ -291,9 +360,14 @@ fn a_second_ctrl_c_ends_it_at_once() {
     let pid = first_line(&mut output).parse().expect("its pid");
     let held = super::end_to_end::held_by(child.id());
     send_signal(&child, Signal::SIGINT);
-    wait_until_taken(&child);
-    send_signal(&child, Signal::SIGINT);
-    let status = child.wait().expect("wait");
+    // Until one comes late enough to be a second one.
+    let status = wait_for("a second Ctrl-C to count", || {
+        let ended = child.try_wait().expect("wait");
+        if ended.is_none() {
+            send_signal(&child, Signal::SIGINT);
+        }
+        ended
+    });
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("it lives on");
     assert_eq!(status.code(), Some(130));
     wait_for("programs and maps to go", || {

@@ -7,6 +7,7 @@
 
 mod check;
 mod classic;
+mod command;
 mod credentials;
 mod end_to_end;
 mod endings;
