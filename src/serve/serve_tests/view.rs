@@ -198,10 +198,10 @@ fn users_see_what_was_theirs_all_the_time() {
     assert_eq!(bench.ask(&mut user), [(11, 1, 1), (14, 1, 1)]);
     // A program that has taken on another user's rights is not its user's any more,
     // not even when it gives them back.
-    bench.world.lock().get(14).identity.uid = 0;
+    bench.world.lock().get(14).identity.owner = Some(0);
     bench.world.lock().send(14, 1);
     assert_eq!(bench.ask(&mut user), [(11, 1, 1)]);
-    bench.world.lock().get(14).identity.uid = 1000;
+    bench.world.lock().get(14).identity.owner = Some(1000);
     bench.world.lock().send(14, 1);
     bench.world.lock().exit(14);
     bench.world.lock().exit(11);

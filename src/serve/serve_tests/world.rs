@@ -40,6 +40,7 @@ impl World {
         let mut record = ThreadRecord::of_test(self.blocks, process, pid, Counters::default());
         record.identity.comm = Comm::new(format!("p{pid}").as_bytes());
         record.identity.uid = uid;
+        record.identity.owner = Some(uid);
         self.living.insert(pid, record);
         process
     }
