@@ -1,5 +1,6 @@
 //! One connection: reading requests, writing replies, never waiting for the other end.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -52,7 +53,13 @@ impl Peer {
     }
 }
 
-/// Why a client is let go of.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {}, uid {}", self.pid, self.uid)
+    }
+}
+
+/// Why a client is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// It closed the connection, or has nothing more to ask.
@@ -151,7 +158,14 @@ impl Client {
         self.received >= REQUEST
     }
 
-    /// When it is to be let go of if it takes nothing until then.
+    /// Whether its next request can be read: the last one has been answered, and it has taken the
+    /// reply.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        !self.is_busy() && !self.has_asked()
+    }
+
+    /// When it is dropped if it takes nothing until then.
     #[must_use]
     pub fn deadline(&self, stalled: Duration) -> Option<Instant> {
         self.is_busy()

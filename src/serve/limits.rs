@@ -20,6 +20,9 @@ pub struct Limits {
     pub stalled: Duration,
     /// After so long without a request a client may lose exited processes.
     pub silent: Duration,
+    /// The shortest time from one sample to the next. Requests that come meanwhile share the next
+    /// sample: otherwise each user could make the server sample as fast as they ask.
+    pub between: Duration,
     /// How long counting goes on at least once it has begun: to attach the programs is
     /// work for the whole host, and clients could come and go as often as they like.
     pub linger: Duration,
@@ -53,6 +56,7 @@ impl Limits {
             replies: 256 << 20,
             stalled: Duration::from_secs(30),
             silent: Duration::from_secs(3600),
+            between: Duration::from_millis(20),
             linger: Duration::from_secs(1),
         }
     }

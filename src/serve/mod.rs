@@ -5,19 +5,21 @@
 //!           view            one client's look at them: from when, whose, what it knows
 //!           protocol        records, as atop reads them
 //!           client          one connection; never waits for its other end
-//!           door            who is let in
-//!           keep            what is kept for clients, and for how long
+//!           clients         all of them, what they use, and the limits
+//!           admission       accepts connections
+//!           retention       how long ended processes are kept
 //!           server          the loop around all of them
 //! ```
 
 mod accounts;
+mod admission;
 mod client;
-mod door;
-mod keep;
+mod clients;
 mod limits;
 mod listener;
 mod log;
 mod protocol;
+mod retention;
 #[cfg(test)]
 mod serve_tests;
 mod server;
@@ -32,7 +34,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::Error;
 use crate::host::booted;
-use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
+use crate::kernel::{
+    Capacity, Filter, HostFacts, Storage, Tracer, libbpf_messages, remedy_for_misses,
+};
 use crate::signals::Stop;
 use crate::source::Source;
 use crate::text::to_stderr;
@@ -124,6 +128,10 @@ impl Counting for Programs {
         let mut storage = Storage::default();
         let mut tracer = Tracer::attach(&mut storage, Capacity::of_host(), &Filter::default())?;
         serve(&mut tracer)
+    }
+
+    fn remedy_for_misses(&self) -> Option<String> {
+        remedy_for_misses(&HostFacts::gather())
     }
 }
 

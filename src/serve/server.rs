@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::accounts::{Accounts, Lost};
-use super::client::{Client, Gone, Peer};
-use super::limits::{Limits, allows};
+use super::admission::{Admission, admit};
+use super::client::{Client, Gone};
+use super::clients::Clients;
+use super::limits::Limits;
 use super::listener::Listener;
 use super::log::{Kind, Log};
-use super::view::Viewer;
+use super::retention::forget;
 use crate::error::Error;
 use crate::source::Source;
+use crate::text::bytes;
 
 /// Counts while `serve` runs.
 pub trait Counting {
@@ -25,37 +28,38 @@ pub trait Counting {
         &mut self,
         serve: &mut dyn FnMut(&mut dyn Source) -> Result<(), Error>,
     ) -> Result<(), Error>;
+
+    /// What would prevent missed events on this host, if anything would.
+    fn remedy_for_misses(&self) -> Option<String>;
 }
 
 /// Told from time to time that the server is not stuck.
 pub trait Heartbeat {
-    /// How often [`Heartbeat::beat`] is to be called at least, if at all.
+    /// How often [`Heartbeat::beat`] must be called, if at all.
     fn every(&self) -> Option<Duration>;
 
-    /// It is not stuck.
+    /// The server is not stuck.
     fn beat(&mut self);
 }
 
-/// What a server is made of.
+/// A server with its clients.
 pub struct Server<'a> {
-    pub(super) listener: &'a Listener,
-    /// Readable when it is to end.
+    admission: Admission<'a>,
+    /// Readable when the server is to end.
     stop: BorrowedFd<'a>,
     heartbeat: &'a mut dyn Heartbeat,
-    pub(super) limits: Limits,
-    pub(super) log: Log,
-    /// The user it runs as, who sees everything.
-    pub(super) uid: u32,
+    log: Log,
     /// When the host was booted, in seconds since the epoch.
     booted: fn() -> u64,
-    pub(super) clients: Vec<Client>,
-    pub(super) accounts: Accounts,
-    /// After a failed accept, the next one is not tried before.
-    pub(super) accept_from: Option<Instant>,
-    /// Counting goes on until then, clients or not.
+    clients: Clients,
+    accounts: Accounts,
+    /// No sample is taken before.
+    next_sample: Option<Instant>,
+    /// Counting goes on until then, with or without clients.
     linger_until: Option<Instant>,
-    /// What was said to be lost.
-    pub(super) told_lost: Lost,
+    /// The losses that were logged.
+    logged: Lost,
+    remedy_for_misses: Option<String>,
     stopped: bool,
 }
 
@@ -64,7 +68,7 @@ struct Ready {
     stop: bool,
     listener: bool,
     records: bool,
-    /// A client each.
+    /// One for each client.
     clients: Vec<bool>,
 }
 
@@ -79,18 +83,17 @@ impl<'a> Server<'a> {
         booted: fn() -> u64,
     ) -> Self {
         Self {
-            listener,
+            admission: Admission::new(listener),
             stop,
             heartbeat,
-            limits,
             log,
-            uid: rustix::process::geteuid().as_raw(),
             booted,
-            clients: Vec::new(),
+            clients: Clients::new(rustix::process::geteuid().as_raw(), limits),
             accounts: Accounts::default(),
-            accept_from: None,
+            next_sample: None,
             linger_until: None,
-            told_lost: Lost::default(),
+            logged: Lost::default(),
+            remedy_for_misses: None,
             stopped: false,
         }
     }
@@ -99,22 +102,20 @@ impl<'a> Server<'a> {
     ///
     /// # Errors
     ///
-    /// If the kernel cannot wait. What happens to clients or to counting is no error of
-    /// the server: it is logged.
+    /// If the kernel cannot wait. Errors of clients or of counting do not end the server: they are
+    /// logged.
     pub fn run(mut self, counting: &mut dyn Counting) -> Result<(), Error> {
         while !self.stopped {
             self.wait_for_first()?;
             if self.clients.is_empty() {
                 continue;
             }
+            self.remedy_for_misses = counting.remedy_for_misses();
             let mut broken = Ok(());
             let counted = counting.during(&mut |source| {
-                self.log.say(
-                    Kind::Begin,
-                    Instant::now(),
-                    "counting, for the first client",
-                );
-                // An error of the server's own ends it; one of the source is only logged.
+                let text = "counting, for the first client";
+                self.log.say(Kind::Begin, Instant::now(), text);
+                // An error of the server itself ends it; one of the source is only logged.
                 match self.serve(source) {
                     Ok(served) => served,
                     Err(error) => {
@@ -132,18 +133,17 @@ impl<'a> Server<'a> {
                     } else {
                         "no client is left"
                     };
-                    self.log
-                        .say(Kind::End, now, &format!("{why}: not counting"));
+                    let text = format!("{why}: not counting");
+                    self.log.say(Kind::End, now, &text);
                 }
-                Err(error) => self.log.say(
-                    Kind::Failed,
-                    now,
-                    &format!("all clients are dropped, since counting failed: {error}"),
-                ),
+                Err(error) => {
+                    let text = format!("all clients are dropped, since counting failed: {error}");
+                    self.log.say(Kind::Failed, now, &text);
+                }
             }
             self.clients.clear();
             self.accounts = Accounts::default();
-            self.told_lost = Lost::default();
+            self.logged = Lost::default();
         }
         self.log.end(Instant::now());
         Ok(())
@@ -154,15 +154,16 @@ impl<'a> Server<'a> {
         let ready = self.wait(None)?;
         self.stopped |= ready.stop;
         if ready.listener && !self.stopped {
-            let new = self.accept();
-            self.admit(new, Instant::now());
+            let newcomers = self.admission.accept(&self.clients, &mut self.log);
+            let (clients, log) = (&mut self.clients, &mut self.log);
+            admit(newcomers, clients, &self.accounts, Instant::now(), log);
         }
         Ok(())
     }
 
     /// Serves while there are clients. The inner error is one of the source.
     fn serve(&mut self, source: &mut dyn Source) -> Result<Result<(), Error>, Error> {
-        self.linger_until = Instant::now().checked_add(self.limits.linger);
+        self.linger_until = Instant::now().checked_add(self.clients.limits().linger);
         while !self.clients.is_empty() || self.linger_until > Some(Instant::now()) {
             let ready = self.wait(source.wakeup())?;
             self.stopped |= ready.stop;
@@ -176,157 +177,168 @@ impl<'a> Server<'a> {
         Ok(Ok(()))
     }
 
-    /// Everything that is ready to be done, once.
+    /// Does everything once that is ready to be done.
     fn turn(&mut self, source: &mut dyn Source, ready: &Ready) -> Result<(), Error> {
         if ready.records {
             self.accounts.drain(source)?;
         }
-        let mut gone = Vec::new();
-        for ((at, client), ready) in self.clients.iter_mut().enumerate().zip(&ready.clients) {
-            if *ready
-                && !client.is_busy()
-                && let Err(why) = client.read()
-            {
-                gone.push((at, why));
-            }
-        }
-        self.drop_clients(gone);
-
-        let new = if ready.listener {
-            self.accept()
-        } else {
-            Vec::new()
-        };
-        // One snapshot answers everybody who has asked by now, and is where those who come
-        // now count from.
-        if !new.is_empty() || self.clients.iter().any(Client::has_asked) {
-            self.accounts.sample(source)?;
+        self.clients.read(&ready.clients, &mut self.log);
+        if self.next_sample.is_none_or(|next| next <= Instant::now()) {
+            self.sample(source, ready.listener)?;
         }
         let now = Instant::now();
-        self.admit(new, now);
-        self.answer(source, now);
-        let stalled = self.limits.stalled;
-        let mut gone = Vec::new();
-        for (at, client) in self.clients.iter_mut().enumerate() {
-            if client.is_busy()
-                && let Err(why) = client.write(now)
-            {
-                gone.push((at, why));
-            } else if client.deadline(stalled).is_some_and(|due| due <= now) {
-                gone.push((at, Gone::Stalled));
-            }
-        }
-        self.drop_clients(gone);
-        self.forget(now);
-        self.tell_lost(now);
+        self.clients.write(now, &mut self.log);
+        let (clients, log) = (&mut self.clients, &mut self.log);
+        forget(clients, &mut self.accounts, now, log);
+        self.log_losses(now);
         Ok(())
     }
 
-    /// Makes a reply for everybody who has asked; for those first who see everything.
+    /// Takes one sample, if it is needed. It answers everybody who has asked by now, and newcomers
+    /// count from it.
+    fn sample(&mut self, source: &mut dyn Source, is_called: bool) -> Result<(), Error> {
+        let newcomers = if is_called {
+            self.admission.accept(&self.clients, &mut self.log)
+        } else {
+            Vec::new()
+        };
+        if newcomers.is_empty() && !self.clients.has_asked() {
+            return Ok(());
+        }
+        self.accounts.sample(source)?;
+        let now = Instant::now();
+        self.next_sample = now.checked_add(self.clients.limits().between);
+        let (clients, log) = (&mut self.clients, &mut self.log);
+        admit(newcomers, clients, &self.accounts, now, log);
+        self.answer(source, now);
+        Ok(())
+    }
+
+    /// Makes a reply for everybody who has asked; first for clients that see everything.
     fn answer(&mut self, source: &dyn Source, now: Instant) {
         let booted = (self.booted)();
+        let limit = self.clients.limits().replies;
+        let mut usage = self.clients.usage(Client::kept);
         let mut gone = Vec::new();
-        for turn in [true, false] {
-            for at in 0..self.clients.len() {
-                let kept = self.used(self.clients.get(at).map(Client::peer), Client::kept);
-                let uid = self.uid;
-                let Some(client) = self.clients.get_mut(at) else {
-                    break;
-                };
-                let privileged = client.peer().viewer(uid) == Viewer::All;
-                if privileged != turn || !client.has_asked() {
-                    continue;
-                }
-                let accounts = &self.accounts;
-                let more = client.view().longest_reply(accounts);
-                if !allows(self.limits.replies, privileged, kept, more) {
-                    gone.push((at, Gone::TooLarge));
-                    continue;
-                }
-                client.answer(now, |view| {
-                    view.reply(accounts, now, booted, |process| source.is_reused(process))
-                });
-                let forgotten = client.view_mut().take_forgotten();
-                if forgotten > 0 {
-                    let text = format!(
-                        "{forgotten} exited processes were not told to a client ({}): \
-                         it had not asked for too long",
-                        who(client.peer())
-                    );
-                    self.log.say(Kind::Forgotten, now, &text);
-                }
+        let asked = self
+            .clients
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.has_asked());
+        let mut asked: Vec<_> = asked.map(|(at, client)| (at, client.peer())).collect();
+        asked.sort_by_key(|(_, peer)| !self.clients.is_privileged(*peer));
+        for (at, peer) in asked {
+            let accounts = &self.accounts;
+            let Some(client) = self.clients.get_mut(at) else {
+                continue;
+            };
+            let more = client.view().longest_reply(accounts);
+            if !self.clients.allows(limit, peer, &usage, more) {
+                gone.push((at, Gone::TooLarge));
+                continue;
+            }
+            let Some(client) = self.clients.get_mut(at) else {
+                continue;
+            };
+            client.answer(now, |view| {
+                view.reply(accounts, now, booted, |process| source.is_reused(process))
+            });
+            usage.add(peer, client.kept());
+            let forgotten = client.view_mut().take_forgotten();
+            if forgotten > 0 {
+                let text = format!(
+                    "{forgotten} ended processes were not told to a client ({peer}): it had not \
+                     asked for too long"
+                );
+                self.log.say(Kind::Forgotten, now, &text);
             }
         }
         gone.sort_unstable_by_key(|(at, _)| *at);
-        self.drop_clients(gone);
+        self.clients.drop_gone(gone, &mut self.log);
     }
 
     fn wait(&mut self, records: Option<BorrowedFd<'_>>) -> Result<Ready, Error> {
         self.heartbeat.beat();
         let now = Instant::now();
         self.log.flush(now);
-        if self.accept_from.is_some_and(|from| from <= now) {
-            self.accept_from = None;
-        }
-        let stalled = self.limits.stalled;
+        // Until the next sample may be taken, connections and requests wait.
+        let gate = self.next_sample.filter(|next| *next > now);
+        let resumes = self.admission.resumes(now);
+        let is_accepting = gate.is_none() && resumes.is_none();
         let linger = self.linger_until.filter(|until| *until > now);
-        let deadline = [self.accept_from, linger, self.log.due()]
-            .into_iter()
-            .flatten()
-            .chain(self.clients.iter().filter_map(|c| c.deadline(stalled)))
-            .chain(
-                self.heartbeat
-                    .every()
-                    .and_then(|every| now.checked_add(every)),
-            )
-            .min();
+        let beat = self
+            .heartbeat
+            .every()
+            .and_then(|every| now.checked_add(every));
+        let deadline = [
+            gate,
+            resumes,
+            linger,
+            beat,
+            self.log.due(),
+            self.clients.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let timeout = deadline
             .map(|deadline| deadline.saturating_duration_since(now))
             .and_then(|left| Timespec::try_from(left).ok());
-        let listener = self.accept_from.is_none().then(|| self.listener.as_fd());
+        let listener = is_accepting.then(|| self.admission.listener.as_fd());
         let mut fds: Vec<PollFd<'_>> = [Some(self.stop), listener, records]
             .into_iter()
             .flatten()
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        let interests = self
-            .clients
-            .iter()
-            .map(|client| PollFd::from_borrowed_fd(client.as_fd(), client.interest()));
-        fds.extend(interests);
+        // A client that has asked is not polled: an end of its connection would be reported again
+        // and again until it is answered.
+        let waits = |client: &Client| !client.has_asked();
+        let polled = self.clients.iter().filter(|client| waits(client));
+        fds.extend(
+            polled.map(|client| PollFd::from_borrowed_fd(client.as_fd(), client.interest())),
+        );
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Error::failed("waiting for clients failed", error)),
         }
-        // An end or an error of a connection counts as well: reading or writing tells it.
+        // An end or an error of a connection counts as well: reading or writing reports it.
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(Ready {
             stop: ready.next() == Some(true),
             listener: listener.is_some() && ready.next() == Some(true),
             records: records.is_some() && ready.next() == Some(true),
-            clients: ready.collect(),
+            clients: self
+                .clients
+                .iter()
+                .map(|client| waits(client) && ready.next() == Some(true))
+                .collect(),
         })
     }
 
-    /// Lets go of clients, by their places in ascending order.
-    fn drop_clients(&mut self, gone: Vec<(usize, Gone)>) {
-        for (at, why) in gone.into_iter().rev() {
-            let peer = self.clients.remove(at).peer();
-            let why = match why {
-                Gone::Left => continue,
-                Gone::Stalled => "it does not read its reply".to_owned(),
-                Gone::TooLarge => {
-                    "its reply would take too much memory beside those that are not read yet"
-                        .to_owned()
-                }
-                Gone::Failed(kind) => kind.to_string(),
-            };
-            let text = format!("a client was dropped ({}): {why}", who(peer));
-            self.log.say(Kind::Dropped, Instant::now(), &text);
+    /// Logs all losses since counting began, each time they have grown.
+    fn log_losses(&mut self, now: Instant) {
+        let Lost {
+            unattributed,
+            missed_events,
+        } = self.accounts.lost();
+        if unattributed != self.logged.unattributed {
+            let text = format!(
+                "since counting began, {} messages, {} could not be attributed to a process, and \
+                 no client shows them",
+                unattributed.msgs(),
+                bytes(unattributed.bytes())
+            );
+            self.log.say(Kind::Unattributed, now, &text);
         }
+        if missed_events != self.logged.missed_events {
+            let mut text =
+                format!("since counting began, {missed_events} socket calls could not be counted");
+            if let Some(remedy) = &self.remedy_for_misses {
+                text.push_str("; to miss none, ");
+                text.push_str(remedy);
+            }
+            self.log.say(Kind::Missed, now, &text);
+        }
+        self.logged = self.accounts.lost();
     }
-}
-
-pub(super) fn who(peer: Peer) -> String {
-    format!("pid {}, uid {}", peer.pid, peer.uid)
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
@@ -30,6 +30,35 @@ fn less_than_a_request_is_not_answered_and_two_at_once_are_answered_twice() {
     }
     client.0.write_all(&[1; 86]).expect("write");
     client.answer();
+}
+
+/// However fast a client asks, and however many there are: samples have a distance.
+#[test]
+fn requests_that_come_fast_share_samples() {
+    let limits = Limits {
+        between: Duration::from_millis(50),
+        ..Limits::new(64)
+    };
+    let server = Running::exactly(limits);
+    let mut clients: Vec<Peer> = (0..4).map(|_| server.connect()).collect();
+    let (begun, before) = (Instant::now(), server.world.lock().samples);
+    for client in &mut clients {
+        client.0.write_all(&[0; 96 * 10]).expect("ask often");
+    }
+    for _ in 0..10 {
+        for client in &mut clients {
+            client.answer();
+        }
+        // Each newcomer needs a sample as well.
+        drop(server.connect_only());
+    }
+    let taken = server.world.lock().samples - before;
+    let most = begun.elapsed().as_millis() / limits.between.as_millis() + 2;
+    assert!(u128::from(taken) <= most, "{taken} samples, at most {most}");
+    assert!(
+        taken >= 10,
+        "each request is answered with a sample after it"
+    );
 }
 
 #[test]

@@ -32,6 +32,10 @@ impl Counting for Worlds {
         self.0.lock().counting = false;
         served
     }
+
+    fn remedy_for_misses(&self) -> Option<String> {
+        None
+    }
 }
 
 struct Unwatched;
@@ -55,7 +59,15 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// One that takes a sample for each request, so that a test need not wait.
     pub(super) fn with(limits: Limits) -> Self {
+        Self::exactly(Limits {
+            between: Duration::ZERO,
+            ..limits
+        })
+    }
+
+    pub(super) fn exactly(limits: Limits) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
         let world = Shared::default();

@@ -1,0 +1,131 @@
+//! Accepts connections, and decides who becomes a client.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::accounts::Accounts;
+use super::client::{Client, Peer};
+use super::clients::Clients;
+use super::limits::Used;
+use super::listener::Listener;
+use super::log::{Kind, Log};
+use super::view::{Baseline, View, Viewer};
+
+/// How many connections are accepted in a row.
+const ACCEPTS: usize = 16;
+
+/// The pause after a connection that could not be accepted. The usual cause is that no descriptors
+/// are left: the connection stays in the queue, and would fail again at once.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts connections.
+pub(super) struct Admission<'a> {
+    pub(super) listener: &'a Listener,
+    /// Nothing is accepted before.
+    from: Option<Instant>,
+}
+
+/// A connection that has a place among the clients.
+pub(super) type Newcomer = (UnixStream, Peer);
+
+impl<'a> Admission<'a> {
+    pub(super) fn new(listener: &'a Listener) -> Self {
+        Self {
+            listener,
+            from: None,
+        }
+    }
+
+    /// When connections are accepted again, after one failed.
+    pub(super) fn resumes(&self, now: Instant) -> Option<Instant> {
+        self.from.filter(|from| *from > now)
+    }
+
+    /// Accepts the connections that wait. Returns those that have a place; the others are refused.
+    pub(super) fn accept(&mut self, clients: &Clients, log: &mut Log) -> Vec<Newcomer> {
+        let mut newcomers: Vec<Newcomer> = Vec::new();
+        let mut usage = clients.usage(|_| 1);
+        for _ in 0..ACCEPTS {
+            let now = Instant::now();
+            let stream = match self.listener.accept() {
+                Ok(stream) => stream,
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => break,
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => continue,
+                    _ => {
+                        let text = format!("a connection could not be accepted: {error}");
+                        log.say(Kind::Failed, now, &text);
+                        self.from = now.checked_add(PAUSE);
+                        break;
+                    }
+                },
+            };
+            let peer = match Peer::of(&stream) {
+                Ok(peer) => peer,
+                Err(error) => {
+                    let text =
+                        format!("a client was refused: the kernel does not say who it is: {error}");
+                    log.say(Kind::Refused, now, &text);
+                    continue;
+                }
+            };
+            if clients.allows(clients.limits().clients, peer, &usage, 1) {
+                usage.add(peer, 1);
+                newcomers.push((stream, peer));
+            } else {
+                let Used { all, own } = usage.of(peer);
+                let why = format!("there are {all} already, {own} of them its user's");
+                refuse(clients, log, peer, now, &why);
+            }
+        }
+        newcomers
+    }
+}
+
+/// Makes clients of the newcomers. They count from the newest sample.
+pub(super) fn admit(
+    newcomers: Vec<Newcomer>,
+    clients: &mut Clients,
+    accounts: &Accounts,
+    now: Instant,
+    log: &mut Log,
+) {
+    if newcomers.is_empty() {
+        return;
+    }
+    // Clients that see the same share one baseline.
+    let mut baselines: Vec<(Viewer, Rc<Baseline>)> = Vec::new();
+    let mut usage = clients.usage(|client| client.view().baseline().totals());
+    for (stream, peer) in newcomers {
+        let viewer = clients.viewer(peer);
+        let known = baselines.iter().find(|(of, _)| *of == viewer);
+        let baseline = known.map_or_else(
+            || Rc::new(Baseline::new(accounts, viewer)),
+            |(_, baseline)| Rc::clone(baseline),
+        );
+        let totals = baseline.totals();
+        if !clients.allows(clients.limits().baselines, peer, &usage, totals) {
+            let why = "its counters from before would take too much memory";
+            refuse(clients, log, peer, now, why);
+            continue;
+        }
+        usage.add(peer, totals);
+        baselines.push((viewer, Rc::clone(&baseline)));
+        let view = View::new(viewer, baseline, accounts, now);
+        match Client::new(stream, peer, view, now) {
+            Ok(client) => clients.push(client),
+            Err(error) => refuse(clients, log, peer, now, &error.to_string()),
+        }
+    }
+}
+
+fn refuse(clients: &Clients, log: &mut Log, peer: Peer, now: Instant, why: &str) {
+    let kind = if clients.is_privileged(peer) {
+        Kind::RefusedPrivileged
+    } else {
+        Kind::Refused
+    };
+    log.say(kind, now, &format!("a client was refused ({peer}): {why}"));
+}
