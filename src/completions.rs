@@ -47,29 +47,79 @@ pub fn completions(shell: Shell, command: &Command) -> String {
     with_hints(shell, &String::from_utf8_lossy(&text))
 }
 
-/// Adds what clap has no hint for, or bash's generator no use for: process ids and users.
+/// Adds what clap's generators have no hint for: process ids, users, cgroups, and commands after
+/// `--`.
 fn with_hints(shell: Shell, text: &str) -> String {
-    const ANY: &str = r#"COMPREPLY=($(compgen -f "${cur}"))"#;
-    const PIDS: &str = r#"COMPREPLY=($(compgen -W "$(cd /proc && echo [0-9]*)" -- "${cur}"))"#;
-    const USERS: &str = r#"COMPREPLY=($(compgen -u -- "${cur}"))"#;
-    // Its own _pids offers only what runs on the same terminal.
-    const ZSH_PIDS: &str = ":PID:{compadd -- $(cd /proc && echo <->)}";
     let mut hinted = String::with_capacity(text.len());
     let mut option = "";
     for line in text.lines() {
-        let word = line.trim();
-        let line = match (shell, option) {
-            (Shell::Bash, "--pid)" | "-p)") => line.replace(ANY, PIDS),
-            (Shell::Bash, "--user)") => line.replace(ANY, USERS),
-            (Shell::Zsh, _) => line.replace(":PID:_default", ZSH_PIDS),
-            (Shell::Fish, _) if line.contains(" -l pid ") => {
-                format!(r#"{line} -f -a "(__fish_complete_pids)""#)
-            }
-            _ => line.to_owned(),
+        let added = match shell {
+            Shell::Bash => bash(option, line),
+            Shell::Zsh => zsh(line),
+            Shell::Fish => fish(line),
         };
-        hinted.push_str(&line);
+        hinted.push_str(&added);
         hinted.push('\n');
-        option = word;
+        option = line.trim();
     }
     hinted
+}
+
+/// A line of bash's completions, behind the line of `option`.
+fn bash(option: &str, line: &str) -> String {
+    const ANY: &str = r#"COMPREPLY=($(compgen -f "${cur}"))"#;
+    const DIRECTORIES: &str = "COMPREPLY=()";
+    const PIDS: &str = r#"COMPREPLY=($(compgen -W "$(cd /proc && echo [0-9]*)" -- "${cur}"))"#;
+    const USERS: &str = r#"COMPREPLY=($(compgen -u -- "${cur}"))"#;
+    // As --cgroup takes them: relative to where cgroup v2 is mounted.
+    const CGROUPS: &str = r#"COMPREPLY=($(cd "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)" && compgen -d -- "${cur}"))"#;
+    const AFTER_DASHES: &str = r#"    for ((i = 2; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            if ((i == COMP_CWORD - 1)); then
+                COMPREPLY=($(compgen -c -- "${cur}"))
+            else
+                COMPREPLY=($(compgen -f -- "${cur}"))
+            fi
+            return 0
+        fi
+    done"#;
+    match option {
+        "--pid)" | "-p)" => line.replace(ANY, PIDS),
+        "--user)" => line.replace(ANY, USERS),
+        "--cgroup)" | "-c)" => line.replace(ANY, CGROUPS).replace(DIRECTORIES, CGROUPS),
+        // For --cgroup, the only option with directories: more of them, of the working directory.
+        _ if line.trim() == "compopt -o plusdirs" => line.replace("plusdirs", "nospace"),
+        _ if line.trim() == r#"opts="""# => format!("{line}\n{AFTER_DASHES}"),
+        _ => line.to_owned(),
+    }
+}
+
+fn zsh(line: &str) -> String {
+    // Its own _pids offers only processes of the same terminal.
+    const PIDS: &str = ":PID:{compadd -- $(cd /proc && echo <->)}";
+    const CGROUPS: &str = ":PATH:{_files -/ -W $(sed -n \"s/^[^ ]* \\([^ ]*\\) cgroup2 .*/\\1/p\" /proc/self/mounts)}";
+    let line = line
+        .replace(":PID:_default", PIDS)
+        .replace(":PATH:_files -/", CGROUPS);
+    if line.contains("'*::command -- ") {
+        line.replace(":_default'", ":_normal'")
+    } else {
+        line
+    }
+}
+
+fn fish(line: &str) -> String {
+    const CGROUPS: &str = r#"(set -l mount (string match -r -g '^\S+ (\S+) cgroup2 ' </proc/self/mounts)[1]; set -l found \$mount/(commandline -ct)*/; string replace -- \$mount/ '' \$found)"#;
+    const COMMANDS: &str = "complete -c netatop -n \"__fish_netatop_using_subcommand record; and \
+                            contains -- -- (commandline -opc)\" -f -a \"(__fish_complete_command)\"";
+    if line.contains(" -l pid ") {
+        format!(r#"{line} -f -a "(__fish_complete_pids)""#)
+    } else if line.contains(" -l cgroup ") {
+        format!(
+            "{}\n{COMMANDS}",
+            line.replace("(__fish_complete_directories)", CGROUPS)
+        )
+    } else {
+        line.to_owned()
+    }
 }

@@ -72,6 +72,11 @@ count_tests() {
 		END { print p + 0, f + 0, i + 0 }' "$1"
 }
 
+# Whether this user has a cargo that runs. A rustup proxy without a toolchain does not.
+can_build() {
+	have cargo && (cd "$root" && cargo --version) >/dev/null 2>&1
+}
+
 # Builds the release program and prints its path: cargo's own word for where it is, whatever target
 # directory is configured. Arguments go to cargo, whose messages go to standard error.
 build_program() (

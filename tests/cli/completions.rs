@@ -159,12 +159,42 @@ impl Drop for Offered {
     }
 }
 
+/// A cgroup whose name, less its last letter, no other one begins with. A host need not have one.
+fn a_cgroup() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let mount = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields[2] == "cgroup2")?[1]
+        .to_owned();
+    let entries = fs::read_dir(mount).expect("cgroups").flatten();
+    let names: Vec<String> = entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let is_alone = |name: &&String| {
+        let begun = &name[..name.len() - 1];
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && names
+                .iter()
+                .filter(|other| other.starts_with(begun))
+                .count()
+                == 1
+    };
+    names.iter().find(is_alone).cloned()
+}
+
 fn offers(shell: &str) {
-    let listed = Terminal::open(shell).offers("", &["check", "completions", "record"]);
-    assert!(!listed.contains("held"), "{listed}");
+    Terminal::open(shell).offers("", &["check", "completions", "record"]);
     Terminal::open(shell).offers("record --f", &["--follow", "--force", "--format"]);
     Terminal::open(shell).offers("record --format ", &["csv", "json", "table"]);
     Terminal::open(shell).offers("record --user roo", &["--user root"]);
+    Terminal::open(shell).offers("record -- printen", &["printenv"]);
+    if let Some(cgroup) = a_cgroup() {
+        let typed = format!("record -c {}", &cgroup[..cgroup.len() - 1]);
+        Terminal::open(shell).offers(&typed, &[&format!("-c {cgroup}")]);
+    }
     let offered = Offered::start();
     let typed = format!("record --pid {}", offered.begun());
     Terminal::open(shell).offers(&typed, &[&offered.pid()]);

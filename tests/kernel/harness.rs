@@ -12,6 +12,10 @@ use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
+#[path = "../support/leave_out.rs"]
+mod support;
+pub use support::leave_out;
+
 pub const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
 
 /// The program as a shell starts it in the foreground, however these tests were started: in
@@ -169,12 +173,18 @@ impl Workload {
     }
 }
 
-/// Why a scenario cannot be made here.
-pub fn unavailable(lines: &[Value]) -> Option<String> {
-    lines
-        .iter()
-        .find_map(|l| l["unavailable"].as_str())
-        .map(str::to_owned)
+/// Whether the kernel cannot do `scenario` at all, and the caller asked to leave it out.
+///
+/// # Panics
+///
+/// If the caller did not ask for that.
+#[track_caller]
+pub fn is_left_out(scenario: &str, lines: &[Value]) -> bool {
+    let why = lines.iter().find_map(|l| l["unavailable"].as_str());
+    if let Some(why) = why {
+        leave_out(scenario, why);
+    }
+    why.is_some()
 }
 
 /// What a line of the workload, or of netatop's json, says. A count that the workload

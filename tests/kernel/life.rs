@@ -4,7 +4,7 @@ use netatop::kernel::{Filter, Storage};
 use netatop::model::{Counters, Extent, State};
 
 use super::harness::{
-    Counting, Named, Workload, assert_exact, counters, counting, of_pid, unavailable, wait_for,
+    Counting, Named, Workload, assert_exact, counters, counting, is_left_out, of_pid, wait_for,
 };
 use super::outcome::exact;
 
@@ -151,8 +151,7 @@ fn ten_thousand_living_threads_are_all_counted() {
     counting(false, |counting| {
         let mut workload = Workload::start(&["live-threads", "n=10000"]);
         let line = workload.line();
-        if let Some(why) = unavailable(std::slice::from_ref(&line)) {
-            eprintln!("cannot be made here: {why}");
+        if is_left_out("live-threads", std::slice::from_ref(&line)) {
             return;
         }
         assert_exact(&counting.interval(), &line);

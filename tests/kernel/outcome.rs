@@ -3,7 +3,7 @@
 use netatop::model::Counters;
 
 use super::harness::{
-    Counting, Named, Workload, assert_exact, counters, counting, of_pid, unavailable,
+    Counting, Named, Workload, assert_exact, counters, counting, is_left_out, of_pid,
 };
 
 /// The share of a large number that a test makes: all of it by hand with
@@ -65,15 +65,14 @@ pub fn exact(args: &[&str]) {
     });
 }
 
-/// Lets a workload end, and compares every process of it; none if it cannot be made here.
+/// Lets a workload end, and compares every process of it; none if it was left out.
 pub fn finish_exactly(
     counting: &mut Counting<'_>,
     workload: Workload,
     case: &str,
 ) -> Option<Outcome> {
     let lines = workload.finish();
-    if let Some(why) = unavailable(&lines) {
-        eprintln!("{case}: cannot be made here: {why}");
+    if is_left_out(case.split(' ').next().unwrap_or(case), &lines) {
         return None;
     }
     assert!(!lines.is_empty(), "the workload said nothing");

@@ -9,7 +9,7 @@ use netatop::model::Counters;
 use serde_json::Value;
 
 use super::end_to_end::{interrupt, record};
-use super::harness::{Counting, Named, counters, counting, unavailable, wait_for};
+use super::harness::{Counting, Named, counters, counting, is_left_out, wait_for};
 use super::outcome::{Outcome, exact, exact_sum, scaled};
 
 #[test]
@@ -42,8 +42,7 @@ fn seen_alive_and_gone(scenario: &[&str]) {
         let named = Named::new("netatop-crowd");
         let mut workload = named.start(scenario);
         let line = workload.line();
-        if let Some(why) = unavailable(std::slice::from_ref(&line)) {
-            eprintln!("{}: cannot be made here: {why}", scenario.join(" "));
+        if is_left_out(scenario[0], std::slice::from_ref(&line)) {
             return;
         }
         let alive = counting.interval();

@@ -8,7 +8,7 @@ use std::net::Shutdown;
 use netatop::model::Counters;
 
 use super::client::{Client, UNIT};
-use super::harness::{Workload, counters, unavailable, wait_for};
+use super::harness::{Workload, counters, is_left_out, wait_for};
 use super::scaled;
 use super::server::Server;
 
@@ -18,8 +18,7 @@ fn assert_exact(server: &Server, scenario: &str) {
     let mut workload = Workload::start(&[scenario, "hold=1"]);
     let pid = workload.pid();
     let line = workload.line();
-    if let Some(why) = unavailable(std::slice::from_ref(&line)) {
-        eprintln!("{scenario}: cannot be made here: {why}");
+    if is_left_out(scenario, std::slice::from_ref(&line)) {
         return;
     }
     let counted = client.ask().of(pid);

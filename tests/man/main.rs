@@ -9,6 +9,9 @@
 //! `@SUBCOMMANDS@` and `@OPTIONS@` from the parser, `@COLUMNS@` and `@GROUPED@` from the columns;
 //! `@VERSION@` is replaced anywhere.
 
+#[path = "../support/leave_out.rs"]
+mod support;
+
 mod pages;
 
 use std::error::Error;
@@ -170,7 +173,7 @@ fn run(
             Ok(Some((output.status.success(), text)))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("{program} is not installed: not checked with it");
+            support::leave_out(program, "it is not installed");
             Ok(None)
         }
         Err(error) => Err(error.into()),

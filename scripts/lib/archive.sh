@@ -1,0 +1,17 @@
+# shellcheck shell=bash
+# What goes into the archive of scripts/release. Sourced after common.sh.
+
+# stage_archive PROGRAM DIR: fills DIR with the program, its manual, completions and units, the
+# documentation, and notes on how to install all that. The units name the place that the notes do.
+stage_archive() {
+	local program=$1 dir=$2 prefix=/usr/local stage
+	stage=$(mktemp -d)
+	# shellcheck disable=SC2154 # common.sh sets it
+	"$root/scripts/install" --prefix "$prefix" --destdir "$stage" --binary "$program"
+	rm -r -- "$stage$prefix/share/netatop" # the list of scripts/install
+	mkdir -p -- "$dir"
+	cp -R -- "$stage$prefix"/. "$dir"
+	rm -r -- "$stage"
+	(cd "$root" && cp -R -- README.md CHANGELOG.md LICENSE* docs "$dir")
+	sed "s|@PREFIX@|$prefix|g" "$root/scripts/lib/INSTALL.in" >"$dir/INSTALL"
+}

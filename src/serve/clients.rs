@@ -1,0 +1,213 @@
+//! The clients, what they use of the server, and its limits for them.
+
+use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
+
+use super::client::{Client, Gone, Peer};
+use super::limits::{Limits, Used, allows};
+use super::log::{Kind, Log};
+use super::view::Viewer;
+
+/// All connected clients.
+#[derive(Debug)]
+pub(super) struct Clients {
+    list: Vec<Client>,
+    /// The user of the server, who sees everything.
+    own: u32,
+    limits: Limits,
+}
+
+/// How much of something each user's clients use. Made in one pass over the clients, and kept up to
+/// date while more is given out: to count again for each client would take quadratic time.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    all: usize,
+    by_user: HashMap<u32, usize>,
+}
+
+impl Usage {
+    /// Adds what a client of `peer` uses.
+    pub(super) fn add(&mut self, peer: Peer, more: usize) {
+        self.all += more;
+        *self.by_user.entry(peer.uid).or_default() += more;
+    }
+
+    /// What everybody uses, and what `peer`'s user does.
+    pub(super) fn of(&self, peer: Peer) -> Used {
+        Used {
+            all: self.all,
+            own: self.by_user.get(&peer.uid).copied().unwrap_or(0),
+        }
+    }
+}
+
+impl Clients {
+    /// None yet, of a server that runs as the user `own`.
+    pub(super) fn new(own: u32, limits: Limits) -> Self {
+        Self {
+            list: Vec::new(),
+            own,
+            limits,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.list.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.list.iter_mut()
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Client> {
+        self.list.get_mut(at)
+    }
+
+    pub(super) fn push(&mut self, client: Client) {
+        self.list.push(client);
+    }
+
+    pub(super) fn remove(&mut self, at: usize) -> Client {
+        self.list.remove(at)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// What `peer` may see.
+    pub(super) fn viewer(&self, peer: Peer) -> Viewer {
+        peer.viewer(self.own)
+    }
+
+    /// Whether `peer` sees everything.
+    pub(super) fn is_privileged(&self, peer: Peer) -> bool {
+        self.viewer(peer) == Viewer::All
+    }
+
+    /// How much of something they use.
+    pub(super) fn usage(&self, what: impl Fn(&Client) -> usize) -> Usage {
+        let mut usage = Usage::default();
+        for client in &self.list {
+            usage.add(client.peer(), what(client));
+        }
+        usage
+    }
+
+    /// Whether `peer` can have `more` of something with this limit.
+    pub(super) fn allows(&self, limit: usize, peer: Peer, usage: &Usage, more: usize) -> bool {
+        allows(limit, self.is_privileged(peer), usage.of(peer), more)
+    }
+
+    /// Whether a client waits for an answer.
+    pub(super) fn has_asked(&self) -> bool {
+        self.list.iter().any(Client::has_asked)
+    }
+
+    /// Reads requests of clients that are `ready`. Clients that have gone are dropped.
+    pub(super) fn read(&mut self, ready: &[bool], log: &mut Log) {
+        let mut gone = Vec::new();
+        for ((at, client), ready) in self.list.iter_mut().enumerate().zip(ready) {
+            if *ready
+                && client.can_ask()
+                && let Err(why) = client.read()
+            {
+                gone.push((at, why));
+            }
+        }
+        self.drop_gone(gone, log);
+    }
+
+    /// Writes replies as far as their readers take them. Clients that have gone or do not read are
+    /// dropped.
+    pub(super) fn write(&mut self, now: Instant, log: &mut Log) {
+        let stalled = self.limits.stalled;
+        let mut gone = Vec::new();
+        for (at, client) in self.list.iter_mut().enumerate() {
+            if client.is_busy()
+                && let Err(why) = client.write(now)
+            {
+                gone.push((at, why));
+            } else if client.deadline(stalled).is_some_and(|due| due <= now) {
+                gone.push((at, Gone::Stalled));
+            }
+        }
+        self.drop_gone(gone, log);
+    }
+
+    /// When the next client is dropped for taking nothing of its reply.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let stalled: Duration = self.limits.stalled;
+        self.list.iter().filter_map(|c| c.deadline(stalled)).min()
+    }
+
+    /// Drops clients, by their places in ascending order.
+    pub(super) fn drop_gone(&mut self, gone: Vec<(usize, Gone)>, log: &mut Log) {
+        for (at, why) in gone.into_iter().rev() {
+            let peer = self.list.remove(at).peer();
+            let why = match why {
+                Gone::Left => continue,
+                Gone::Stalled => "it does not read its reply".to_owned(),
+                Gone::TooLarge => {
+                    "its reply would take too much memory beside replies that are not read yet"
+                        .to_owned()
+                }
+                Gone::Failed(kind) => kind.to_string(),
+            };
+            let text = format!("a client was dropped ({peer}): {why}");
+            log.say(Kind::Dropped, Instant::now(), &text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use super::super::accounts::Accounts;
+    use super::super::view::{Baseline, View};
+    use super::*;
+
+    /// The limits are checked for each client, but what all of them use is counted once.
+    #[test]
+    fn usage_is_counted_in_one_pass() {
+        let now = Instant::now();
+        let accounts = Accounts::default();
+        let mut clients = Clients::new(0, Limits::new(1000));
+        for uid in 0..100 {
+            let (stream, _other) = UnixStream::pair().expect("a pair");
+            let peer = Peer {
+                uid: uid % 10,
+                pid: 1,
+            };
+            let baseline = Rc::new(Baseline::new(&accounts, Viewer::All));
+            let view = View::new(Viewer::All, baseline, &accounts, now);
+            clients.push(Client::new(stream, peer, view, now).expect("a client"));
+        }
+        let looks = Cell::new(0);
+        let mut usage = clients.usage(|_| {
+            looks.set(looks.get() + 1);
+            3
+        });
+        for client in clients.iter() {
+            let Used { all, own } = usage.of(client.peer());
+            assert_eq!((all, own), (300, 30));
+            assert!(clients.allows(1000, client.peer(), &usage, 1));
+        }
+        assert_eq!(looks.get(), 100);
+        let peer = Peer { uid: 7, pid: 1 };
+        usage.add(peer, 5);
+        assert_eq!(usage.of(peer).own, 35);
+    }
+}
