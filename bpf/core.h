@@ -114,8 +114,17 @@ struct kernfs_node {
 	__u64 id;
 };
 
+struct cgroup_root {
+	int hierarchy_id;
+};
+
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct timespec64 {
+	__s64 tv_sec;
 };
 
 struct css_set {

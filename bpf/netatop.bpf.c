@@ -20,6 +20,7 @@ const volatile __u64 ring_wakeup = 4096;
 #include "count.h"
 #include "snapshot.h"
 #include "track.h"
+#include "cgroup.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -78,6 +79,18 @@ SEC("tp/task/task_newtask")
 int classic_newtask(struct trace_event_raw_task_newtask *ctx)
 {
 	return new_task_numbered(ctx->pid, ctx->clone_flags);
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgroup, const char *path)
+{
+	return hand_over_cgroup(cgroup, path, false);
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(on_cgroup_rmdir, struct cgroup *cgroup, const char *path)
+{
+	return hand_over_cgroup(cgroup, path, true);
 }
 
 SEC("iter/task")

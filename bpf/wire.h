@@ -69,6 +69,22 @@ struct thread_record {
 _Static_assert(sizeof(struct thread_record) == 144,
 	       "struct thread_record is shared with user space");
 
+/* TRACE_CGROUP_PATH_LEN (kernel/cgroup/cgroup-internal.h), in words of eight bytes. */
+enum { CGROUP_PATH_WORDS = 128 };
+
+/* A cgroup v2 directory that was made or removed. */
+struct cgroup_record {
+	/* Inode number of the directory. */
+	__u64 id;
+	__u32 removed;
+	__u32 _pad;
+	/*
+	 * Path below the root of the hierarchy, to its first 0. A record ends with the word that
+	 * has the 0; without one the path was longer.
+	 */
+	__u64 path[CGROUP_PATH_WORDS];
+};
+
 /*
  * What could be counted, but not for anyone, and how the rest is getting on. Every total
  * but `to_ring` only grows. User space reads it as the front of .bss, from the first field to the
@@ -106,7 +122,9 @@ struct losses {
 	__u64 untracked;
 	/* The last block id given out. */
 	__u64 last_block;
+	/* Cgroups that were made or removed while the ring buffer for them was full. */
+	__u64 cgroups;
 };
-_Static_assert(sizeof(struct losses) == 264, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 272, "struct losses is shared with user space");
 
 #endif

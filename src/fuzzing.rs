@@ -28,6 +28,9 @@ pub fn targets() -> Vec<Target> {
             // benches/rows.rs measures this one, so the result must not be optimised away.
             black_box(kernel::parsers::thread_record(bytes));
         }),
+        ("cgroup", |bytes| {
+            let _ = kernel::parsers::cgroup(bytes);
+        }),
         ("losses", |bytes| {
             let _ = kernel::parsers::losses(bytes);
         }),

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
-use crate::model::{Extent, Ledger, Losses, ProcessId, ThreadRecord};
+use crate::model::{CgroupChange, Extent, Ledger, Losses, ProcessId, ThreadRecord};
 
 /// Everything that is known at one moment, or all that is new of it.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,13 @@ pub trait Source {
 
     /// Takes the exit records left so far, to make room for more.
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error>;
+
+    /// Takes the cgroups that were made or removed so far. None where nobody asked for them.
+    ///
+    /// A cgroup is in here before a sample or a drain has traffic from it.
+    fn cgroups(&mut self) -> Vec<CgroupChange> {
+        Vec::new()
+    }
 
     /// Readable when [`Source::drain`] should be called; `None` if it never has to be.
     fn wakeup(&self) -> Option<BorrowedFd<'_>>;

@@ -1,23 +1,28 @@
-//! Names of cgroups: from the id that the kernel's side reports to a path.
+//! Names of cgroups: from the id that the kernel reports to a path.
 
 use std::fs;
-use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use foldhash::HashMap;
 
-use crate::model::ThreadRecord;
+use crate::model::CgroupChange;
 
-/// Remembers the path of every cgroup that was ever seen, also of those that are gone.
+/// The paths of all living cgroups, and of removed ones that can still be in a row.
+///
+/// The hierarchy is read once. After that, changes are reported by the kernel, so that a cgroup has
+/// a name however short it lives.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     mount: Option<PathBuf>,
-    /// `None` for one that was gone before it could be looked up.
+    /// `None` for a path that the kernel did not report in full.
     paths: HashMap<u64, Option<Rc<str>>>,
+    /// Removed cgroups: since the last call of `forget_removed`, and before it.
+    removed: [Vec<u64>; 2],
 }
 
-/// Why a cgroup cannot be asked for on a host without [`cgroup_mount`], and the way out.
+/// Why cgroups cannot be used on a host without [`cgroup_mount`], and the remedy.
 pub const NO_CGROUPS: [&str; 2] = [
     "this host has no cgroup v2 hierarchy: none is mounted",
     "start it with systemd.unified_cgroup_hierarchy=1, or filter by process",
@@ -26,40 +31,68 @@ pub const NO_CGROUPS: [&str; 2] = [
 /// The id of the root: the inode number of the topmost directory.
 const ROOT: u64 = 1;
 
+/// `PROC_CGROUP_INIT_INO` of include/uapi/linux/nsfs.h.
+const INITIAL_CGROUP_NS: u64 = 0xEFFF_FFFB;
+
+/// Whether this is the initial cgroup namespace. In another one the paths that this process sees
+/// are not those of the host.
+#[must_use]
+pub fn is_initial_cgroup_namespace() -> bool {
+    fs::metadata("/proc/self/ns/cgroup").is_ok_and(|ns| ns.ino() == INITIAL_CGROUP_NS)
+}
+
 impl Cgroups {
-    /// Finds the cgroup v2 hierarchy of this host, on hybrid hosts too, and reads it.
+    /// Finds the cgroup v2 hierarchy of this host, on hybrid hosts too, and reads it. Knows no path
+    /// in another cgroup namespace than the initial one.
     #[must_use]
     pub fn new() -> Self {
         let mut cgroups = Self {
-            mount: cgroup_mount(),
-            paths: HashMap::default(),
+            mount: cgroup_mount().filter(|_| is_initial_cgroup_namespace()),
+            ..Self::default()
         };
         cgroups.scan();
         cgroups
     }
 
-    /// Looks up the cgroups of `records` while they are most likely still there.
-    pub fn learn<'a>(&mut self, records: impl IntoIterator<Item = &'a ThreadRecord>) {
-        let mut scanned = false;
-        for record in records {
-            if self.paths.contains_key(&record.identity.cgroup) {
-                continue;
-            }
-            if !scanned {
-                self.scan();
-                scanned = true;
-            }
-            self.paths.entry(record.identity.cgroup).or_insert(None);
+    /// Takes over a change of the hierarchy.
+    pub fn apply(&mut self, change: CgroupChange) {
+        if self.mount.is_none() {
+            return;
+        }
+        let path = change.path.map(Rc::from);
+        if change.removed {
+            // Perhaps it was removed before the hierarchy was read.
+            self.paths.entry(change.id).or_insert(path);
+            self.removed[0].push(change.id);
+        } else {
+            self.paths.insert(change.id, path);
         }
     }
 
-    /// The path under the cgroup root, `/` for the root itself.
+    /// The path below the cgroup root, `/` for the root itself. `None` if it is not known.
     #[must_use]
     pub fn path(&self, id: u64) -> Option<&Rc<str>> {
         self.paths.get(&id)?.as_ref()
     }
 
-    fn scan(&mut self) {
+    /// How many removed cgroups are still known.
+    #[must_use]
+    pub fn removed(&self) -> usize {
+        self.removed.iter().map(Vec::len).sum()
+    }
+
+    /// Forgets cgroups that were removed before the last call: no traffic from them is left
+    /// without a path.
+    pub fn forget_removed(&mut self) {
+        let [new, old] = &mut self.removed;
+        for id in old.drain(..) {
+            self.paths.remove(&id);
+        }
+        std::mem::swap(new, old);
+    }
+
+    /// Reads the whole hierarchy, for cgroups whose changes were not reported.
+    pub fn scan(&mut self) {
         let Some(mount) = self.mount.clone() else {
             return;
         };
@@ -68,7 +101,7 @@ impl Cgroups {
     }
 
     fn scan_directory(&mut self, directory: &Path, path: &str) {
-        // A cgroup can go at any moment; what is left of it has no children.
+        // A cgroup can go at any moment; a removed one has no children.
         let Ok(entries) = fs::read_dir(directory) else {
             return;
         };
@@ -76,7 +109,7 @@ impl Cgroups {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = format!("{path}/{}", entry.file_name().to_string_lossy());
                 self.scan_directory(&entry.path(), &path);
-                self.paths.insert(entry.ino(), Some(path.into()));
+                self.paths.entry(entry.ino()).or_insert(Some(path.into()));
             }
         }
     }
@@ -129,6 +162,49 @@ mod tests {
                       32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         assert_eq!(find_mount(hybrid), Some("/sys/fs/cgroup/my v2".into()));
         assert_eq!(find_mount("31 30 0:27 / /x rw - cgroup cgroup rw\n"), None);
+    }
+
+    fn change(id: u64, path: &str, removed: bool) -> CgroupChange {
+        CgroupChange {
+            id,
+            path: Some(path.to_owned()),
+            removed,
+        }
+    }
+
+    #[test]
+    fn a_removed_cgroup_keeps_its_path_until_its_rows_are_made() {
+        let mut cgroups = Cgroups {
+            mount: Some("/nonexistent".into()),
+            ..Cgroups::default()
+        };
+        let known = |cgroups: &Cgroups| cgroups.path(7).map(|path| path.to_string());
+        cgroups.apply(change(7, "/a", false));
+        cgroups.apply(change(7, "/a", true));
+        cgroups.apply(change(8, "/never-seen-alive", true));
+        assert_eq!(cgroups.removed(), 2);
+        cgroups.forget_removed();
+        assert_eq!(known(&cgroups).as_deref(), Some("/a"));
+        assert!(cgroups.path(8).is_some());
+        cgroups.forget_removed();
+        assert_eq!((known(&cgroups), cgroups.removed()), (None, 0));
+    }
+
+    /// A day of short-lived containers.
+    #[test]
+    fn memory_does_not_grow_with_cgroups_that_have_gone() {
+        let mut cgroups = Cgroups {
+            mount: Some("/nonexistent".into()),
+            ..Cgroups::default()
+        };
+        for id in 2..100_000 {
+            cgroups.apply(change(id, "/container", false));
+            cgroups.apply(change(id, "/container", true));
+            if id % 100 == 0 {
+                cgroups.forget_removed();
+            }
+        }
+        assert!(cgroups.paths.len() <= 200);
     }
 
     proptest! {

@@ -51,10 +51,23 @@ pub(super) fn load<'a>(
         .and_then(|()| maps.spare.set_max_entries(capacity.spare))
         .and_then(|()| maps.wanted.set_max_entries(filter.wanted_entries()))
         .map_err(|error| refused("size the maps", &error))?;
+    let cgroups = capacity.cgroup_bytes > 0;
+    if cgroups {
+        open.maps
+            .cgroups
+            .set_max_entries(capacity.cgroup_bytes)
+            .map_err(|error| refused("size the maps", &error))?;
+    } else {
+        open.maps
+            .cgroups
+            .set_autocreate(false)
+            .map_err(|error| refused("leave out a map", &error))?;
+    }
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         // Early enough to be there before it is full, late enough to be rare.
         rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
+        rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
         filter.write_to(&mut rodata.filter);
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
@@ -69,6 +82,8 @@ pub(super) fn load<'a>(
         (&mut progs.classic_send, !typed),
         (&mut progs.classic_recv, !typed),
         (&mut progs.mark, tracked),
+        (&mut progs.on_cgroup_mkdir, cgroups),
+        (&mut progs.on_cgroup_rmdir, cgroups),
     ] {
         program.set_autoload(needed);
     }
@@ -115,6 +130,7 @@ pub(super) fn attach(
     skel: &NetatopSkel<'_>,
     filter: &Filter,
     kind: TracepointKind,
+    cgroups: bool,
 ) -> Result<Links, Error> {
     let attached = |result: libbpf_rs::Result<Link>| {
         result.map_err(|error| refused("attach the programs", &error))
@@ -122,6 +138,11 @@ pub(super) fn attach(
     let dump_slots = attached(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
     let dump_tasks = attached(skel.progs.dump_tasks.attach())?;
     let mut events = Vec::new();
+    if cgroups {
+        for program in [&skel.progs.on_cgroup_mkdir, &skel.progs.on_cgroup_rmdir] {
+            events.push(attached(program.attach())?);
+        }
+    }
     // Exits first: a thread that is counted must not end unseen. Then whose traffic is wanted,
     // with those that they make meanwhile.
     let tracked = filter.is_tracked();

@@ -3,11 +3,13 @@
 use plain::Plain;
 
 use super::skel::types;
-use crate::model::{Comm, Counters, Identity, ProcessId, ThreadRecord};
+use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, ThreadRecord};
 
 // SAFETY: generated from bpf/wire.h: #[repr(C)], integers and arrays of them only, with
 // its padding explicit, so that every bit pattern is a value.
 unsafe impl Plain for types::thread_record {}
+// SAFETY: as above.
+unsafe impl Plain for types::cgroup_record {}
 // SAFETY: as above.
 unsafe impl Plain for types::losses {}
 
@@ -52,6 +54,23 @@ pub(crate) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
         exited: is(flag::EXITED),
         group_dead: is(flag::GROUP_DEAD),
         counters: counters(&record.counters),
+    })
+}
+
+/// Decodes a cgroup that was made or removed; `None` if the bytes are too few.
+pub(crate) fn cgroup(bytes: &[u8]) -> Option<CgroupChange> {
+    const PATH: usize = std::mem::offset_of!(types::cgroup_record, path);
+    let (head, path) = bytes.split_at_checked(PATH)?;
+    let mut whole = [0; size_of::<types::cgroup_record>()];
+    whole.get_mut(..PATH)?.copy_from_slice(head);
+    let record: types::cgroup_record = read(&whole)?;
+    let end = path.iter().position(|byte| *byte == 0);
+    Some(CgroupChange {
+        id: record.id,
+        path: end
+            .and_then(|end| path.get(..end))
+            .map(|path| String::from_utf8_lossy(path).into_owned()),
+        removed: record.removed != 0,
     })
 }
 
@@ -118,10 +137,25 @@ mod tests {
         assert_eq!(record.counters.udp_recv_bytes, u64::MAX);
     }
 
+    #[test]
+    fn a_cgroup_is_read_to_the_end_of_its_path() {
+        let record = |path: &[u8]| {
+            let mut bytes = 7u64.to_ne_bytes().to_vec();
+            bytes.extend([1u32.to_ne_bytes(), 0u32.to_ne_bytes()].concat());
+            bytes.extend(path);
+            cgroup(&bytes).expect("long enough")
+        };
+        let whole = record(b"/a/b\xff\0\0\0");
+        assert_eq!((whole.id, whole.removed), (7, true));
+        assert_eq!(whole.path.as_deref(), Some("/a/b\u{fffd}"));
+        assert_eq!(record(b"/too/long").path, None);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_record_or_too_few(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(thread_record(&bytes).is_some(), bytes.len() >= RECORD_SIZE);
+            prop_assert_eq!(cgroup(&bytes).is_some(), bytes.len() >= 16);
             prop_assert_eq!(losses(&bytes).is_some(), bytes.len() >= size_of::<types::losses>());
         }
     }

@@ -23,6 +23,9 @@ pub struct Capacity {
     /// Threads without a slot that could not get task storage either. Memory is taken in
     /// advance, since they are needed when there is none left: about 150 bytes each.
     pub spare: u32,
+    /// Bytes of the ring buffer of cgroups that are made or removed, as `ring_bytes`. 0 where their
+    /// names are not asked for: then no program looks at cgroups.
+    pub cgroup_bytes: u32,
 }
 
 impl Default for Capacity {
@@ -32,6 +35,7 @@ impl Default for Capacity {
             ring_bytes: 1 << 18,
             overflow: 1 << 17,
             spare: 1 << 11,
+            cgroup_bytes: 0,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
 use crate::error::Error;
-use crate::model::{Extent, Losses, ProcessId, ThreadRecord};
+use crate::model::{CgroupChange, Extent, Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
 use crate::text::to_stderr_raw;
 
@@ -33,6 +33,7 @@ pub struct Tracer<'a> {
     kind: TracepointKind,
     tracked: bool,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
+    cgroups: Rc<RefCell<Vec<CgroupChange>>>,
     buffer: Vec<u8>,
     /// Exit records taken from the ring so far.
     from_ring: u64,
@@ -83,15 +84,22 @@ impl<'a> Tracer<'a> {
     ) -> Result<Self, Error> {
         let skel = load(storage, capacity, filter, kind)?;
         let exits = Rc::new(RefCell::new(Vec::new()));
-        let ring =
-            ring(&skel, Rc::clone(&exits)).map_err(|error| refused("open the ring", &error))?;
+        let cgroups = Rc::new(RefCell::new(Vec::new()));
+        let has_cgroups = capacity.cgroup_bytes > 0;
+        let ring = ring(
+            &skel,
+            Rc::clone(&exits),
+            has_cgroups.then(|| Rc::clone(&cgroups)),
+        )
+        .map_err(|error| refused("open the ring buffers", &error))?;
         Ok(Self {
-            links: attach(&skel, filter, kind)?,
+            links: attach(&skel, filter, kind, has_cgroups)?,
             ring,
             skel,
             kind,
             tracked: filter.is_tracked(),
             exits,
+            cgroups,
             buffer: vec![0; READ_BYTES],
             overflowed: 0,
             from_ring: 0,
@@ -232,12 +240,19 @@ pub(crate) fn recursion_misses(fdinfo: &str) -> Option<u64> {
 fn ring<'a>(
     skel: &NetatopSkel<'_>,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
+    cgroups: Option<Rc<RefCell<Vec<CgroupChange>>>>,
 ) -> libbpf_rs::Result<RingBuffer<'a>> {
     let mut builder = RingBufferBuilder::new();
     builder.add(&skel.maps.exits, move |bytes| {
         exits.borrow_mut().extend(decode::thread_record(bytes));
         0
     })?;
+    if let Some(cgroups) = cgroups {
+        builder.add(&skel.maps.cgroups, move |bytes| {
+            cgroups.borrow_mut().extend(decode::cgroup(bytes));
+            0
+        })?;
+    }
     builder.build()
 }
 
@@ -267,6 +282,7 @@ impl SampleParts for Tracer<'_> {
             exits_lost: raw.exits_lost,
             exits_losing: raw.exits_losing,
             untracked: raw.untracked,
+            cgroups: raw.cgroups,
             missed_events: self.missed_events(),
         })
     }
@@ -295,6 +311,10 @@ impl Source for Tracer<'_> {
             }
             std::thread::yield_now();
         }
+    }
+
+    fn cgroups(&mut self) -> Vec<CgroupChange> {
+        mem::take(&mut *self.cgroups.borrow_mut())
     }
 
     fn wakeup(&self) -> Option<BorrowedFd<'_>> {

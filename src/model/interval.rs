@@ -17,6 +17,8 @@ pub struct Losses {
     pub exits_losing: u64,
     /// New tasks that should have been followed and could not be: their traffic is missing.
     pub untracked: u64,
+    /// Cgroups that were made or removed and could not be reported: their names are missing.
+    pub cgroups: u64,
     /// Events during which the kernel could not run a program; their traffic is unknown.
     pub missed_events: u64,
 }

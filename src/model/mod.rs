@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows where records come from, so all of it is tested without a kernel.
 
+mod cgroup;
 mod counters;
 mod interval;
 mod layout;
@@ -11,6 +12,7 @@ mod ledger_tests;
 mod process;
 mod report;
 
+pub use cgroup::CgroupChange;
 pub use counters::Counters;
 pub use interval::{Extent, Interval, Losses, Usage};
 pub use layout::{GroupBy, Layout};

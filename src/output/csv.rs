@@ -42,6 +42,10 @@ impl Csv {
 }
 
 impl Format for Csv {
+    fn names_cgroups(&self) -> bool {
+        self.columns.iter().any(|column| column.id == "cgroup")
+    }
+
     fn rows_are_independent(&self) -> bool {
         true
     }

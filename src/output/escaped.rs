@@ -15,6 +15,10 @@ impl Escaped {
 }
 
 impl Format for Escaped {
+    fn names_cgroups(&self) -> bool {
+        self.0.names_cgroups()
+    }
+
     fn rows_are_independent(&self) -> bool {
         self.0.rows_are_independent()
     }

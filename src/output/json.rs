@@ -50,6 +50,10 @@ impl Serialize for Value<'_> {
 }
 
 impl Format for Json {
+    fn names_cgroups(&self) -> bool {
+        self.columns.iter().any(|column| column.id == "cgroup")
+    }
+
     fn rows_are_independent(&self) -> bool {
         true
     }

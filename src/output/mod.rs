@@ -30,6 +30,9 @@ pub trait Format {
     /// be written in several parts.
     fn rows_are_independent(&self) -> bool;
 
+    /// Whether the rows name the cgroups of processes.
+    fn names_cgroups(&self) -> bool;
+
     /// Whether [`Format::overall`] writes something.
     fn wants_overall(&self) -> bool {
         false

@@ -4,6 +4,7 @@ mod command;
 mod run;
 mod summary;
 mod targets;
+mod terminal;
 
 pub use run::{Options, OutputFormat, run};
 pub use targets::Targets;

@@ -1,7 +1,7 @@
 //! Puts a recording together: output first, then the kernel's side, then the session.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ use super::Targets;
 use super::command::PausedCommand;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
+use super::terminal::{is_dumb, is_set, shows_utf8, terminal_width};
 use crate::error::Error;
-use crate::host::{Cgroups, booted, user_name};
+use crate::host::{Cgroups, booted, cgroup_mount, user_name};
 use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
 use crate::model::{GroupBy, Layout};
 use crate::output::{
@@ -70,6 +71,9 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         return Err(Error::Usage(
             "--sort pid needs rows of processes: groups have no process id".to_owned(),
         ));
+    }
+    if options.layout.group_by == GroupBy::Cgroup {
+        targets::need_cgroup_namespace("--group-by cgroup")?;
     }
     let processes = targets::open_pids(&targets.pids)?;
     let cgroups = targets::open_cgroups(&targets.cgroups)?;
@@ -186,10 +190,19 @@ impl Recording<'_> {
     ) -> Result<Summary, Error> {
         let options = self.options;
         let begun = Instant::now();
-        // Before counting begins: reading many cgroups takes a while.
-        let cgroups = Cgroups::new();
         let mut storage = Storage::default();
-        let mut tracer = Tracer::attach(&mut storage, Capacity::of_host(), self.filter)?;
+        let names_cgroups = writer.names_cgroups() && cgroup_mount().is_some();
+        let capacity = Capacity {
+            cgroup_bytes: if names_cgroups { CGROUP_BYTES } else { 0 },
+            ..Capacity::of_host()
+        };
+        let mut tracer = Tracer::attach(&mut storage, capacity, self.filter)?;
+        // After the programs are attached, so that no change is missed.
+        let cgroups = if names_cgroups {
+            Cgroups::new()
+        } else {
+            Cgroups::default()
+        };
         // Only now is it sure that no other process had got one of the ids.
         targets::still_there(&self.processes)?;
         clock.watch(self.processes);
@@ -219,6 +232,9 @@ impl Recording<'_> {
         session.run(schedule)
     }
 }
+
+/// The ring buffer for names of cgroups: thousands of them between two looks at it.
+const CGROUP_BYTES: u32 = 1 << 19;
 
 /// How long a command may take to end after Ctrl-C until the recording ends without it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -348,36 +364,6 @@ fn look(options: &Options) -> TableStyle {
         ascii: is_terminal && !shows_utf8(),
         zone: None,
     }
-}
-
-/// Columns of a terminal; `None` for anything else. A terminal that does not say has 80.
-fn terminal_width(stream: impl IsTerminal + AsFd) -> Option<usize> {
-    stream.is_terminal().then(|| {
-        let size = rustix::termios::tcgetwinsize(&stream).ok();
-        let columns = size.map(|size| usize::from(size.ws_col));
-        columns.filter(|columns| *columns > 0).unwrap_or(80)
-    })
-}
-
-fn is_set(variable: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
-}
-
-/// Whether the terminal has no more abilities than a printer (terminfo(5), "dumb").
-fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
-}
-
-/// Whether the locale's characters are UTF-8, as locale(7) looks it up.
-fn shows_utf8() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .filter_map(std::env::var_os)
-        .find(|value| !value.is_empty());
-    locale.is_some_and(|locale| {
-        let locale = locale.to_string_lossy().to_ascii_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    })
 }
 
 /// Only for a person who would otherwise stare at nothing: a command has its own output.

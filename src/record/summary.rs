@@ -57,6 +57,12 @@ pub(super) fn describe(summary: &Summary) -> String {
         "could not be followed for want of memory: the traffic is missing",
     );
     add(
+        losses.cgroups,
+        "change of a cgroup",
+        "changes of cgroups",
+        "could not be reported in time: some names may be missing",
+    );
+    add(
         losses.missed_events,
         "event",
         "events",

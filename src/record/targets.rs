@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::Error;
-use crate::host::{NO_CGROUPS, cgroup_mount};
+use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
 
 /// What was asked for on the command line.
@@ -81,8 +81,22 @@ pub(super) struct Cgroup {
     pub(super) wanted: WantedCgroup,
 }
 
-/// `PROC_CGROUP_INIT_INO` of include/uapi/linux/nsfs.h.
-const INITIAL_CGROUP_NS: u64 = 0xEFFF_FFFB;
+/// Refuses `option` in another cgroup namespace than the initial one: the paths that are seen there
+/// are not those of the host.
+///
+/// # Errors
+///
+/// [`Error::Failed`], with the remedy.
+pub(super) fn need_cgroup_namespace(option: &str) -> Result<(), Error> {
+    // Without /proc it is not known, and the mount of cgroups is not found either.
+    if is_initial_cgroup_namespace() || fs::metadata("/proc/self/ns/cgroup").is_err() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "{option} needs the initial cgroup namespace, and this is another one\n\
+         run it on the host, or in a container that shares the host's cgroup namespace"
+    )))
+}
 
 /// Finds cgroup directories.
 ///
@@ -106,16 +120,8 @@ pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
         ))
     })?;
     let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
-    // The kernel's side counts levels from the real root.
-    let initial =
-        fs::metadata("/proc/self/ns/cgroup").is_ok_and(|ns| ns.ino() == INITIAL_CGROUP_NS);
-    if !initial {
-        return Err(Error::Failed(
-            "--cgroup needs the initial cgroup namespace, and this is another one\n\
-             run it on the host, or in a container that shares the host's cgroup namespace"
-                .to_owned(),
-        ));
-    }
+    // The kernel counts levels from the real root.
+    need_cgroup_namespace("--cgroup")?;
     paths.iter().map(|path| open_cgroup(&mount, path)).collect()
 }
 

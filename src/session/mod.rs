@@ -217,9 +217,9 @@ impl<'a> Session<'a> {
 
     fn drain(&mut self) -> Result<(), Error> {
         let exits = self.source.drain()?;
-        self.cgroups.learn(&exits);
+        self.name_cgroups();
         self.ledger.exits(&exits);
-        if self.ledger.changed() > self.fold_above {
+        if self.ledger.changed() > self.fold_above || self.cgroups.removed() > ROOM {
             self.fold()?;
         }
         Ok(())
@@ -242,6 +242,7 @@ impl<'a> Session<'a> {
             .add(&self.rows, interval, &self.cgroups, |process| {
                 source.is_alive(process)
             });
+        self.cgroups.forget_removed();
         self.fold_above = 2 * self.ledger.len() + self.room;
         Ok(())
     }
@@ -260,11 +261,20 @@ impl<'a> Session<'a> {
     /// Takes a sample into the ledger.
     fn sample(&mut self, extent: Extent) -> Result<(), Error> {
         let sample = self.source.sample(extent)?;
-        self.cgroups
-            .learn(sample.living.iter().chain(&sample.exits));
+        self.name_cgroups();
+        if sample.losses.cgroups != self.summary.losses.cgroups {
+            self.cgroups.scan();
+        }
         sample.enter(&mut self.ledger);
         self.summary.losses = sample.losses;
         Ok(())
+    }
+
+    /// Takes over the names of cgroups that were made or removed.
+    fn name_cgroups(&mut self) {
+        for change in self.source.cgroups() {
+            self.cgroups.apply(change);
+        }
     }
 
     /// Ends an interval and writes its rows.
@@ -286,6 +296,7 @@ impl<'a> Session<'a> {
             interval: now.saturating_duration_since(self.last),
             rows: self.pending.take(&self.rows, interval, &self.cgroups),
         };
+        self.cgroups.forget_removed();
         self.last = now;
         self.summary.total += report.total();
         for row in &report.rows {

@@ -59,6 +59,7 @@ const TINY: Capacity = Capacity {
     ring_bytes: 4096,
     overflow: 8,
     spare: 8192,
+    cgroup_bytes: 0,
 };
 
 #[test]

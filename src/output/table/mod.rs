@@ -344,6 +344,15 @@ impl Table {
 impl Format for Table {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
+    fn names_cgroups(&self) -> bool {
+        match self.layout.group_by {
+            GroupBy::Cgroup => true,
+            // Only a terminal can be wide enough for users and cgroups.
+            GroupBy::Process => (self.width)().is_some(),
+            GroupBy::Comm | GroupBy::User => false,
+        }
+    }
+
     fn rows_are_independent(&self) -> bool {
         false
     }

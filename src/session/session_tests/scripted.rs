@@ -152,6 +152,10 @@ impl Format for Kept {
         self.0.push(report.clone());
     }
 
+    fn names_cgroups(&self) -> bool {
+        true
+    }
+
     fn rows_are_independent(&self) -> bool {
         false
     }
