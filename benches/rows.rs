@@ -156,6 +156,7 @@ fn report(count: u32) -> Report {
             uid: record.identity.uid,
             cgroup: Some("/system.slice/postgresql@15-main.service".into()),
             start: time(1_790_000_000 + i64::from(record.identity.tid)),
+            start_ns: record.identity.process.start,
             state: State::Running,
         }),
         counters: record.counters,

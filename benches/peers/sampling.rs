@@ -227,6 +227,7 @@ fn report(interval: &Interval) -> Report {
             uid: usage.last.uid,
             cgroup: Some("/".into()),
             start: Utc::now(),
+            start_ns: usage.last.process.start,
             state: usage.state,
         }),
         counters: usage.counters,

@@ -1,5 +1,5 @@
-//! `netatop check`: can netatop record on this host, and what is missing. Looks, decides,
-//! writes; attaches nothing.
+//! `netatop check`: whether netatop can record on this host, and what is missing. Looks, tries in
+//! small, decides, writes.
 
 mod atop;
 mod write;
@@ -13,8 +13,10 @@ pub use atop::Atop;
 pub use write::write;
 
 use crate::error::Error;
-use crate::host::{NO_CGROUPS, cgroup_mount};
-use crate::kernel::{Finding, HostFacts, Status, findings};
+use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace};
+use crate::kernel::{
+    Finding, HostFacts, Status, findings, libbpf_messages, missing, trial, try_programs,
+};
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -33,17 +35,29 @@ pub struct Facts {
     pub host: HostFacts,
     /// Where cgroup v2 is mounted.
     pub cgroup2: Option<PathBuf>,
+    /// There are hierarchies of cgroup v1 beside it.
+    pub cgroup1: bool,
+    /// This is the initial cgroup namespace.
+    pub initial_cgroup_namespace: bool,
+    /// What loading and attaching the programs came to. `None` if something that it needs is
+    /// missing, so that it was not tried.
+    pub tried: Option<Result<(), String>>,
     /// The atop that PATH leads to.
     pub atop: Atop,
 }
 
 impl Facts {
-    /// Looks around. Needs no privileges.
+    /// Looks around, and tries in small what a recording does. Needs no privileges.
     #[must_use]
     pub fn gather() -> Self {
+        let host = HostFacts::gather();
+        let is_worth_it = missing(&host).is_none();
         Self {
-            host: HostFacts::gather(),
+            tried: is_worth_it.then(|| try_programs(&host).map_err(|error| error.to_string())),
+            host,
             cgroup2: cgroup_mount(),
+            cgroup1: has_cgroup1(),
+            initial_cgroup_namespace: is_initial_cgroup_namespace(),
             atop: Atop::find(),
         }
     }
@@ -53,6 +67,7 @@ impl Facts {
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut all = findings(&self.host);
+        all.push(trial(self.tried.clone()));
         all.push(self.cgroups());
         all.push(self.atop.finding());
         all
@@ -61,6 +76,15 @@ impl Facts {
     fn cgroups(&self) -> Finding {
         let there = |found: String| Finding::ok("cgroup2", "cgroup v2", found);
         match &self.cgroup2 {
+            Some(_) if !self.initial_cgroup_namespace => there(String::new()).lacking(
+                Status::Optional,
+                "this is another cgroup namespace than the initial one: cgroups have no names",
+                "run it on the host, or in a container that shares the host's cgroup namespace",
+            ),
+            Some(mount) if self.cgroup1 => there(format!(
+                "{}, beside cgroup v1: what is only in a cgroup of v1 appears as /",
+                mount.display()
+            )),
             Some(mount) => there(mount.display().to_string()),
             None => {
                 let [cause, remedy] = NO_CGROUPS;
@@ -77,6 +101,8 @@ impl Facts {
 ///
 /// If it could not be written.
 pub fn run(format: CheckFormat) -> Result<u8, Error> {
+    // The findings say what is wrong.
+    libbpf_messages(false);
     let findings = Facts::gather().findings();
     io::stdout()
         .lock()

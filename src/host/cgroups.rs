@@ -122,6 +122,20 @@ pub fn cgroup_mount() -> Option<PathBuf> {
     find_mount(&mountinfo)
 }
 
+/// Whether there are hierarchies of cgroup v1 with controllers: on a hybrid host, a container may be
+/// in these alone.
+#[must_use]
+pub fn has_cgroup1() -> bool {
+    fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| names_cgroup1(&text))
+}
+
+/// Lines of /proc/PID/cgroup are `ID:CONTROLLERS:PATH`. cgroup v2 has no controllers there, and
+/// systemd's own hierarchy has `name=systemd` (cgroups(7)).
+fn names_cgroup1(text: &str) -> bool {
+    let mut controllers = text.lines().filter_map(|line| line.split(':').nth(1));
+    controllers.any(|names| !names.is_empty() && !names.starts_with("name="))
+}
+
 /// The mount point of the cgroup v2 hierarchy in /proc/PID/mountinfo (proc(5)).
 pub(crate) fn find_mount(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
@@ -162,6 +176,15 @@ mod tests {
                       32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         assert_eq!(find_mount(hybrid), Some("/sys/fs/cgroup/my v2".into()));
         assert_eq!(find_mount("31 30 0:27 / /x rw - cgroup cgroup rw\n"), None);
+    }
+
+    #[test]
+    fn a_hybrid_host_has_controllers_in_v1() {
+        assert!(names_cgroup1(
+            "5:cpu,cpuacct:/a\n1:name=systemd:/b\n0::/c\n"
+        ));
+        assert!(!names_cgroup1("1:name=systemd:/b\n0::/c\n"));
+        assert!(!names_cgroup1("0::/\n"));
     }
 
     fn change(id: u64, path: &str, removed: bool) -> CgroupChange {

@@ -5,7 +5,7 @@ mod cgroups;
 mod users;
 
 pub use boot::booted;
-pub use cgroups::{Cgroups, NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace};
+pub use cgroups::{Cgroups, NO_CGROUPS, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace};
 pub use users::user_name;
 
 /// Parsers of text from outside, for `fuzzing`.

@@ -1,14 +1,16 @@
 //! Loads the programs of one kind and attaches them.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
 
-use super::facts::is_realtime;
+use super::facts::{has_seccomp_filter, is_realtime};
 use super::iter;
 use super::kind::TracepointKind;
+use super::requirements::cause_of_refusal;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
 use crate::error::Error;
@@ -17,12 +19,24 @@ use crate::error::Error;
 #[derive(Default)]
 pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
 
-/// What is left to say when the kernel refuses although nothing was found missing.
+/// The kernel refused something although nothing was found missing.
 pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
-    Error::Failed(format!(
-        "the kernel refused to {what}: {error:#}\n\
-         --verbose shows libbpf's own messages, and the kernel's log may say more"
-    ))
+    let kind = match error.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+        libbpf_rs::ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+        libbpf_rs::ErrorKind::OutOfMemory => io::ErrorKind::OutOfMemory,
+        _ => io::ErrorKind::Other,
+    };
+    let text = match cause_of_refusal(kind, has_seccomp_filter()) {
+        Some((cause, remedy)) => {
+            format!("the kernel refused to {what} ({error:#}): {cause}\n{remedy}")
+        }
+        None => format!(
+            "the kernel refused to {what}: {error:#}\n\
+             --verbose shows libbpf's own messages, and the kernel's log may say more"
+        ),
+    };
+    Error::Failed(text)
 }
 
 /// Loads what this kind and this filter need.

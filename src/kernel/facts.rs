@@ -51,6 +51,8 @@ pub struct HostFacts {
     pub open_files: Option<u64>,
     /// The kernel's release, as `uname -r` prints it.
     pub release: String,
+    /// A seccomp filter decides which system calls this process may make.
+    pub seccomp: bool,
     /// The lockdown mode: `none`, `integrity` or `confidentiality`. `None` if it is not told.
     pub lockdown: Option<String>,
 }
@@ -77,6 +79,7 @@ impl HostFacts {
                 .release()
                 .to_string_lossy()
                 .into_owned(),
+            seccomp: has_seccomp_filter(),
             lockdown: fs::read_to_string(LOCKDOWN)
                 .ok()
                 .and_then(|text| parse_lockdown(&text)),
@@ -111,6 +114,18 @@ fn effective_capabilities() -> Option<u64> {
 pub(crate) fn parse_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Whether this process has a seccomp filter, as containers and units often do.
+pub(super) fn has_seccomp_filter() -> bool {
+    let status = fs::read_to_string("/proc/self/status");
+    status.is_ok_and(|status| names_seccomp_filter(&status))
+}
+
+/// The Seccomp line of /proc/self/status: 2 is SECCOMP_MODE_FILTER (proc_pid_status(5)).
+fn names_seccomp_filter(status: &str) -> bool {
+    let mode = status.lines().find_map(|l| l.strip_prefix("Seccomp:"));
+    mode.map(str::trim) == Some("2")
 }
 
 /// The mode in brackets, as in `none [integrity] confidentiality`.
@@ -188,6 +203,15 @@ mod tests {
             b"#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"
         ));
         assert!(!names_realtime(b""));
+    }
+
+    #[test]
+    fn a_seccomp_filter_is_read_from_the_status_file() {
+        assert!(names_seccomp_filter(
+            "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+        ));
+        assert!(!names_seccomp_filter("Seccomp:\t0\nSeccomp_filters:\t0\n"));
+        assert!(!names_seccomp_filter(""));
     }
 
     #[test]

@@ -16,13 +16,15 @@ mod shared;
 mod skel;
 mod tracefs;
 mod tracer;
+mod trial;
 
 pub use attach::Storage;
 pub use facts::{HostFacts, is_realtime};
 pub use kind::TracepointKind;
-pub use requirements::{Finding, Status, findings, missing, remedy_for_misses};
+pub use requirements::{Finding, Status, findings, missing, remedy_for_misses, trial};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
 pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
+pub use trial::try_programs;
 
 /// Parsers of records and of files in /proc, for `fuzzing`.
 pub(crate) mod parsers {

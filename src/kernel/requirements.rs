@@ -2,6 +2,8 @@
 //! decides on facts that [`HostFacts`] gathered. `netatop check` shows all of it, and a
 //! recording is refused with the first thing that is missing.
 
+use std::io::ErrorKind;
+
 use serde::Serialize;
 
 use super::HostFacts;
@@ -181,6 +183,10 @@ fn user_namespace(facts: &HostFacts) -> Finding {
     )
 }
 
+/// Capabilities on a file that everyone may execute would show everyone all traffic of the host.
+const SETCAP: &str = "run it with sudo, or let a group run it: chgrp GROUP FILE, chmod 750 FILE, then \
+                      setcap cap_bpf,cap_perfmon+ep FILE";
+
 fn capabilities(facts: &HostFacts) -> Finding {
     let both = "CAP_BPF and CAP_PERFMON";
     let there = Finding::ok("capabilities", "capabilities", both);
@@ -190,11 +196,52 @@ fn capabilities(facts: &HostFacts) -> Finding {
         (true, false) => "CAP_PERFMON is missing",
         (false, true) => "CAP_BPF is missing",
     };
-    there.lacking(
-        Status::Missing,
-        what,
-        "run it with sudo, or give the program both: setcap cap_bpf,cap_perfmon+ep FILE",
-    )
+    there.lacking(Status::Missing, what, SETCAP)
+}
+
+/// Why the kernel refused to load or attach the programs, although nothing was found missing: the
+/// cause and the remedy, if they can be told from the error.
+pub(super) fn cause_of_refusal(
+    kind: ErrorKind,
+    seccomp: bool,
+) -> Option<(&'static str, &'static str)> {
+    match kind {
+        // Docker's filter answers EPERM, systemd's what SystemCallErrorNumber= says.
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => Some((
+            "a seccomp filter denies the system call bpf",
+            "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container",
+        )),
+        ErrorKind::PermissionDenied => Some((
+            "the kernel denies it in spite of the capabilities: a security module or a sysctl may do so",
+            "see the kernel's log, and kernel.unprivileged_bpf_disabled, SELinux or AppArmor",
+        )),
+        ErrorKind::OutOfMemory => Some((
+            "there is no memory for the programs and maps: the memory cgroup may be at its limit",
+            "raise the limit (MemoryMax= in a unit), or free memory",
+        )),
+        _ => None,
+    }
+}
+
+/// The trial as a finding: `tried` is what loading and attaching the programs came to, or `None` if
+/// it was not tried.
+#[must_use]
+pub fn trial(tried: Option<Result<(), String>>) -> Finding {
+    let there = Finding::ok("programs", "BPF programs", "they load and attach");
+    match tried {
+        None => there.lacking(
+            Status::Optional,
+            "not tried, since something above is missing",
+            "put that right first",
+        ),
+        Some(Ok(())) => there,
+        Some(Err(text)) => {
+            let (cause, remedy) = text
+                .split_once('\n')
+                .unwrap_or((&text, "see the kernel's log"));
+            there.lacking(Status::Missing, cause, remedy)
+        }
+    }
 }
 
 fn pid_namespace(facts: &HostFacts) -> Finding {
@@ -251,6 +298,7 @@ mod tests {
             tracefs: Ok("/sys/kernel/tracing"),
             open_files: Some(1024),
             release: "6.12.1".to_owned(),
+            seccomp: false,
             lockdown: None,
         }
     }
@@ -295,6 +343,23 @@ mod tests {
         );
         assert!(told(|f| f.initial_user_namespace = false).contains("user namespace"));
         assert!(told(|f| f.initial_pid_namespace = false).contains("pid namespace"));
+    }
+
+    #[test]
+    fn a_refusal_of_the_kernel_names_its_cause() {
+        let cause = |kind, seccomp| cause_of_refusal(kind, seccomp).map(|(cause, _)| cause);
+        let denied = ErrorKind::PermissionDenied;
+        assert!(cause(denied, true).is_some_and(|cause| cause.contains("seccomp")));
+        assert!(cause(denied, false).is_some_and(|cause| !cause.contains("seccomp")));
+        assert!(cause(ErrorKind::OutOfMemory, false).is_some_and(|cause| cause.contains("memory")));
+        assert_eq!(cause(ErrorKind::NotFound, true), None);
+        let finding = trial(Some(Err("cause\nremedy".to_owned())));
+        assert_eq!(finding.status, Status::Missing);
+        assert_eq!(
+            (finding.found.as_str(), finding.remedy.as_deref()),
+            ("cause", Some("remedy"))
+        );
+        assert_eq!(trial(Some(Ok(()))).status, Status::Ok);
     }
 
     #[test]

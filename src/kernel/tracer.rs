@@ -64,11 +64,24 @@ impl<'a> Tracer<'a> {
         capacity: Capacity,
         filter: &Filter,
     ) -> Result<Self, Error> {
-        let facts = HostFacts::gather();
-        if let Some(cause) = missing(&facts) {
+        Self::attach_to(storage, capacity, filter, &HostFacts::gather())
+    }
+
+    /// The same on a host that has been looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracer::attach`].
+    pub fn attach_to(
+        storage: &'a mut Storage,
+        capacity: Capacity,
+        filter: &Filter,
+        facts: &HostFacts,
+    ) -> Result<Self, Error> {
+        if let Some(cause) = missing(facts) {
             return Err(Error::Failed(cause));
         }
-        Self::attach_kind(storage, capacity, filter, TracepointKind::for_host(&facts))
+        Self::attach_kind(storage, capacity, filter, TracepointKind::for_host(facts))
     }
 
     /// The same, with programs of this kind and without asking first what the host lacks.

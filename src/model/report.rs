@@ -63,6 +63,8 @@ pub struct Process {
     pub cgroup: Option<Rc<str>>,
     /// When the process started, by the host's clock.
     pub start: DateTime<Utc>,
+    /// When the process started, in nanoseconds since boot: no change of the clock touches it.
+    pub start_ns: u64,
     /// Whether it was still there when the interval ended.
     pub state: State,
 }

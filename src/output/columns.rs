@@ -146,9 +146,18 @@ const CGROUP: Column = Column::new(
         })
     },
 );
-const START: Column = Column::new("start", "RFC 3339, UTC", "when the process started", |c| {
-    process(c, |p| Value::Text(timestamp(p.start).into()))
-});
+const START: Column = Column::new(
+    "start",
+    "RFC 3339, UTC",
+    "when the process started, by the clock of the host at the begin of the recording",
+    |c| process(c, |p| Value::Text(timestamp(p.start).into())),
+);
+const START_NS: Column = Column::new(
+    "start_ns",
+    "nanoseconds since boot",
+    "when the process started; the same in every recording, so that host, pid and start_ns identify a process",
+    |c| process(c, |p| Value::Unsigned(p.start_ns)),
+);
 const STATE: Column = Column::new(
     "state",
     "",
@@ -175,9 +184,12 @@ const GROUP_CGROUP: Column = Column::new(
         _ => name(c, |_| Value::Absent),
     },
 );
-const GROUP_USER: Column = Column::new("user", "", "user that the processes share", |c| {
-    name(c, |_| Value::Absent)
-});
+const GROUP_USER: Column = Column::new(
+    "user_name",
+    "",
+    "user that the processes share; the number where the user has no name",
+    |c| name(c, |_| Value::Absent),
+);
 const PROCESSES: Column = Column::new(
     "processes",
     "",
@@ -192,8 +204,8 @@ const PROCESSES: Column = Column::new(
 #[must_use]
 pub fn columns(layout: Layout) -> Vec<Column> {
     let identity: &[Column] = match (layout.group_by, layout.threads) {
-        (GroupBy::Process, false) => &[PID, COMM, UID, CGROUP, START, STATE],
-        (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, STATE],
+        (GroupBy::Process, false) => &[PID, COMM, UID, CGROUP, START, START_NS, STATE],
+        (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, START_NS, STATE],
         (GroupBy::Comm, _) => &[GROUP_COMM, PROCESSES],
         (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
         (GroupBy::User, _) => &[GROUP_USER, PROCESSES],

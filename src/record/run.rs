@@ -14,7 +14,9 @@ use super::targets::{self, describe_changes};
 use super::terminal::{is_dumb, is_set, shows_utf8, terminal_width};
 use crate::error::Error;
 use crate::host::{Cgroups, booted, cgroup_mount, user_name};
-use crate::kernel::{Capacity, Filter, Storage, Tracer, libbpf_messages};
+use crate::kernel::{
+    Capacity, Filter, HostFacts, Storage, Tracer, libbpf_messages, remedy_for_misses,
+};
 use crate::model::{GroupBy, Layout};
 use crate::output::{
     Csv, Escaped, Existing, Format, Json, Lines, Sink, Table, TableStyle, columns,
@@ -104,7 +106,10 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         },
         command: command.as_mut(),
     };
-    let recorded = recording.run(writer, &mut sink, &mut clock);
+    // Before the recording: nothing about the host is looked up while results are written.
+    let facts = HostFacts::gather();
+    let remedy = remedy_for_misses(&facts);
+    let recorded = recording.run(&facts, writer, &mut sink, &mut clock);
     let changes = || describe_changes(&cgroups);
     let Some(mut command) = command else {
         let summary = recorded?;
@@ -114,7 +119,11 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             } else {
                 String::new()
             };
-            to_stderr(format!("{}{living}{}", describe(&summary), changes()));
+            to_stderr(format!(
+                "{}{living}{}",
+                describe(&summary, remedy.as_deref()),
+                changes()
+            ));
         }
         return Ok(0);
     };
@@ -130,7 +139,11 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             None => format!("\nthe command is left running: {}", command.pid()),
         };
         let living = describe_living(&summary, command.pid());
-        to_stderr(format!("{}{left}{living}{}", describe(&summary), changes()));
+        to_stderr(format!(
+            "{}{left}{living}{}",
+            describe(&summary, remedy.as_deref()),
+            changes()
+        ));
     }
     Ok(status.unwrap_or(0))
 }
@@ -184,6 +197,7 @@ impl Recording<'_> {
     /// Attaches, lets the command go if there is one, and records.
     fn run(
         self,
+        facts: &HostFacts,
         mut writer: Box<dyn Format>,
         sink: &mut Sink,
         clock: &mut SystemClock,
@@ -196,7 +210,7 @@ impl Recording<'_> {
             cgroup_bytes: if names_cgroups { CGROUP_BYTES } else { 0 },
             ..Capacity::of_host()
         };
-        let mut tracer = Tracer::attach(&mut storage, capacity, self.filter)?;
+        let mut tracer = Tracer::attach_to(&mut storage, capacity, self.filter, facts)?;
         // After the programs are attached, so that no change is missed.
         let cgroups = if names_cgroups {
             Cgroups::new()

@@ -130,6 +130,7 @@ impl Candidate for Named {
                 uid: last.uid,
                 cgroup: self.cgroup,
                 start: start.unwrap_or(rows.booted),
+                start_ns: last.process.start,
                 state: self.usage.state,
             }),
             counters: self.usage.counters,

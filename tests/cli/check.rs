@@ -30,6 +30,7 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         "pid_namespace",
         "lockdown",
         "open_files",
+        "programs",
         "cgroup2",
         "atop",
     ];

@@ -19,8 +19,12 @@ fn able() -> Facts {
             release: "6.12.1".to_owned(),
             open_files: Some(1024),
             lockdown: Some("integrity".to_owned()),
+            seccomp: false,
         },
         cgroup2: Some("/sys/fs/cgroup".into()),
+        cgroup1: true,
+        initial_cgroup_namespace: true,
+        tried: Some(Ok(())),
         atop: Atop::Version(2, 11),
     }
 }
@@ -39,8 +43,12 @@ fn bare() -> Facts {
             release: "5.10.0-30-amd64".to_owned(),
             open_files: Some(16),
             lockdown: None,
+            seccomp: false,
         },
         cgroup2: None,
+        cgroup1: false,
+        initial_cgroup_namespace: true,
+        tried: None,
         atop: Atop::Version(2, 8),
     }
 }

@@ -89,26 +89,29 @@ fn layout() -> impl Strategy<Value = Layout> {
 
 fn process(threads: bool) -> impl Strategy<Value = Who> {
     (
-        any::<(u32, u32, u32, bool)>(),
+        any::<(u32, u32, u32, u64, bool)>(),
         comm(),
         prop::option::of(text()),
         time(),
     )
-        .prop_map(move |((pid, tid, uid, exited), comm, cgroup, start)| {
-            Who::Process(Process {
-                pid,
-                tid: threads.then_some(tid),
-                comm,
-                uid,
-                cgroup: cgroup.map(Into::into),
-                start,
-                state: if exited {
-                    State::Exited
-                } else {
-                    State::Running
-                },
-            })
-        })
+        .prop_map(
+            move |((pid, tid, uid, start_ns, exited), comm, cgroup, start)| {
+                Who::Process(Process {
+                    pid,
+                    tid: threads.then_some(tid),
+                    comm,
+                    uid,
+                    cgroup: cgroup.map(Into::into),
+                    start,
+                    start_ns,
+                    state: if exited {
+                        State::Exited
+                    } else {
+                        State::Running
+                    },
+                })
+            },
+        )
 }
 
 fn who(layout: Layout) -> BoxedStrategy<Who> {
@@ -187,6 +190,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
             ("uid", of(|p| p.uid.into())),
             ("cgroup", of(|p| p.cgroup.as_deref().into())),
             ("start", of(|p| timestamp(p.start))),
+            ("start_ns", of(|p| p.start_ns.into())),
             (
                 "state",
                 of(|p| match p.state {
@@ -198,7 +202,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     } else {
         let key = match layout.group_by {
             GroupBy::Cgroup => "cgroup",
-            GroupBy::User => "user",
+            GroupBy::User => "user_name",
             _ => "comm",
         };
         let processes = match row.who {

@@ -42,6 +42,7 @@ fn process(pid: u32, comm: &[u8]) -> Process {
         uid: 1000,
         cgroup: Some("/user.slice".into()),
         start: noon(-3_600_000),
+        start_ns: 81_000_000_123,
         state: State::Running,
     }
 }

@@ -68,3 +68,77 @@ fn namespaces_are_told() {
         (vec!["pid_namespace".to_owned()], false)
     );
 }
+
+/// A seccomp filter that denies bpf(2), as containers and units have it.
+fn denied_bpf(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt;
+
+    use nix::libc;
+
+    let statement = |code: u32, k: u32, jt, jf| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // The number of the system call is the first field of struct seccomp_data.
+    let filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::SYS_bpf as u32,
+            0,
+            1,
+        ),
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            0,
+            0,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    // SAFETY: the filter lives in the closure until the kernel has copied it.
+    unsafe {
+        command.pre_exec(move || {
+            let mut filter = filter;
+            let program = libc::sock_fprog {
+                len: filter.len() as u16,
+                filter: filter.as_mut_ptr(),
+            };
+            let result = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
+            (result == 0)
+                .then_some(())
+                .ok_or_else(std::io::Error::last_os_error)
+        })
+    }
+}
+
+#[test]
+fn a_seccomp_filter_is_named_by_check_and_by_record() {
+    let checked = check_by(denied_bpf(&mut Command::new("env")));
+    assert_eq!(checked, (vec!["programs".to_owned()], false));
+    let mut record = Command::new(NETATOP);
+    let output = denied_bpf(record.args(["record", "-d", "100ms"]))
+        .output()
+        .expect("it starts");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("seccomp filter denies the system call bpf"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
+#[test]
+fn another_cgroup_namespace_is_told_and_no_obstacle() {
+    let mut inside = Command::new("unshare");
+    let output = inside
+        .args(["--cgroup", NETATOP, "check", "-f", "json"])
+        .output();
+    let output = output.expect("unshare");
+    assert_eq!(checked(&output), (vec![], true));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("another cgroup namespace"), "{text}");
+}

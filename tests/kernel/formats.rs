@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::end_to_end::record;
-use super::harness::Workload;
+use super::harness::{Workload, netatop};
 
 /// The columns summed, in one order for all.
 const SUMMED: [&str; 4] = [
@@ -196,4 +196,36 @@ fn a_killed_recording_leaves_whole_lines() {
     for line in text.lines() {
         serde_json::from_str::<Value>(line).expect("a whole line");
     }
+}
+
+/// The clock may be adjusted between two recordings: `start` moves with it, `start_ns` does not.
+#[test]
+fn a_process_has_the_same_start_in_every_recording() {
+    let flow = Workload::start(&["flow", "size=10"]);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", flow.pid())).expect("stat");
+    let (_, fields) = stat.rsplit_once(") ").expect("fields");
+    let ticks: u64 = fields
+        .split(' ')
+        .nth(19)
+        .and_then(|field| field.parse().ok())
+        .expect("start");
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+    let starts: Vec<u64> = (0..3)
+        .map(|_| {
+            let output = netatop()
+                .args(["record", "-q", "-d", "50ms", "-f", "json"])
+                .output()
+                .expect("netatop");
+            let text = String::from_utf8(output.stdout).expect("UTF-8");
+            let row = text
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+                .find(|row| row["pid"] == flow.pid())
+                .expect("its row");
+            row["start_ns"].as_u64().expect("a number")
+        })
+        .collect();
+    flow.finish();
+    assert!(starts.iter().all(|start| *start == starts[0]), "{starts:?}");
+    assert_eq!(starts[0] / tick, ticks);
 }

@@ -1,0 +1,30 @@
+//! Tries in small what a recording does.
+
+use super::attach::Storage;
+use super::facts::HostFacts;
+use super::kind::TracepointKind;
+use super::setup::{Capacity, Filter};
+use super::tracer::Tracer;
+use crate::error::Error;
+
+/// Loads the programs with the smallest maps, attaches them, and detaches them again.
+///
+/// # Errors
+///
+/// With what the kernel refused, and the cause and remedy if they are known.
+pub fn try_programs(facts: &HostFacts) -> Result<(), Error> {
+    let smallest = Capacity {
+        slots: 16,
+        ring_bytes: page_size(),
+        overflow: 1,
+        spare: 1,
+        cgroup_bytes: page_size(),
+    };
+    let mut storage = Storage::default();
+    let kind = TracepointKind::for_host(facts);
+    Tracer::attach_kind(&mut storage, smallest, &Filter::default(), kind).map(drop)
+}
+
+fn page_size() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
