@@ -10,7 +10,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
 use super::facts::{has_seccomp_filter, is_realtime};
 use super::iter;
 use super::kind::TracepointKind;
-use super::requirements::cause_of_refusal;
+use super::refusal::cause_of_refusal;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
 use crate::error::Error;
