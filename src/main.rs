@@ -4,9 +4,9 @@
 
 use std::process::ExitCode;
 
-use clap::error::{ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use netatop::cli::{Cli, Command};
+use netatop::cli::{Cli, Command, hint};
 use netatop::error::Error;
 use netatop::text::{escaped, to_stderr};
 use netatop::{check, completions, record, serve};
@@ -53,16 +53,44 @@ fn usage(mut error: clap::Error) -> ExitCode {
         error.insert(kind, ContextValue::String(text));
     }
     let text = error.render().to_string();
-    let what: Vec<&str> = text
+    let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
+        // The parser's tips: "use '-- -x'" would run -x as a command.
+        .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
         .collect();
-    let line = what.join(" ");
-    to_stderr(format!(
-        "netatop: {}",
-        line.strip_prefix("error: ").unwrap_or(&line)
-    ));
+    let line = lines.join(" ");
+    let what = line.strip_prefix("error: ").unwrap_or(&line);
+    let words: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| escaped(&word.to_string_lossy(), &[]).into_owned())
+        .collect();
+    let word = match error.kind() {
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
+            error
+                .context()
+                .find_map(|(kind, value)| match (kind, value) {
+                    (
+                        ContextKind::InvalidArg | ContextKind::InvalidSubcommand,
+                        ContextValue::String(word),
+                    ) => Some(word.clone()),
+                    _ => None,
+                })
+        }
+        _ => None,
+    };
+    let similar = error
+        .context()
+        .find_map(|(kind, value)| match (kind, value) {
+            (ContextKind::SuggestedArg | ContextKind::SuggestedSubcommand, value) => {
+                Some(format!("did you mean {value}?"))
+            }
+            _ => None,
+        });
+    match word.as_deref().and_then(|word| hint(&words, word, similar)) {
+        Some(hint) => to_stderr(format!("netatop: {what}; {hint}")),
+        None => to_stderr(format!("netatop: {what}")),
+    }
     ExitCode::from(status)
 }

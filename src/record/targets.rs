@@ -140,8 +140,13 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
         .filter(|path| given.is_absolute() && path.starts_with(mount))
         .or_else(|| fs::canonicalize(mount.join(below)).ok())
         .ok_or_else(|| {
+            let is_number = given
+                .to_str()
+                .is_some_and(|text| text.parse::<u64>().is_ok());
             refused(&if given.exists() {
                 "it is something else"
+            } else if is_number {
+                "there is no such directory; to end after so many intervals: --count"
             } else {
                 "there is no such directory"
             })

@@ -32,6 +32,8 @@ pub struct Schedule {
     pub duration: Option<Duration>,
     /// How often it reports; once at the end without one.
     pub interval: Option<Duration>,
+    /// How many intervals to report; no limit without one.
+    pub count: Option<u64>,
     /// When asked to stop, waits so long for the watched processes to end first: Ctrl-C
     /// reaches them as well, and what they do last is part of the recording.
     pub grace: Option<Duration>,
@@ -166,6 +168,7 @@ impl<'a> Session<'a> {
             .progress
             .is_some()
             .then(|| self.started + Progress::EVERY);
+        let mut reported = 0;
         loop {
             let deadline = [end, report, show].into_iter().flatten().min();
             match self.clock.wait(deadline, self.source.wakeup())? {
@@ -186,6 +189,10 @@ impl<'a> Session<'a> {
                     if let Some(interval) = schedule.interval
                         && report.is_some_and(|due| due <= now)
                     {
+                        reported += 1;
+                        if schedule.count == Some(reported) {
+                            break;
+                        }
                         self.report(Extent::Changes)?;
                         report = next(self.started, interval, self.clock.now());
                     }

@@ -75,6 +75,22 @@ fn ticks_missed_in_a_slow_sample_are_not_made_up_for() {
 }
 
 #[test]
+fn a_count_ends_it_after_as_many_intervals() {
+    for count in [1, 3] {
+        let time = Time::new();
+        let mut clock = FakeClock::new(&time, []);
+        let schedule = Schedule {
+            count: Some(count),
+            ..schedule(None, Some(1_000))
+        };
+        let mut source = Scripted::new(&time, steady);
+        let (kept, done) = record(&mut source, &mut clock, schedule);
+        assert_eq!(kept.intervals(), vec![1_000; count as usize]);
+        assert_eq!(done.expect("no error").total, sent(1_000 * count));
+    }
+}
+
+#[test]
 fn a_stop_within_an_interval_writes_what_there_is_so_far() {
     for (interval, lengths) in [
         (Some(1_000), [1_000, 1_000, 345].as_slice()),

@@ -1,5 +1,9 @@
 //! The command line: one definition for the parser, the help, and the man pages.
 
+mod hints;
+
+pub use hints::hint;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,11 +60,26 @@ pub struct Completions {
     pub shell: Shell,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  netatop record -d 30s                        everything, for 30 seconds
+  netatop record -i 1s -n 10                   every second, the ten largest
+  netatop record -i 1s --count 5               five times
+  netatop record -p \"$(pgrep nginx)\" -d 1m     some processes
+  netatop record -g cgroup -d 5m               by service or container
+  netatop record -- curl -O https://...        one command, with all that it starts
+  netatop record -i 10s -o traffic.csv         to a file, until Ctrl-C";
+
+/// Process ids of one argument.
+#[derive(Clone, Debug)]
+pub struct Pids(pub Vec<u32>);
+
 /// Measures which process sends and receives how much, and reports it as a table for people, or
 /// as CSV or JSON Lines for programs.
 ///
 /// Messages are socket calls, not packets; bytes are what those calls returned.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Record {
     /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a bare number is seconds. Without it, until Ctrl-C,
     /// until COMMAND ends, or until every --pid has ended
@@ -71,10 +90,14 @@ pub struct Record {
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
 
-    /// Only these processes; ends when all of them have
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = pid,
-          conflicts_with = "command")]
-    pub pids: Vec<u32>,
+    /// End after N intervals
+    #[arg(long, value_name = "N", requires = "interval", value_parser = count,
+          allow_negative_numbers = true)]
+    pub count: Option<u64>,
+
+    /// Only these processes, as a list with commas or blanks; ends when all of them have
+    #[arg(short, long = "pid", value_name = "PID", value_parser = pids, conflicts_with = "command")]
+    pub pids: Vec<Pids>,
 
     /// With --pid: also what they fork from now on, and its descendants
     #[arg(long, requires = "pids")]
@@ -185,10 +208,11 @@ impl Record {
             schedule: Schedule {
                 duration: self.duration,
                 interval: self.interval,
+                count: self.count,
                 grace: None,
             },
             targets: Targets {
-                pids: self.pids.clone(),
+                pids: self.pids.iter().flat_map(|list| list.0.clone()).collect(),
                 follow: self.follow,
                 cgroups: self.cgroups.clone(),
                 command: self.command.clone(),
@@ -221,7 +245,7 @@ fn duration(text: &str) -> Result<Duration, String> {
             .map_err(|error| format!("{error}; examples: 30s, 500ms, 5m, 1h30m"))?,
     };
     if length.is_zero() {
-        return Err("it must be longer than nothing".to_owned());
+        return Err("must be greater than zero".to_owned());
     }
     Ok(length)
 }
@@ -229,35 +253,54 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn interval(text: &str) -> Result<Duration, String> {
     let length = duration(text)?;
     if length < Duration::from_millis(10) {
-        return Err("it must be at least 10ms".to_owned());
+        return Err("must be at least 10ms".to_owned());
     }
     Ok(length)
 }
 
-fn pid(text: &str) -> Result<u32, String> {
-    match text.trim().parse() {
-        Ok(0) | Err(_) => Err("it is no process id".to_owned()),
-        Ok(pid) => Ok(pid),
+/// Process ids, separated as pgrep(1) and ps(1) do it: by line ends, blanks or commas.
+fn pids(text: &str) -> Result<Pids, String> {
+    let is_separator = |c: char| c == ',' || c.is_whitespace();
+    let words = text.split(is_separator).filter(|word| !word.is_empty());
+    let pids: Result<Vec<u32>, String> = words
+        .map(|word| match word.parse() {
+            Ok(0) => Err("a process id is greater than zero".to_owned()),
+            Ok(pid) => Ok(pid),
+            Err(_) => Err(format!(
+                "{word} is not a process id; for processes of a name: -p \"$(pgrep NAME)\""
+            )),
+        })
+        .collect();
+    match pids? {
+        pids if pids.is_empty() => Err("the list is empty; did pgrep find nothing?".to_owned()),
+        pids => Ok(Pids(pids)),
+    }
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("not a number of intervals, 1 or more".to_owned()),
+        Ok(count) => Ok(count),
     }
 }
 
 fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode @ 0..=0o777) => Ok(mode),
-        _ => Err("it must be an octal file mode up to 777, like 660".to_owned()),
+        _ => Err("not an octal file mode up to 777, such as 660".to_owned()),
     }
 }
 
 fn clients(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(clients @ 1..=10_000) => Ok(clients),
-        _ => Err("it must be a number from 1 to 10000".to_owned()),
+        _ => Err("not a number from 1 to 10000".to_owned()),
     }
 }
 
 fn top(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("it must be a number of rows, 1 or more".to_owned()),
+        Ok(0) | Err(_) => Err("not a number of rows, 1 or more".to_owned()),
         Ok(rows) => Ok(rows),
     }
 }
@@ -290,6 +333,26 @@ mod tests {
     }
 
     #[test]
+    fn process_ids_are_separated_as_pgrep_does_it() {
+        let of = |text| pids(text).map(|pids| pids.0);
+        for text in ["1,22,333", "1\n22\n333\n", " 1 22  333", "1, 22, 333"] {
+            assert_eq!(of(text), Ok(vec![1, 22, 333]), "{text:?}");
+        }
+        for (text, told) in [
+            ("", "empty"),
+            ("\n", "empty"),
+            ("bash", "pgrep"),
+            ("1-5", "1-5 is not a process id"),
+            ("0", "greater than zero"),
+        ] {
+            assert!(
+                of(text).is_err_and(|error| error.contains(told)),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
     fn modes_are_octal() {
         assert_eq!(mode("660"), Ok(0o660));
         assert_eq!(mode("0600"), Ok(0o600));
@@ -319,7 +382,7 @@ mod tests {
     proptest! {
         #[test]
         fn noise_is_refused_without_panic(text in ".*") {
-            let _ = (duration(&text), interval(&text), top(&text), pid(&text));
+            let _ = (duration(&text), interval(&text), top(&text), pids(&text), count(&text));
             let _ = (mode(&text), clients(&text));
             let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text, "-p", &text]);
         }
