@@ -48,6 +48,7 @@ fn row(second: i64, pid: Option<u32>, bytes: u64) -> Row {
             uid: 1000,
             cgroup: Some("/user.slice".into()),
             start: at(second - 60),
+            start_ns: 0,
             state: State::Running,
         })
     });
