@@ -57,29 +57,40 @@ impl Progress {
         }
         let columns = tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
         let columns = if columns == 0 { 80 } else { columns };
-        let text = self.text(elapsed, counters);
-        // ASCII: one byte is one column.
-        let end = text.len().min(columns.saturating_sub(ROOM));
-        let text = text.get(..end).unwrap_or_default();
+        let text = self.text(elapsed, counters, columns.saturating_sub(ROOM));
         draw(&format!("\r{text}\u{1b}[K"));
         self.is_shown = true;
     }
 
-    fn text(&self, elapsed: Duration, counters: Counters) -> String {
+    /// The line in at most `columns` columns. A narrow terminal has no bar, and no word on how to
+    /// end.
+    fn text(&self, elapsed: Duration, counters: Counters, columns: usize) -> String {
         let so_far = format!(
             "{}, {} so far",
             counted(counters.msgs(), "message", "messages"),
             bytes(counters.bytes())
         );
-        let Some(duration) = self.duration else {
-            let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
-            return format!("recording for {elapsed}, {so_far}; Ctrl-C ends it");
+        let (long, mut short) = match self.duration {
+            None => {
+                let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
+                let text = format!("recording for {elapsed}, {so_far}");
+                (format!("{text}; Ctrl-C ends it"), text)
+            }
+            Some(duration) => {
+                let left = duration.saturating_sub(elapsed).as_secs_f64().round() as u64;
+                let left = humantime::format_duration(Duration::from_secs(left));
+                let share = (elapsed.as_secs_f64() / duration.as_secs_f64()).clamp(0.0, 1.0);
+                let done = "=".repeat((share * BAR as f64) as usize);
+                let text = format!("{left} left, {so_far}");
+                (format!("[{done:<BAR$}] {text}"), text)
+            }
         };
-        let left = duration.saturating_sub(elapsed).as_secs_f64().round() as u64;
-        let left = humantime::format_duration(Duration::from_secs(left));
-        let share = (elapsed.as_secs_f64() / duration.as_secs_f64()).clamp(0.0, 1.0);
-        let done = "=".repeat((share * BAR as f64) as usize);
-        format!("[{done:<BAR$}] {left} left, {so_far}")
+        // ASCII: one byte is one column.
+        if long.len() <= columns {
+            return long;
+        }
+        short.truncate(columns);
+        short
     }
 
     /// Takes the line away while something else is written.
@@ -125,22 +136,33 @@ mod tests {
             tcp_send_bytes: 1_500,
             ..Counters::default()
         };
-        let text = |duration: Option<u64>, elapsed| {
-            Progress::new(duration.map(Duration::from_secs))
-                .text(Duration::from_secs(elapsed), counters)
+        let text = |duration: Option<u64>, elapsed, columns| {
+            Progress::new(duration.map(Duration::from_secs)).text(
+                Duration::from_secs(elapsed),
+                counters,
+                columns,
+            )
         };
         assert_eq!(
-            text(Some(10), 5),
+            text(Some(10), 5, 76),
             "[==========          ] 5s left, 3 messages, 1.5 KB so far"
         );
         assert_eq!(
-            text(Some(10), 11),
+            text(Some(10), 11, 76),
             "[====================] 0s left, 3 messages, 1.5 KB so far"
         );
         assert_eq!(
-            text(None, 61),
+            text(None, 61, 76),
             "recording for 1m 1s, 3 messages, 1.5 KB so far; Ctrl-C ends it"
         );
-        assert!(text(Some(u64::MAX), u64::MAX).is_ascii());
+        assert_eq!(text(Some(10), 5, 56), "5s left, 3 messages, 1.5 KB so far");
+        assert_eq!(
+            text(None, 61, 56),
+            "recording for 1m 1s, 3 messages, 1.5 KB so far"
+        );
+        for columns in 0..100 {
+            let text = text(Some(u64::MAX), u64::MAX, columns);
+            assert!(text.is_ascii() && text.len() <= columns);
+        }
     }
 }
