@@ -40,13 +40,13 @@ const LONGEST_LINE: usize = 64 << 10;
 /// A regular file, open for appending and locked.
 #[derive(Debug)]
 pub(super) struct Opened {
+    /// Removes the file again if it was made here; before `file`, whose end unlocks it.
+    pub(super) made: Option<Made>,
     pub(super) file: File,
     /// The length to cut it to before the first write.
     pub(super) cut_to: Option<u64>,
     /// The first line of a file that is appended to.
     pub(super) first_line: Option<Vec<u8>>,
-    /// Removes the file again if it was made here.
-    pub(super) made: Option<Made>,
 }
 
 /// A new file. Dropping this removes the file.

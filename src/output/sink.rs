@@ -18,6 +18,9 @@ use crate::text::shown_path;
 
 /// An open output.
 pub struct Sink {
+    /// Until it is begun: the file if it is new. Before `output`: the file is removed while it is
+    /// locked.
+    made: Option<Made>,
     name: String,
     lines: Lines,
     output: Output,
@@ -30,9 +33,8 @@ pub struct Sink {
     pending: Vec<u8>,
     written: usize,
     first_line: Option<Vec<u8>>,
-    /// Until it is begun: the length to cut the file to, and the file if it is new.
+    /// Until it is begun: the length to cut the file to.
     cut_to: Option<u64>,
-    made: Option<Made>,
 }
 
 enum Output {
@@ -114,6 +116,7 @@ impl Sink {
 
     fn new(name: String, output: Output, lines: Lines, compression: Option<Compression>) -> Self {
         Self {
+            made: None,
             name,
             lines,
             output,
@@ -124,7 +127,6 @@ impl Sink {
             written: 0,
             first_line: None,
             cut_to: None,
-            made: None,
         }
     }
 

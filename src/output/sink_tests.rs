@@ -235,6 +235,30 @@ fn a_second_recording_waits_for_the_first_one_and_sees_what_that_wrote_last() {
     assert_eq!(read(&place.path), b"head\na\nb\n");
 }
 
+/// The one that made the file never begins, and removes it.
+#[test]
+fn a_second_recording_does_not_write_to_a_file_that_was_removed_while_it_waited() {
+    let place = place("out.csv");
+    let first = open(&place.path, Existing::Refuse).expect("open");
+    let path = place.path.clone();
+    let second = std::thread::spawn(move || {
+        let mut sink = begun(&path, APPEND);
+        write(&mut sink, b"b\n").expect("write");
+    });
+    let open_now = || {
+        let descriptors = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.filter(|link| *link == place.path).count()
+    };
+    // The file is open twice, or the second one has begun already.
+    while open_now() < 2 && !second.is_finished() {
+        std::thread::yield_now();
+    }
+    drop(first);
+    second.join().expect("it begins");
+    assert_eq!(read(&place.path), b"head\nb\n");
+}
+
 #[test]
 fn devices_and_pipes_need_no_force() {
     for path in ["/dev/null", "/dev/full"] {
