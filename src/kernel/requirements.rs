@@ -2,10 +2,6 @@
 //! decides on facts that [`HostFacts`] gathered. `netatop check` shows all of it, and a
 //! recording is refused with the first thing that is missing.
 
-use std::io::ErrorKind;
-
-use serde::Serialize;
-
 use super::HostFacts;
 use super::facts::{BTF, parse_release};
 use super::finding::{Finding, Status};
