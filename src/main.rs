@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use netatop::cli::{Cli, Command, hint};
 use netatop::error::Error;
-use netatop::text::{escaped, to_stderr};
+use netatop::text::{is_stdout_closed, shown, to_stderr};
 use netatop::{check, completions, record, serve};
 
 fn main() -> ExitCode {
@@ -37,7 +37,11 @@ fn main() -> ExitCode {
 fn usage(mut error: clap::Error) -> ExitCode {
     let status = if error.use_stderr() { 2 } else { 0 };
     if status == 0 || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Who asked for help and does not read it has no use for an error either.
+        if status == 0 && is_stdout_closed() {
+            to_stderr("netatop: standard output is closed");
+            return ExitCode::FAILURE;
+        }
+        // If the reader has gone, nobody needs the help, nor an error.
         let _ = error.print();
         return ExitCode::from(status);
     }
@@ -45,7 +49,7 @@ fn usage(mut error: clap::Error) -> ExitCode {
     let given: Vec<_> = error
         .context()
         .filter_map(|(kind, value)| match value {
-            ContextValue::String(text) => Some((kind, escaped(text, &[]).into_owned())),
+            ContextValue::String(text) => Some((kind, shown(text))),
             _ => None,
         })
         .collect();
@@ -64,7 +68,7 @@ fn usage(mut error: clap::Error) -> ExitCode {
     let what = line.strip_prefix("error: ").unwrap_or(&line);
     let words: Vec<String> = std::env::args_os()
         .skip(1)
-        .map(|word| escaped(&word.to_string_lossy(), &[]).into_owned())
+        .map(|word| shown(&word.to_string_lossy()))
         .collect();
     let word = match error.kind() {
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {

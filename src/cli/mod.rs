@@ -13,11 +13,12 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::check::CheckFormat;
 use crate::completions::Shell;
 use crate::model::{GroupBy, Layout};
-use crate::output::Existing;
-use crate::record::{Options, OutputFormat, Targets};
+use crate::output::{Existing, OutputFormat};
+use crate::record::{Options, Targets};
 use crate::rollup::SortKey;
 use crate::serve;
 use crate::session::Schedule;
+use crate::text::shown;
 
 /// Says exactly which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
@@ -134,15 +135,16 @@ pub struct Record {
     #[arg(short = 'n', long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
     pub top: Option<usize>,
 
-    /// How rows are written; by default the ending of --output decides, else it is a table
+    /// How rows are written; by default the ending of FILE decides, else it is a table
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub format: Option<OutputFormat>,
 
-    /// Write to FILE instead of standard output
+    /// Write to FILE instead of standard output: .csv, .json, .jsonl or .ndjson, also with .gz or
+    /// .zst behind it; a table for .txt, .log, .out or no ending
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
-    /// Replace an existing FILE; with --append, cut off a last line that is not whole
+    /// Replace an existing FILE; with --append, cut off an unfinished end instead
     #[arg(long, requires = "output")]
     pub force: bool,
 
@@ -241,8 +243,12 @@ impl Record {
 fn duration(text: &str) -> Result<Duration, String> {
     let length = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|error| format!("{error}; examples: 30s, 500ms, 5m, 1h30m"))?,
+        Err(_) => humantime::parse_duration(text).map_err(|error| {
+            format!(
+                "{}; examples: 30s, 500ms, 5m, 1h30m",
+                shown(&error.to_string())
+            )
+        })?,
     };
     if length.is_zero() {
         return Err("must be greater than zero".to_owned());
