@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::values::{duration, interval, pid, top};
+use super::values::{count, duration, interval, pid, top};
 use crate::model::{GroupBy, Layout};
 use crate::output::Existing;
 use crate::record::{Options, OutputFormat, Targets};
@@ -27,6 +27,11 @@ pub struct Record {
     /// Report every TIME (at least 10ms); without it, once at the end
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
+
+    /// Stop after N reports; with --interval
+    #[arg(long, value_name = "N", value_parser = count, requires = "interval",
+          allow_negative_numbers = true)]
+    pub count: Option<u64>,
 
     /// Only these processes; ends when all of them have
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = pid,
@@ -105,6 +110,7 @@ impl Record {
             schedule: Schedule {
                 duration: self.duration,
                 interval: self.interval,
+                count: self.count,
                 grace: None,
             },
             targets: Targets {

@@ -50,3 +50,10 @@ pub(super) fn top(text: &str) -> Result<usize, String> {
         Ok(rows) => Ok(rows),
     }
 }
+
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a number of reports, 1 or more".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}

@@ -32,6 +32,8 @@ pub struct Schedule {
     pub duration: Option<Duration>,
     /// How often it reports; once at the end without one.
     pub interval: Option<Duration>,
+    /// Ends with the report of this number; only with an interval.
+    pub count: Option<u64>,
     /// When asked to stop, waits so long for the watched processes to end first: Ctrl-C
     /// reaches them as well, and what they do last is part of the recording.
     pub grace: Option<Duration>,
@@ -166,6 +168,7 @@ impl<'a> Session<'a> {
             .progress
             .is_some()
             .then(|| self.started + Progress::EVERY);
+        let mut reports_left = schedule.count;
         loop {
             let deadline = [end, report, show].into_iter().flatten().min();
             match self.clock.wait(deadline, self.source.wakeup())? {
@@ -186,6 +189,11 @@ impl<'a> Session<'a> {
                     if let Some(interval) = schedule.interval
                         && report.is_some_and(|due| due <= now)
                     {
+                        reports_left = reports_left.map(|count| count.saturating_sub(1));
+                        if reports_left == Some(0) {
+                            // The last report follows the loop.
+                            break;
+                        }
                         self.report(Extent::Changes)?;
                         report = next(self.started, interval, self.clock.now());
                     }

@@ -50,6 +50,25 @@ fn a_tick_at_the_very_end_is_no_second_report() {
 }
 
 #[test]
+fn a_count_ends_it_with_its_last_report() {
+    for (count, duration, lengths) in [
+        (1, None, [1_000].as_slice()),
+        (3, None, &[1_000, 1_000, 1_000]),
+        (3, Some(1_500), &[1_000, 500]),
+        (2, Some(2_000), &[1_000, 1_000]),
+    ] {
+        let time = Time::new();
+        let counted = Schedule {
+            count: Some(count),
+            ..schedule(duration, Some(1_000))
+        };
+        let mut clock = FakeClock::new(&time, []);
+        let (kept, _) = record(&mut Scripted::new(&time, steady), &mut clock, counted);
+        assert_eq!(kept.intervals(), lengths, "{count} {duration:?}");
+    }
+}
+
+#[test]
 fn ticks_do_not_drift_however_late_and_slow_each_one_is() {
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);

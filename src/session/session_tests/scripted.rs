@@ -179,6 +179,7 @@ pub(super) fn schedule(duration: Option<u64>, interval: Option<u64>) -> Schedule
     Schedule {
         duration: duration.map(ms),
         interval: interval.map(ms),
+        count: None,
         grace: None,
     }
 }
