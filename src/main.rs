@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use netatop::cli::{Cli, Command};
+use netatop::cli::{Cli, Command, advice};
 use netatop::error::Error;
 use netatop::text::{escaped, to_stderr};
 use netatop::{check, completions, record, serve};
@@ -41,6 +41,8 @@ fn usage(mut error: clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(status);
     }
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let advice = advice(&error, &arguments).map(|advice| escaped(&advice, &[]).into_owned());
     // Before it is put into lines: what was given may have line ends of its own.
     let given: Vec<_> = error
         .context()
@@ -58,11 +60,15 @@ fn usage(mut error: clap::Error) -> ExitCode {
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .filter(|line| !line.is_empty())
+        // The parser's tip to put an option behind `--` would run the option as a command.
+        .filter(|line| !line.starts_with("tip: to pass"))
+        .filter(|line| advice.is_none() || !line.starts_with("tip: "))
         .collect();
     let line = what.join(" ");
-    to_stderr(format!(
-        "netatop: {}",
-        line.strip_prefix("error: ").unwrap_or(&line)
-    ));
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    to_stderr(match advice {
+        Some(advice) => format!("netatop: {line}; {advice}"),
+        None => format!("netatop: {line}"),
+    });
     ExitCode::from(status)
 }

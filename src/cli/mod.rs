@@ -1,20 +1,30 @@
 //! The command line: one definition for the parser, the help, and the man pages.
 
+mod advice;
 mod record;
 mod serve;
 mod values;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use advice::advice;
 pub use record::Record;
 pub use serve::Serve;
 
 use crate::check::CheckFormat;
 use crate::completions::Shell;
 
+/// Each line is a command and what it does.
+const EXAMPLES: &str = "Examples:
+  sudo netatop check               can this host do it, and what is missing
+  sudo netatop record -d 30s       which processes use the network, for 30 seconds
+  sudo netatop record -i 1s -n 10  the ten busiest processes, every second
+  sudo netatop record -- curl -sS https://example.org
+                                   one command and all that it starts";
+
 /// Says exactly which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
-#[command(name = "netatop", version, max_term_width = 100)]
+#[command(name = "netatop", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -55,7 +65,7 @@ pub struct Completions {
 
 #[cfg(test)]
 mod tests {
-    use super::values::{clients, duration, interval, mode, pid, top};
+    use super::values::{clients, duration, interval, mode, pids, top};
     use super::*;
     use crate::completions::completions;
     use clap::CommandFactory;
@@ -111,7 +121,7 @@ mod tests {
     proptest! {
         #[test]
         fn noise_is_refused_without_panic(text in ".*") {
-            let _ = (duration(&text), interval(&text), top(&text), pid(&text));
+            let _ = (duration(&text), interval(&text), top(&text), pids(&text));
             let _ = (mode(&text), clients(&text));
             let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text, "-p", &text]);
         }

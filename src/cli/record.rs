@@ -6,18 +6,29 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::values::{count, duration, interval, pid, top};
+use super::values::{Pids, count, duration, interval, pids, top};
 use crate::model::{GroupBy, Layout};
 use crate::output::Existing;
 use crate::record::{Options, OutputFormat, Targets};
 use crate::rollup::SortKey;
 use crate::session::Schedule;
 
+/// Each line is a command and what it does.
+const EXAMPLES: &str = "Examples:
+  sudo netatop record -d 30s                  all processes, for 30 seconds
+  sudo netatop record -i 1s --count 5         five reports, one every second
+  sudo netatop record -p \"$(pgrep -x nginx)\"  some processes, by name
+  sudo netatop record -d 1m -g cgroup         one row for each service or container
+  sudo netatop record -i 10s -o traffic.csv   to a file, until Ctrl-C
+  sudo netatop record -- curl -sS https://example.org
+                                              one command and all that it starts";
+
 /// Measures which process sends and receives how much, and reports it as a table for people, or
 /// as CSV or JSON Lines for programs.
 ///
 /// Messages are socket calls, not packets; bytes are what those calls returned.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Record {
     /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a bare number is seconds. Without it, until Ctrl-C,
     /// until COMMAND ends, or until every --pid has ended
@@ -33,10 +44,10 @@ pub struct Record {
           allow_negative_numbers = true)]
     pub count: Option<u64>,
 
-    /// Only these processes; ends when all of them have
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = pid,
+    /// Only these processes, with commas or blanks between their ids; ends when all of them have
+    #[arg(short, long = "pid", value_name = "PID", num_args = 1.., value_parser = pids,
           conflicts_with = "command")]
-    pub pids: Vec<u32>,
+    pub pids: Vec<Pids>,
 
     /// With --pid: also what they fork from now on, and its descendants
     #[arg(long, requires = "pids")]
@@ -114,7 +125,7 @@ impl Record {
                 grace: None,
             },
             targets: Targets {
-                pids: self.pids.clone(),
+                pids: self.pids.iter().flat_map(|pids| pids.0.clone()).collect(),
                 follow: self.follow,
                 cgroups: self.cgroups.clone(),
                 command: self.command.clone(),

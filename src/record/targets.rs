@@ -140,8 +140,11 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
         .filter(|path| given.is_absolute() && path.starts_with(mount))
         .or_else(|| fs::canonicalize(mount.join(below)).ok())
         .ok_or_else(|| {
+            let is_number = |given: &str| given.parse::<u64>().is_ok();
             refused(&if given.exists() {
                 "it is something else"
+            } else if given.to_str().is_some_and(is_number) {
+                "there is no such directory; the number of reports is --count"
             } else {
                 "there is no such directory"
             })

@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod forgiving;
 mod serve;
 
 use std::fs::{self, Permissions};
