@@ -118,8 +118,9 @@ cut -d' ' -f5,6,8,18,19 /proc/self/stat
 cat /proc/self/oom_score_adj
 pwd
 env | sort | grep -v '^_='
-for fd in 0 1 2 3 4 5 6 7 8 9; do
-    test -e /proc/$$/fd/$fd && echo \"$fd open\" || echo \"$fd closed\"
+grep -E '^Sig(Cgt|Pnd)' /proc/$$/status
+for fd in /proc/$$/fd/*; do
+    echo \"$fd $(readlink $fd)\" | sed -E 's/^[^ ]*fd.//; s/\\[[0-9]+\\]//'
 done";
 
 /// A change of what a process starts with, made between fork and exec.
