@@ -14,13 +14,13 @@ pub use serve::Serve;
 use crate::check::CheckFormat;
 use crate::completions::Shell;
 
-/// Each line is a command and what it does.
-const EXAMPLES: &str = "Examples:
-  sudo netatop check               can this host do it, and what is missing
-  sudo netatop record -d 30s       which processes use the network, for 30 seconds
-  sudo netatop record -i 1s -n 10  the ten busiest processes, every second
-  sudo netatop record -- curl -sS https://example.org
-                                   one command and all that it starts";
+/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+const EXAMPLES: &str = "Examples, with sudo or as root:
+  netatop check               check whether netatop can record on this host
+  netatop record -d 30s       measure all processes for 30 seconds
+  netatop record -i 1s -n 10  show the ten busiest processes every second
+  netatop record -- curl -sS https://example.org
+                              measure one command and all that it starts";
 
 /// Says exactly which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
@@ -34,28 +34,27 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Measure, and report
+    /// Measure the traffic of each process and report it
     Record(Record),
-    /// Answer atop on its socket
+    /// Provide the network counters of atop
     Serve(Serve),
-    /// Can netatop record on this host, and what is missing
+    /// Check whether netatop can record on this host
     Check(Check),
-    /// Write the completions for a shell
+    /// Write completions for a shell
     Completions(Completions),
 }
 
-/// Looks for everything that netatop needs, and says of each whether it is there and, if not, how to
-/// get it.
+/// Checks each requirement of netatop, and says how to meet those that this host does not meet.
 ///
-/// It needs no rights and attaches nothing. It succeeds if netatop can record here and now.
+/// The exit status is 0 if netatop can record here and now.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// How it is written
+    /// How the findings are written
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub format: CheckFormat,
 }
 
-/// Writes to standard output what makes a shell complete subcommands, options and their values.
+/// Writes to standard output a script that lets a shell complete subcommands, options and values.
 #[derive(Debug, Args)]
 pub struct Completions {
     /// The shell

@@ -13,29 +13,29 @@ use crate::record::{Options, OutputFormat, Targets};
 use crate::rollup::SortKey;
 use crate::session::Schedule;
 
-/// Each line is a command and what it does.
-const EXAMPLES: &str = "Examples:
-  sudo netatop record -d 30s                  all processes, for 30 seconds
-  sudo netatop record -i 1s --count 5         five reports, one every second
-  sudo netatop record -p \"$(pgrep -x nginx)\"  some processes, by name
-  sudo netatop record -d 1m -g cgroup         one row for each service or container
-  sudo netatop record -i 10s -o traffic.csv   to a file, until Ctrl-C
-  sudo netatop record -- curl -sS https://example.org
-                                              one command and all that it starts";
+/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+const EXAMPLES: &str = "Examples, with sudo or as root:
+  netatop record -d 30s                  all processes, for 30 seconds
+  netatop record -i 1s --count 5         five reports, one every second
+  netatop record -p \"$(pgrep -x nginx)\"  only the processes of this name
+  netatop record -d 1m -g cgroup         a row for each service or container
+  netatop record -i 10s -o traffic.csv   write to a file until Ctrl-C
+  netatop record -- curl -sS https://example.org
+                                         one command and all that it starts";
 
-/// Measures which process sends and receives how much, and reports it as a table for people, or
-/// as CSV or JSON Lines for programs.
+/// Measures how much each process sends and receives, and reports it as a table for people, or as
+/// CSV or JSON Lines for programs.
 ///
-/// Messages are socket calls, not packets; bytes are what those calls returned.
+/// A message is a socket call, not a packet. Bytes are those that socket calls transferred.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Record {
-    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a bare number is seconds. Without it, until Ctrl-C,
-    /// until COMMAND ends, or until every --pid has ended
+    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a number without a unit is seconds. By default,
+    /// stop on Ctrl-C, when COMMAND ends, or when every --pid has ended
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Report every TIME (at least 10ms); without it, once at the end
+    /// Report every TIME (at least 10ms); by default, report once at the end
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
 
@@ -44,28 +44,29 @@ pub struct Record {
           allow_negative_numbers = true)]
     pub count: Option<u64>,
 
-    /// Only these processes, with commas or blanks between their ids; ends when all of them have
+    /// Measure only these processes (ids separated by commas or blanks); stop when all have ended
     #[arg(short, long = "pid", value_name = "PID", num_args = 1.., value_parser = pids,
           conflicts_with = "command")]
     pub pids: Vec<Pids>,
 
-    /// With --pid: also what they fork from now on, and its descendants
+    /// With --pid, also measure the children that these processes start from now on, and theirs
     #[arg(long, requires = "pids")]
     pub follow: bool,
 
-    /// Only processes anywhere under this cgroup v2 directory, absolute or relative to the root
+    /// Measure only processes in this cgroup v2 directory or below; the path is absolute or relative
+    /// to the cgroup v2 root
     #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroups: Vec<PathBuf>,
 
-    /// Run COMMAND as this user instead of as root
+    /// Run COMMAND as this user (name or number), with the environment that su sets
     #[arg(long, value_name = "NAME", requires = "command", value_hint = ValueHint::Username)]
     pub user: Option<String>,
 
-    /// One row per thread
+    /// Write a row for each thread
     #[arg(short, long, conflicts_with = "group_by")]
     pub threads: bool,
 
-    /// What a row stands for
+    /// What each row stands for
     #[arg(
         short,
         long,
@@ -76,11 +77,11 @@ pub struct Record {
     )]
     pub group_by: GroupBy,
 
-    /// What rows are ordered by
+    /// Order of the rows
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
     pub sort: SortKey,
 
-    /// Show N rows, and sum up the rest in a row (other)
+    /// Write N rows, and add up the rest in a row (other)
     #[arg(short = 'n', long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
     pub top: Option<usize>,
 
@@ -96,25 +97,25 @@ pub struct Record {
     #[arg(long, requires = "output")]
     pub force: bool,
 
-    /// Add to an existing FILE of the same columns
+    /// Add to an existing FILE with the same columns
     #[arg(long, requires = "output")]
     pub append: bool,
 
-    /// No progress, no summary
+    /// Show no progress and no summary
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Show libbpf's own messages, and when everything is attached
+    /// Show the messages of libbpf, and how long attaching took
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// Run COMMAND and measure it with all its descendants, from its first instruction to its end
+    /// Run COMMAND, and measure it and its descendants from its first instruction to its end
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
 impl Record {
-    /// What it comes to.
+    /// The recording that these options ask for.
     #[must_use]
     pub fn options(&self) -> Options {
         Options {

@@ -7,10 +7,10 @@ use clap::Args;
 use super::values::{clients, mode};
 use crate::serve;
 
-/// Fills the network columns of atop (2.10 or later, started with -K), in place of netatop-bpf:
-/// answers on its socket, and counts while somebody is connected.
+/// Provides the network counters of atop (2.10 or later, started with -K), in place of
+/// netatop-bpf: listens on the same socket, and counts while clients are connected.
 ///
-/// Root sees every process; everybody else sees their own.
+/// Root sees all processes; other users see their own.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Listen on PATH instead of /run/netatop-bpf-socket
@@ -26,13 +26,13 @@ pub struct Serve {
           allow_negative_numbers = true)]
     pub max_clients: usize,
 
-    /// Show libbpf's own messages
+    /// Show the messages of libbpf
     #[arg(short, long)]
     pub verbose: bool,
 }
 
 impl Serve {
-    /// What it comes to.
+    /// The server that these options ask for.
     #[must_use]
     pub fn options(&self) -> serve::Options {
         serve::Options {
