@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::output::{Lines, parsers::LineEnds};
-use crate::{host, kernel, record, serve, signals, text};
+use crate::output::{Compression, Lines, parsers::LineEnds};
+use crate::{host, kernel, output, record, serve, signals, text};
 
 /// A parser: its name, and a function that calls it and ignores the result.
 pub type Target = (&'static str, fn(&[u8]));
@@ -49,6 +49,14 @@ pub fn targets() -> Vec<Target> {
                 ends.look(bytes);
                 let _ = ends.half();
             }
+        }),
+        ("compressed", |bytes| {
+            for compression in [Compression::Gzip, Compression::Zstd] {
+                let _ = output::parsers::scan_from(bytes, compression, Lines::Quoted, 4096);
+            }
+        }),
+        ("shown", |bytes| {
+            let _ = text::shown(&lossy(bytes));
         }),
         ("escaped", |bytes| {
             let _ = text::escaped(&lossy(bytes), &['\n']);

@@ -37,8 +37,32 @@ const FOREIGN: [(&str, &[&str]); 18] = [
 /// refuses. `None` if there is nothing to add to the error.
 #[must_use]
 pub fn advice(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
-    let arguments: Option<Vec<&str>> = arguments.iter().map(|a| a.to_str()).collect();
-    let arguments = arguments?;
+    let words: Option<Vec<&str>> = arguments.iter().map(|a| a.to_str()).collect();
+    words
+        .and_then(|words| of_words(error, &words))
+        .or_else(|| similar(error))
+        .map(|advice| {
+            // Half a command is no advice.
+            if advice.chars().count() > LONGEST {
+                "see netatop record --help".to_owned()
+            } else {
+                advice
+            }
+        })
+}
+
+/// As much as a message shows of one text.
+const LONGEST: usize = 200;
+
+/// The parser's own guess.
+fn similar(error: &clap::Error) -> Option<String> {
+    [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
+        .into_iter()
+        .find_map(|kind| error.get(kind))
+        .map(|similar| format!("did you mean {similar}?"))
+}
+
+fn of_words(error: &clap::Error, arguments: &[&str]) -> Option<String> {
     let (first, rest) = arguments.split_first()?;
     if *first == "record" {
         return of_record(error, rest);
@@ -47,7 +71,7 @@ pub fn advice(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         if is_question(rest) {
             return Some(type_this(&[*first, "--help"]));
         }
-        let ours = renamed(&arguments, usize::MAX);
+        let ours = renamed(arguments, usize::MAX);
         return (ours != arguments && parse(&ours).is_ok()).then(|| type_this(&ours));
     }
     match *first {
@@ -59,15 +83,20 @@ pub fn advice(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
                 type_this(&["record", "-i", "1s"])
             ));
         }
+        "report" | "export" => {
+            return Some(
+                "netatop record -i 10s -o FILE.csv writes rows for other programs".to_owned(),
+            );
+        }
         "run" | "exec" | "trace" if !rest.is_empty() => {
             return record(&[&["--"], rest].concat());
         }
         _ => {}
     }
     if first.starts_with('-') || duration(first).is_ok() || is_interface(first) {
-        record(&arguments).or_else(|| of_record(error, &arguments))
+        record(arguments).or_else(|| of_record(error, arguments))
     } else if is_program(first) {
-        record(&[&["--"], arguments.as_slice()].concat())
+        record(&[&["--"], arguments].concat())
     } else {
         None
     }
@@ -99,6 +128,12 @@ fn of_record(error: &clap::Error, arguments: &[&str]) -> Option<String> {
                         && value.is_none_or(|value| value.starts_with('-'))
                 });
             is_without.then(|| "if it comes from pgrep, no such process was found".to_owned())
+        }
+        // nethogs captures UDP with -C only.
+        ErrorKind::UnknownArgument
+            if matches!(refused(error)?, "-C" | "-u" | "--tcp" | "--udp") =>
+        {
+            Some("TCP and UDP are both counted without an option".to_owned())
         }
         ErrorKind::UnknownArgument => other_case(refused(error)?).or_else(|| {
             let has_tip = error.get(ContextKind::SuggestedArg).is_some();
@@ -134,7 +169,7 @@ fn of_surplus(arguments: &[&str]) -> Option<String> {
             }
         }
         [name] if is_interface(name) => Some(format!(
-            "{name} is a network interface, and netatop counts by process; {}",
+            "{name} is a network interface, and netatop counts by process on all interfaces; {}",
             record(before)?
         )),
         ref command => with(&["--"], command).map(|advice| format!("to run a command, {advice}")),

@@ -8,8 +8,8 @@ use clap::{Args, ValueHint};
 
 use super::values::{Pids, count, duration, interval, pids, top};
 use crate::model::{GroupBy, Layout};
-use crate::output::Existing;
-use crate::record::{Options, OutputFormat, Targets};
+use crate::output::{Existing, OutputFormat};
+use crate::record::{Options, Targets};
 use crate::rollup::SortKey;
 use crate::session::Schedule;
 
@@ -85,15 +85,16 @@ pub struct Record {
     #[arg(short = 'n', long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
     pub top: Option<usize>,
 
-    /// How rows are written; by default the ending of --output decides, else it is a table
+    /// How rows are written; by default the ending of FILE decides, else it is a table
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub format: Option<OutputFormat>,
 
-    /// Write to FILE instead of standard output
+    /// Write to FILE instead of standard output: .csv, .json, .jsonl or .ndjson, also with .gz or
+    /// .zst behind it; a table for .txt, .log, .out or no ending
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
-    /// Replace an existing FILE; with --append, cut off a last line that is not whole
+    /// Replace an existing FILE; with --append, cut off an unfinished end instead
     #[arg(long, requires = "output")]
     pub force: bool,
 

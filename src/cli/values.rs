@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::text::shown;
+
 /// Parses a length of time: units, or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let length = match text.parse::<f64>() {
@@ -10,8 +12,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Err(_) if text.replacen(',', ".", 1).parse::<f64>().is_ok() => {
             return Err(format!("type: {}", text.replacen(',', ".", 1)));
         }
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|error| format!("{error}; examples: 30s, 500ms, 5m, 1h30m"))?,
+        Err(_) => humantime::parse_duration(text).map_err(|error| {
+            format!(
+                "{}; examples: 30s, 500ms, 5m, 1h30m",
+                shown(&error.to_string())
+            )
+        })?,
     };
     if length.is_zero() {
         return Err("must be greater than zero".to_owned());

@@ -2,10 +2,6 @@
 //! decides on facts that [`HostFacts`] gathered. `netatop check` shows all of it, and a
 //! recording is refused with the first thing that is missing.
 
-use std::io::ErrorKind;
-
-use serde::Serialize;
-
 use super::HostFacts;
 use super::facts::{BTF, parse_release};
 use super::finding::{Finding, Status};
@@ -34,9 +30,13 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
 /// The first thing that stands in the way, cause and way out; `None` if nothing is known to.
 #[must_use]
 pub fn missing(facts: &HostFacts) -> Option<String> {
-    findings(facts)
+    let mut missing = findings(facts);
+    missing.retain(|finding| finding.status == Status::Missing);
+    // With too few open files, other things only seem to be missing.
+    missing.sort_by_key(|finding| finding.id != "open_files");
+    missing
         .into_iter()
-        .find(|finding| finding.status == Status::Missing)
+        .next()
         .map(|finding| match finding.remedy {
             Some(remedy) => format!("{}\n{remedy}", finding.found),
             None => finding.found,
@@ -256,6 +256,9 @@ mod tests {
         assert!(old.contains("5.15.0") && old.contains("6.3"));
         let files = told(|f| f.open_files = Some(16));
         assert!(files.contains("at most 16 files") && files.contains("ulimit -n"));
+        // Without a file to open, the type information cannot be read either.
+        let both = told(|f| (f.open_files, f.btf) = (Some(16), Err("x".to_owned())));
+        assert!(both.contains("at most 16 files"), "{both}");
         let bare = told(|f| (f.tracepoints, f.btf) = (None, Err("x".to_owned())));
         assert!(bare.contains("CONFIG_DEBUG_INFO_BTF"));
         let both = told(|f| {

@@ -147,8 +147,14 @@ fn names_that_options_have_elsewhere() {
         (&["record", "--time=5"], "type: netatop record --duration 5"),
         (
             &["record", "-C"],
-            "-c is --cgroup; see netatop record --help",
+            "TCP and UDP are both counted without an option",
         ),
+        (
+            &["record", "-G"],
+            "-g is --group-by; see netatop record --help",
+        ),
+        (&["record", "--durration", "5"], "did you mean --duration?"),
+        (&["recrd", "-d", "1"], "did you mean record?"),
         (&["record", "-Z"], "see netatop record --help"),
         (&["check", "--json"], "type: netatop check -f json"),
     ] {
@@ -178,6 +184,7 @@ fn help_and_version_by_other_names() {
     ] {
         assert_advised(arguments, advice);
     }
+    assert_refused(&netatop(&["report"]), 1, "netatop record -i 10s");
     assert_refused(&netatop(&["top"]), 1, "netatop record -i 1s");
     assert_refused(&netatop(&["lo"]), 1, "lo is a network interface");
     assert_refused(&netatop(&["record", "lo"]), 1, "netatop counts by process");
@@ -206,6 +213,13 @@ fn process_ids_as_pgrep_writes_them() {
     );
     assert_advised(&["record", "-p", "0"], "a process id is 1 or more");
     assert_advised(&["record", "-p", "$(reboot)"], "not a process id");
+}
+
+#[test]
+fn half_a_command_is_not_advised() {
+    let long = "x".repeat(1_000);
+    assert_advised(&["record", "sh", &long], "; see netatop record --help");
+    assert_advised(&["record", &long, "sh"], "; see netatop record --help");
 }
 
 /// Every example of the help is understood.

@@ -5,6 +5,7 @@
 mod check;
 mod completions;
 mod forgiving;
+mod output;
 mod serve;
 
 use std::fs::{self, Permissions};

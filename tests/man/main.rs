@@ -12,6 +12,7 @@
 #[path = "../support/leave_out.rs"]
 mod support;
 
+mod advice;
 mod pages;
 
 use std::error::Error;
