@@ -4,9 +4,9 @@
 
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use netatop::cli::{Cli, Command, hint};
+use netatop::cli::{Cli, Command, advice};
 use netatop::error::Error;
 use netatop::text::{is_stdout_closed, shown, to_stderr};
 use netatop::{check, completions, record, serve};
@@ -45,6 +45,8 @@ fn usage(mut error: clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(status);
     }
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let advice = advice(&error, &arguments).map(|advice| shown(&advice));
     // Before it is put into lines: what was given may have line ends of its own.
     let given: Vec<_> = error
         .context()
@@ -66,35 +68,9 @@ fn usage(mut error: clap::Error) -> ExitCode {
         .collect();
     let line = lines.join(" ");
     let what = line.strip_prefix("error: ").unwrap_or(&line);
-    let words: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|word| shown(&word.to_string_lossy()))
-        .collect();
-    let word = match error.kind() {
-        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
-            error
-                .context()
-                .find_map(|(kind, value)| match (kind, value) {
-                    (
-                        ContextKind::InvalidArg | ContextKind::InvalidSubcommand,
-                        ContextValue::String(word),
-                    ) => Some(word.clone()),
-                    _ => None,
-                })
-        }
-        _ => None,
-    };
-    let similar = error
-        .context()
-        .find_map(|(kind, value)| match (kind, value) {
-            (ContextKind::SuggestedArg | ContextKind::SuggestedSubcommand, value) => {
-                Some(format!("did you mean {value}?"))
-            }
-            _ => None,
-        });
-    match word.as_deref().and_then(|word| hint(&words, word, similar)) {
-        Some(hint) => to_stderr(format!("netatop: {what}; {hint}")),
-        None => to_stderr(format!("netatop: {what}")),
-    }
+    to_stderr(match advice {
+        Some(advice) => format!("netatop: {what}; {advice}"),
+        None => format!("netatop: {what}"),
+    });
     ExitCode::from(status)
 }

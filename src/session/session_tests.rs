@@ -52,6 +52,25 @@ fn a_tick_at_the_very_end_is_no_second_report() {
 }
 
 #[test]
+fn a_count_ends_it_with_its_last_report() {
+    for (count, duration, lengths) in [
+        (1, None, [1_000].as_slice()),
+        (3, None, &[1_000, 1_000, 1_000]),
+        (3, Some(1_500), &[1_000, 500]),
+        (2, Some(2_000), &[1_000, 1_000]),
+    ] {
+        let time = Time::new();
+        let counted = Schedule {
+            count: Some(count),
+            ..schedule(duration, Some(1_000))
+        };
+        let mut clock = FakeClock::new(&time, []);
+        let (kept, _) = record(&mut Scripted::new(&time, steady), &mut clock, counted);
+        assert_eq!(kept.intervals(), lengths, "{count} {duration:?}");
+    }
+}
+
+#[test]
 fn ticks_do_not_drift_however_late_and_slow_each_one_is() {
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
@@ -74,22 +93,6 @@ fn ticks_missed_in_a_slow_sample_are_not_made_up_for() {
     // At 1000, then 2000 + 2300, then 5000 + 1000, and from there each second.
     assert_eq!(kept.intervals(), [1_000, 3_300, 1_700, 1_000, 1_000]);
     assert_eq!(kept.bytes(), [1_000, 3_300, 1_700, 1_000, 1_000]);
-}
-
-#[test]
-fn a_count_ends_it_after_as_many_intervals() {
-    for count in [1, 3] {
-        let time = Time::new();
-        let mut clock = FakeClock::new(&time, []);
-        let schedule = Schedule {
-            count: Some(count),
-            ..schedule(None, Some(1_000))
-        };
-        let mut source = Scripted::new(&time, steady);
-        let (kept, done) = record(&mut source, &mut clock, schedule);
-        assert_eq!(kept.intervals(), vec![1_000; count as usize]);
-        assert_eq!(done.expect("no error").total, sent(1_000 * count));
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod forgiving;
 mod output;
 mod serve;
 
@@ -368,30 +369,4 @@ fn a_file_that_is_refused_for_its_columns_is_not_cut_back_before() {
     let ran = record_to(&path, &["--append", "--force"]);
     assert_refused(&ran, 2, path.to_str().unwrap());
     assert_eq!(text(&path), there);
-}
-
-/// What people type who come from other tools: one line that says what to type here.
-#[test]
-fn habits_of_other_tools_are_answered_in_one_line() {
-    for (line, told) in [
-        ("record 1 5", "netatop record -i 1 --count 5"),
-        ("-d 1", "netatop record -d 1"),
-        ("record curl x", "netatop record -- curl x"),
-        ("record -C", "TCP and UDP"),
-        ("record --json", "-f json"),
-        ("4242", "netatop record -p 4242"),
-        ("eth0", "all interfaces"),
-        ("record --durration 5", "did you mean --duration?"),
-        ("recrd -d 1", "did you mean record?"),
-        ("record -x", "netatop record --help"),
-        ("record -p bash", "pgrep"),
-        ("record --count 5", "--interval"),
-    ] {
-        let words: Vec<&str> = line.split(' ').collect();
-        let ran = netatop(&words);
-        assert_eq!(ran.status, Some(2), "{line}: {}", ran.stderr);
-        assert_eq!(ran.stderr.lines().count(), 1, "{line}: {}", ran.stderr);
-        assert!(ran.stderr.contains(told), "{line}: {}", ran.stderr);
-        assert!(!ran.stderr.contains("'-- -"), "{line}: {}", ran.stderr);
-    }
 }
