@@ -14,6 +14,7 @@ use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use crate::error::Error;
+use crate::host::proc::own_status;
 
 /// Exit status when a second Ctrl-C cuts the orderly end short.
 const CUT_SHORT: i32 = 130;
@@ -119,27 +120,5 @@ pub fn report_file_size_limit() -> Result<(), Error> {
 
 /// The signals that are ignored: bit N-1 is signal N.
 fn ignored() -> u64 {
-    fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| parse_ignored(&status))
-        .unwrap_or(0)
-}
-
-/// The SigIgn line of /proc/PID/status: bit N-1 is signal N.
-pub(crate) fn parse_ignored(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ignored_signals_are_read_from_the_status_file() {
-        let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
-        assert_eq!(parse_ignored(status), Some(0x1001));
-        assert_eq!(parse_ignored("SigIgn:\tx\n"), None);
-        assert_eq!(parse_ignored(""), None);
-    }
+    own_status().ignored.unwrap_or(0)
 }

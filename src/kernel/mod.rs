@@ -32,7 +32,5 @@ pub use trial::try_programs;
 /// Parsers of records and of files in /proc, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::decode::{cgroup, losses, thread_record};
-    pub(crate) use super::facts::parse_capabilities;
-    pub(crate) use super::liveness::parse as parse_stat;
     pub(crate) use super::tracer::recursion_misses;
 }

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::Error;
-use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace};
+use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace, proc};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
 use crate::text::shown_path;
 
@@ -90,7 +90,7 @@ pub(super) struct Cgroup {
 /// [`Error::Failed`], with the remedy.
 pub(super) fn need_cgroup_namespace(option: &str) -> Result<(), Error> {
     // Without /proc it is not known, and the mount of cgroups is not found either.
-    if is_initial_cgroup_namespace() || fs::metadata("/proc/self/ns/cgroup").is_err() {
+    if is_initial_cgroup_namespace() || proc::namespace("cgroup").is_none() {
         return Ok(());
     }
     Err(Error::Failed(format!(
