@@ -22,6 +22,16 @@ static __always_inline struct block *stored_block(struct task_struct *task)
 }
 
 /*
+ * Gives a block in task storage its id, and counts the block. Two CPUs can create the block of
+ * one task at the same time and then have the same one, which counts once.
+ */
+static __always_inline void name_stored(struct block *block)
+{
+	if (give_id(&block->id))
+		__sync_fetch_and_add(&losses.stored, 1);
+}
+
+/*
  * Makes a block for a thread without one. Tries the best place first each time, since a
  * shortage may have passed. NULL if there is no memory anywhere.
  */
@@ -38,8 +48,7 @@ static __noinline struct counters *make_block(struct task_struct *task)
 		return counters;
 	block = bpf_task_storage_get(&blocks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (block) {
-		give_id(&block->id);
-		__sync_fetch_and_add(&losses.stored, 1);
+		name_stored(block);
 		return &block->counters;
 	}
 	block = spare_block(task);

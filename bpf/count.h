@@ -54,7 +54,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	/* The verifier does not know the callers: tell it the bounds. */
 	protocol &= UDP;
 	direction &= RECV;
-	if (block && !block->exited) {
+	if (block && block->state == BLOCK_LIVE) {
 		add(&block->counters, protocol, direction, bytes);
 		return 0;
 	}
@@ -79,6 +79,21 @@ static __always_inline bool is_tcp(__u16 protocol)
 {
 	_Static_assert(IPPROTO_MPTCP == (IPPROTO_TCP | 0x100), "they differ in one bit");
 	return (protocol & ~0x100) == IPPROTO_TCP;
+}
+
+/*
+ * Whether a UDP receive of 0 bytes is the end of data after shutdown(SHUT_RD), which a program can
+ * read again and again, and not an empty datagram.
+ *
+ * __skb_recv_udp() (net/ipv4/udp.c) takes a queued datagram first, whether the socket is shut down
+ * or not. It looks at the shutdown only when it would wait (__skb_wait_for_more_packets() in
+ * net/core/datagram.c). A call that does not wait gets EAGAIN instead, so its 0 is an empty
+ * datagram. A call that may wait returns 0 in both cases and nothing tells them apart. The end of
+ * data is by far the more frequent one, so that call is not counted.
+ */
+static __always_inline bool is_end_of_data(const struct sock *sk, int flags)
+{
+	return !(flags & MSG_DONTWAIT) && (sk->sk_shutdown & RCV_SHUTDOWN);
 }
 
 static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
@@ -106,12 +121,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	} else {
 		if (type != SOCK_DGRAM || number != IPPROTO_UDP)
 			return 0;
-		/*
-		 * End of data after shutdown(SHUT_RD), which a program can read again and
-		 * again. An empty datagram that was still queued looks the same, and is not
-		 * counted either.
-		 */
-		if (direction == RECV && ret == 0 && (sk->sk_shutdown & RCV_SHUTDOWN))
+		if (direction == RECV && ret == 0 && is_end_of_data(sk, flags))
 			return 0;
 		protocol = UDP;
 	}

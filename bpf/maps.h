@@ -12,9 +12,15 @@
  */
 enum { SLOTS_IN_SET = 16 };
 
+/* Set in the owner of a slot that is being handed over. No task has an odd address. */
+enum { LEAVING = 1 };
+
 /* What belongs together in an event lies together: the owners, and one slot's counters. */
 struct slot_set {
-	/* Address of the task that a slot belongs to; 0 for a free one. */
+	/*
+	 * Address of the task that a slot belongs to; 0 for a free one. The lowest bit, LEAVING,
+	 * is set while the block is handed over at the end of the task.
+	 */
 	__u64 owner[SLOTS_IN_SET];
 	struct counters counters[SLOTS_IN_SET];
 	/* Block ids; 0 while a slot is free, or is being taken or given back. */
@@ -36,12 +42,21 @@ struct {
 /* The number of sets, less one: they are a power of two. */
 const volatile __u32 slot_sets_mask = 0;
 
+/* Where the block of a thread in task storage is in its life. */
+enum block_state {
+	/* Counts. */
+	BLOCK_LIVE,
+	/* One CPU is handing it over. Nothing is added any more, and snapshots still show it. */
+	BLOCK_LEAVING,
+	/* Handed over. It waits for the kernel to free it with the thread. */
+	BLOCK_GONE,
+};
+
 /* A block outside of the slots. */
 struct block {
 	struct counters counters;
 	__u64 id;
-	/* The thread's exit record has been written: nothing may be added any more. */
-	__u32 exited;
+	enum block_state state;
 	__u32 _pad;
 };
 

@@ -59,17 +59,18 @@ static __always_inline __u64 new_block_id(void)
 	return __sync_add_and_fetch(&losses.last_block, 1);
 }
 
-/* Gives a block its id, unless it has one: two CPUs can find the same new block. */
-static __always_inline void give_id(__u64 *id)
+/*
+ * Gives a block its id, unless it has one: two CPUs can find the same new block. True on the
+ * one CPU whose id the block got.
+ */
+static __always_inline bool give_id(__u64 *id)
 {
-	if (!*id)
-		__sync_val_compare_and_swap(id, 0, new_block_id());
+	return !*id && !__sync_val_compare_and_swap(id, 0, new_block_id());
 }
 
 /*
- * Takes a free slot for a task, which may be running on another CPU. From the moment that
- * it owns the slot the task counts in it, so the counters are cleared before, by
- * give_back_slot(). A slot has an id only after it has an owner.
+ * Takes a free slot for a task, which may be running on another CPU. The task counts in the slot
+ * as soon as it owns it, so the counters are 0 before: give_back_slot() clears them.
  */
 static __always_inline struct counters *take_slot(struct slot_set *set, __u64 task)
 {
@@ -83,16 +84,23 @@ static __always_inline struct counters *take_slot(struct slot_set *set, __u64 ta
 }
 
 /*
- * Gives back the slot of a block whose counters have been handed over. Only one of two CPUs
- * that try this for the same block succeeds.
+ * Claims a task's slot for handing it over. Only one of two CPUs that try this succeeds: see
+ * mark_task(). From here on the task finds no slot, and a snapshot still shows the block.
+ */
+static __always_inline bool claim_slot(struct slot_set *set, __u32 at, __u64 task)
+{
+	return __sync_val_compare_and_swap(&set->owner[at], task, task | LEAVING) == task;
+}
+
+/*
+ * Frees a slot that this CPU has claimed, after its counters were handed over.
  *
  * The atomic operations keep the order in which a snapshot may see the changes: a snapshot
- * that reads counters of another block than `id` also reads another id.
+ * that reads cleared counters, or those of the next block, also reads another id.
  */
-static __always_inline void give_back_slot(struct slot_set *set, __u32 at, __u64 id)
+static __always_inline void give_back_slot(struct slot_set *set, __u32 at)
 {
-	if (__sync_val_compare_and_swap(&set->id[at], id, 0) != id)
-		return;
+	__sync_lock_test_and_set(&set->id[at], 0);
 	__builtin_memset(&set->counters[at], 0, sizeof(set->counters[at]));
 	__sync_lock_test_and_set(&set->owner[at], 0);
 }

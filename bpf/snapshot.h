@@ -19,49 +19,81 @@ static __always_inline bool is_nothing(const struct block *block)
 	return !block;
 }
 
+/* Hands over the slots of a task that is ending, and frees them. */
+static __always_inline void end_slots(struct thread_record *record, __u64 address)
+{
+	struct slot_set *set = set_of(address);
+
+	/* A task has two slots if two CPUs made its first block at the same time. */
+	for (int slots = 0; set && slots < 2; slots++) {
+		__u32 at = find_slot(address);
+
+		if (at >= SLOTS_IN_SET)
+			return;
+		at = bounded(at);
+		if (!claim_slot(set, at, address))
+			continue;
+		give_id(&set->id[at]);
+		if (has_traffic(&set->counters[at]))
+			hand_over(record, set->id[at], &set->counters[at]);
+		give_back_slot(set, at);
+	}
+}
+
+/* Hands over a block in task storage. The kernel frees it with the task. */
+static __always_inline void end_stored(struct thread_record *record, struct block *block)
+{
+	if (__sync_val_compare_and_swap(&block->state, BLOCK_LIVE, BLOCK_LEAVING) != BLOCK_LIVE)
+		return;
+	name_stored(block);
+	if (has_traffic(&block->counters))
+		hand_over(record, block->id, &block->counters);
+	__sync_lock_test_and_set(&block->state, BLOCK_GONE);
+	__sync_fetch_and_add(&losses.outside_gone, 1);
+}
+
+/*
+ * Hands over a block in the spare map, and deletes it. Once another CPU has deleted the entry, the
+ * map can reuse its memory for another task's block. So the entry is copied, and the copy is used
+ * only if the entry is still there afterwards.
+ */
+static __always_inline void end_spare(struct thread_record *record, struct task_struct *task,
+				      struct block *spared)
+{
+	struct block copy = *spared;
+	__u64 key = (__u64)task;
+
+	barrier();
+	if (!spare_block(task))
+		return;
+	if (has_traffic(&copy.counters))
+		hand_over(record, copy.id, &copy.counters);
+	if (!bpf_map_delete_elem(&spare, &key))
+		__sync_fetch_and_add(&losses.outside_gone, 1);
+}
+
 /*
  * Hands over the blocks of a task that is ending, and gives them back.
  *
- * Each block goes after its record has left, so at every moment the thread is in snapshots or
- * has a record. User space sorts out a block that is in both. Two CPUs can do this for the
- * same task (see mark_task()): its records then leave twice, and a block is given back once.
+ * Each block goes after its record has left, so at every moment the thread is in snapshots or has
+ * a record. The ledger sorts out a block that is in both. Two CPUs can do this for the same task
+ * (see mark_task()), but each block is given back once.
  */
 static __always_inline int end_thread(struct task_struct *task, __u64 address)
 {
-	struct slot_set *set = set_of(address);
 	__u32 at = find_slot(address);
 	struct block *block = stored_block(task);
 	struct block *spared = spare_block(task);
 	struct thread_record record = {};
-	__u64 key = (__u64)task, id;
 
 	if (at >= SLOTS_IN_SET && !block && is_nothing(spared))
 		return 0;
 	identify(&record, address, RECORD_EXITED);
-
-	/* A task has two slots if it was marked while its first event took one. */
-	for (int slots = 0; set && slots < 2 && at < SLOTS_IN_SET; slots++) {
-		at = bounded(at);
-		give_id(&set->id[at]);
-		id = set->id[at];
-		if (has_traffic(&set->counters[at]))
-			hand_over(&record, id, &set->counters[at]);
-		give_back_slot(set, at, id);
-		at = find_slot(address);
-	}
-	if (block && !block->exited) {
-		give_id(&block->id);
-		if (has_traffic(&block->counters))
-			hand_over(&record, block->id, &block->counters);
-		if (!__sync_lock_test_and_set(&block->exited, 1))
-			__sync_fetch_and_add(&losses.outside_gone, 1);
-	}
-	if (spared) {
-		if (has_traffic(&spared->counters))
-			hand_over(&record, spared->id, &spared->counters);
-		if (!bpf_map_delete_elem(&spare, &key))
-			__sync_fetch_and_add(&losses.outside_gone, 1);
-	}
+	end_slots(&record, address);
+	if (block)
+		end_stored(&record, block);
+	if (spared)
+		end_spare(&record, task, spared);
 	return 0;
 }
 
@@ -81,12 +113,16 @@ static __always_inline __u64 sum_of(const struct counters *c)
 static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set, __u32 at)
 {
 	struct thread_record record = {};
-	__u64 sum;
+	__u64 sum, owner;
 
-	if (!set->id[at] || !set->owner[at])
+	if (!set->id[at])
 		return false;
 	/* An atomic operation for the order of loads: see give_back_slot(). */
 	record.block = __sync_fetch_and_add(&set->id[at], 0);
+	/* A free slot keeps no id, unless its owner ended while it was given one. */
+	owner = set->owner[at] & ~(__u64)LEAVING;
+	if (!owner)
+		return false;
 	record.counters = set->counters[at];
 	/* Sum up the copy, not what is in the slot by now. */
 	barrier();
@@ -99,7 +135,7 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 	 * can be something else by now. Reading it is harmless, and the missed event is
 	 * reported.
 	 */
-	identify(&record, set->owner[at], 0);
+	identify(&record, owner, 0);
 	/* If the task has ended meanwhile, its exit record has the counters. */
 	if (!record.block || __sync_fetch_and_add(&set->id[at], 0) != record.block)
 		return false;
@@ -142,7 +178,7 @@ static __always_inline void dump_block(struct bpf_iter__task *ctx, struct thread
 				       struct block *block)
 {
 	/* A new block can be found here before it has its id. */
-	if (!block || block->exited || !block->id)
+	if (!block || block->state == BLOCK_GONE || !block->id)
 		return;
 	record->block = block->id;
 	record->counters = block->counters;

@@ -13,10 +13,21 @@ static __always_inline bool is_tracked(struct task_struct *task)
 	       spare_block(task);
 }
 
-static __always_inline void track(struct task_struct *task)
+/* True if it made a block for the task; false if the task has one, or there is no memory. */
+static __always_inline bool track(struct task_struct *task)
 {
-	if (!is_tracked(task) && !make_block(task))
-		__sync_fetch_and_add(&losses.untracked, 1);
+	if (is_tracked(task))
+		return false;
+	if (make_block(task))
+		return true;
+	__sync_fetch_and_add(&losses.untracked, 1);
+	return false;
+}
+
+/* A compare-and-swap orders all memory accesses before it before all after it, on every CPU. */
+static __always_inline void full_barrier(void)
+{
+	__sync_val_compare_and_swap(&losses.last_block, 0, 0);
 }
 
 /* Whether a thread or process that the running task has made is to be tracked. */
@@ -60,17 +71,20 @@ static __always_inline int new_task_numbered(int pid, __u64 clone_flags)
 /*
  * Tracks a task that existed before the recording, unless it is ending.
  *
- * The task may begin to end while it gets its block. PF_EXITING is set before the task looks
- * for its blocks in thread_exit(), so whatever the order, one of both sees the other: either
- * the task finds the block, or the flag is seen here and the block is given back here. A slot
- * that stays behind would make the next task at this address a tracked one.
+ * The task may begin to end on another CPU while it gets its block. A block that stays behind
+ * would make the next task at this address a tracked one. So PF_EXITING is looked at again
+ * afterwards. The task sets PF_EXITING before it looks for its blocks in thread_exit(), and here
+ * the block is made before the flag is read, so at least one of both sees what the other did. If
+ * both do, each block is given back by the CPU that claims it first.
  */
 static __always_inline int mark_task(struct task_struct *task)
 {
 	if (!task || (task->flags & PF_EXITING) || !is_wanted(task->tgid))
 		return 0;
-	track(task);
-	barrier();
+	/* A block that was there before is the task's own to hand over. */
+	if (!track(task))
+		return 0;
+	full_barrier();
 	if (task->flags & PF_EXITING)
 		end_thread(task, address_of(task));
 	return 0;

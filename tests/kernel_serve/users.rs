@@ -98,6 +98,10 @@ fn a_user_sees_what_runs_in_the_users_own_namespaces() {
     let mut root = server.client();
     let mut nobody = Client::connect_as(NOBODY, &server.socket);
     let mut somebody = Client::connect_as(SOMEBODY, &server.socket);
+    // A client counts from the sample with which it is admitted.
+    for client in [&mut nobody, &mut somebody] {
+        assert!(client.ask().0.is_empty(), "nothing is theirs yet");
+    }
     let mut workload = run_as(
         NOBODY,
         Path::new("unshare"),

@@ -1,5 +1,6 @@
 //! Datagrams: UDP in its families, in batches, and in large sends that the kernel splits.
 
+use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::ptr;
 
@@ -73,8 +74,9 @@ pub fn empty(_: &Call, truth: &mut Truth) -> Result {
     one.send_whole(truth, &[])
 }
 
-/// `udp-shutdown`: receiving from a socket that is shut down. It returns 0 at once, and that is
-/// the end of data, not an empty datagram.
+/// `udp-shutdown`: receiving from a socket that is shut down. A call that may wait returns 0 at
+/// once, which is the end of data and not an empty datagram. A call that may not wait fails, so its
+/// 0 is an empty datagram.
 pub fn shut_down(_: &Call, truth: &mut Truth) -> Result {
     for family in [Family::V4, Family::V6] {
         let (one, other) = udp_pair(family)?;
@@ -85,17 +87,42 @@ pub fn shut_down(_: &Call, truth: &mut Truth) -> Result {
         other.recv(truth, &mut buf, NO_FLAGS)?;
         socket::shutdown(other.raw(), Shutdown::Read)?;
         for _ in 0..25 {
-            // Not through `other`, which would count it.
-            if socket::recv(other.raw(), &mut buf, NO_FLAGS)? != 0 {
-                return Err("there is data after a shutdown".into());
-            }
-            socket::recvfrom::<SockaddrStorage>(other.raw(), &mut buf)?;
+            read_end_of_data(&other, &mut buf)?;
         }
-        // It can still send, and what is there can still be read.
+        // It can still send, and what arrives can still be read.
         other.send_whole(truth, &[1; 7])?;
         one.recv(truth, &mut buf, NO_FLAGS)?;
         one.send_whole(truth, &[1; 5])?;
         other.recv(truth, &mut buf, NO_FLAGS)?;
+        for _ in 0..3 {
+            one.send_whole(truth, &[])?;
+            other.recv(truth, &mut buf, MsgFlags::MSG_DONTWAIT)?;
+        }
+        match other.recv(truth, &mut buf, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => {}
+            result => return Err(format!("a call that may not wait: {result:?}").into()),
+        }
+        socket::shutdown(one.raw(), Shutdown::Write)?;
+    }
+    Ok(())
+}
+
+/// Reads the end of data in every way. None goes through `Socket`, which would count it.
+fn read_end_of_data(socket: &Socket, buf: &mut [u8]) -> Result {
+    let mut lengths = vec![
+        socket::recv(socket.raw(), buf, NO_FLAGS)?,
+        socket::recvfrom::<SockaddrStorage>(socket.raw(), buf)?.0,
+        nix::unistd::read(socket, buf)?,
+    ];
+    let mut slices = [IoSliceMut::new(buf)];
+    let received =
+        socket::recvmsg::<SockaddrStorage>(socket.raw(), &mut slices, None, NO_FLAGS)?.bytes;
+    lengths.push(received);
+    let mut parts = [part(buf, 10), part(buf, 10)];
+    let mut messages: Vec<_> = parts.iter_mut().map(message).collect();
+    lengths.extend(receive_many(socket, &mut messages, 0)?);
+    if lengths != [0; 6] {
+        return Err(format!("there is data after a shutdown: {lengths:?}").into());
     }
     Ok(())
 }

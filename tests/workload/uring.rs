@@ -2,7 +2,7 @@
 
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
 use nix::errno::Errno;
-use nix::sys::socket::MsgFlags;
+use nix::sys::socket::{self, MsgFlags, Shutdown};
 
 use crate::call::{Call, Result, Unavailable};
 use crate::net::{Family, Socket, tcp_pair, udp_pair};
@@ -79,6 +79,12 @@ impl Ring {
     }
 
     fn recv(&mut self, truth: &mut Truth, to: &Socket, buf: &mut [u8], how: How) -> Result {
+        let received = self.recv_uncounted(to, buf, how)?;
+        truth.received(to.kind(), received, NO_FLAGS);
+        Ok(())
+    }
+
+    fn recv_uncounted(&mut self, to: &Socket, buf: &mut [u8], how: How) -> Result<usize> {
         let (fd, length) = (types::Fd(to.raw()), buf.len() as u32);
         let request = opcode::Recv::new(fd, buf.as_mut_ptr(), length).build();
         let request = match how {
@@ -87,8 +93,7 @@ impl Ring {
         };
         // SAFETY: the buffer outlives this function, which waits for the completion.
         unsafe { self.submit(&request) }?;
-        truth.received(to.kind(), length_of(&self.next()?)?, NO_FLAGS);
-        Ok(())
+        length_of(&self.next()?)
     }
 
     /// One request that receives each of several messages sent after it. None may be empty: that
@@ -168,6 +173,15 @@ pub fn io_uring(_: &Call, truth: &mut Truth) -> Result {
     }
     ring.recv_many(truth, &client, &server, &[90, 91, 92, 93])?;
     ring.recv_many(truth, &one, &other, &[33, 44, 55, 66, 77])?;
+
+    // The end of data is not a message.
+    socket::shutdown(other.raw(), Shutdown::Read)?;
+    for how in [How::Plain, How::Worker] {
+        let received = ring.recv_uncounted(&other, &mut buf, how)?;
+        if received != 0 {
+            return Err(format!("{received} bytes after a shutdown").into());
+        }
+    }
 
     let mut polled = Ring::new(true)?;
     polled.send(truth, &server, &[3; 17], How::Plain)?;
