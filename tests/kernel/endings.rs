@@ -283,6 +283,8 @@ fn two_signals_within_moments_are_one_request() {
         // Surely within the recording: on a busy host another process may do nothing meanwhile.
         socket.send_to(b"message", here).expect("send");
         send_signal(&child, Signal::SIGINT);
+        // While it is pending, another one would be lost.
+        wait_until_taken(&child);
         send_signal(&child, Signal::SIGINT);
         let output = child.wait_with_output().expect("wait");
         let rows = String::from_utf8(output.stdout).expect("utf-8");
