@@ -183,7 +183,7 @@ fn a_command_inherits_what_netatop_did() {
         let directly = state(Command::new("env").stdin(Stdio::null()));
         let recorded = state(
             Command::new(NETATOP)
-                .args(["record", "-q", "--"])
+                .args(["record", "-q", "-o", "/dev/null", "--"])
                 .stdin(Stdio::null()),
         );
         assert_eq!(directly, recorded, "{what}");
