@@ -1,6 +1,8 @@
 //! Runs a workload while the programs count, and holds their figures against its own.
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -171,6 +173,36 @@ impl Workload {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}")))
             .collect()
     }
+}
+
+/// Owns nothing, on every system.
+pub const NOBODY: u32 = 65534;
+
+/// A copy of the workload in `dir` that every user can run.
+pub fn public_workload(dir: &Path, mode: u32) -> PathBuf {
+    let path = dir.join("workload");
+    fs::copy(workload(), &path).expect("copy");
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("chmod");
+    fs::set_permissions(&path, Permissions::from_mode(mode)).expect("chmod");
+    path
+}
+
+/// Starts a flow that is nobody's and makes and removes files on an overlay file system that root
+/// has mounted in `dir`. The mounts are in a mount namespace of the workload's own, and go with it.
+pub fn on_overlay(dir: &Path, scenario: &str) -> Workload {
+    let program = public_workload(dir, 0o755);
+    let script = format!(
+        "set -e; cd {dir}; mkdir tmp; mount -t tmpfs none tmp; cd tmp; \
+         mkdir lower upper work merged; \
+         mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged; \
+         chmod 777 merged; \
+         exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
+         {program} {scenario} size=1 files={dir}/tmp/merged",
+        dir = dir.display(),
+        program = program.display(),
+    );
+    let arguments = ["--mount", "--propagation", "private", "sh", "-c", &script];
+    Workload::of(Command::new("unshare").args(arguments))
 }
 
 /// Whether the kernel cannot do `scenario` at all, and the caller asked to leave it out.

@@ -1,33 +1,30 @@
 //! Who sees what: root everything, everybody else their own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use netatop::model::Counters;
 use serde_json::Value;
 
 use super::client::Client;
-use super::harness::{Workload, counters, workload};
+use super::harness::{NOBODY, Workload, counters, on_overlay, public_workload, wait_for};
 use super::server::{Server, public_dir};
 
-/// Who owns nothing, on every system.
-const NOBODY: u32 = 65534;
 /// A user without an entry anywhere.
 const SOMEBODY: u32 = 54321;
 
-/// A copy of the workload that every user can run.
-fn public_workload(dir: &Path, mode: u32) -> PathBuf {
-    let path = dir.join("workload");
-    fs::copy(workload(), &path).expect("copy");
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
-    path
-}
-
 fn run_as(uid: u32, program: &Path, args: &[&str]) -> Workload {
     Workload::of(Command::new(program).args(args).uid(uid).gid(uid))
+}
+
+/// A client is told what happens after its first sample, which newcomers share if they come soon
+/// after one another. The first reply says that it was taken.
+fn begin(clients: &mut [&mut Client]) {
+    for client in clients {
+        client.ask();
+    }
 }
 
 #[track_caller]
@@ -73,6 +70,7 @@ fn what_a_set_user_id_program_does_is_not_for_who_started_it() {
     let server = Server::start(&[]);
     let mut root = server.client();
     let mut nobody = Client::connect_as(NOBODY, &server.socket);
+    begin(&mut [&mut root, &mut nobody]);
     let mut workload = run_as(NOBODY, &program, &["tcp", "hold=1"]);
     let pid = workload.pid();
     let line = workload.line();
@@ -88,7 +86,6 @@ fn what_a_set_user_id_program_does_is_not_for_who_started_it() {
 }
 
 /// A rootless container: its root has all capabilities, but only in a user namespace of its own.
-/// What runs there as another user of that namespace belongs to its owner as well.
 #[test]
 fn a_user_sees_what_runs_in_the_users_own_namespaces() {
     let dir = public_dir();
@@ -98,10 +95,7 @@ fn a_user_sees_what_runs_in_the_users_own_namespaces() {
     let mut root = server.client();
     let mut nobody = Client::connect_as(NOBODY, &server.socket);
     let mut somebody = Client::connect_as(SOMEBODY, &server.socket);
-    // A client counts from the sample with which it is admitted.
-    for client in [&mut nobody, &mut somebody] {
-        assert!(client.ask().0.is_empty(), "nothing is theirs yet");
-    }
+    begin(&mut [&mut root, &mut nobody, &mut somebody]);
     let mut workload = run_as(
         NOBODY,
         Path::new("unshare"),
@@ -122,6 +116,33 @@ fn a_user_sees_what_runs_in_the_users_own_namespaces() {
     workload.finish();
     assert_sees(&mut nobody, pid, &line, true);
     assert_sees(&mut somebody, pid, &line, false);
+}
+
+/// While a process works on an overlay file system, it acts with the credentials of the user who
+/// mounted it. Its own user must see it all the same.
+#[test]
+fn a_user_sees_what_works_on_an_overlay_file_system() {
+    let dir = public_dir();
+    let server = Server::start(&[]);
+    let mut nobody = Client::connect_as(NOBODY, &server.socket);
+    begin(&mut [&mut nobody]);
+    let workload = on_overlay(dir.path(), "udp-flow");
+    let pid = workload.pid();
+    let mut seen = 0;
+    let mut last = Counters::default();
+    wait_for("100 replies with more", || {
+        let counted = nobody.ask().of(pid);
+        assert!(counted.udp_send_msgs >= last.udp_send_msgs, "{counted:?}");
+        seen += u32::from(counted != last);
+        last = counted;
+        (seen >= 100).then_some(())
+    });
+    let lines = workload.finish();
+    let truth = counters(&lines[0], last);
+    // Requests that come soon after one another share a sample.
+    wait_for("all of it", || {
+        (nobody.ask().of(pid) == truth).then_some(())
+    });
 }
 
 /// A user may not fill every place, nor keep root out.
