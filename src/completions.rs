@@ -1,12 +1,11 @@
 //! `netatop completions`: what makes a shell complete netatop's command line, made from the
 //! parser's own definition.
 
-use std::io::{self, Write};
-
 use clap::{Command, ValueEnum};
 use clap_complete::{generate, shells};
 
 use crate::error::Error;
+use crate::text::to_stdout;
 
 /// A shell that completions can be written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -26,9 +25,7 @@ pub enum Shell {
 ///
 /// If standard output cannot be written.
 pub fn write(shell: Shell, command: &Command) -> Result<u8, Error> {
-    io::stdout()
-        .lock()
-        .write_all(completions(shell, command).as_bytes())
+    to_stdout(&completions(shell, command))
         .map_err(|error| Error::write("standard output", &error))?;
     Ok(0)
 }

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::output::{Lines, parsers::LineEnds};
-use crate::{host, kernel, record, serve, signals, text};
+use crate::output::{Compression, Lines, parsers::LineEnds};
+use crate::{host, kernel, output, record, serve, text};
 
 /// A parser: its name, and a function that calls it and ignores the result.
 pub type Target = (&'static str, fn(&[u8]));
@@ -35,10 +35,10 @@ pub fn targets() -> Vec<Target> {
             let _ = kernel::parsers::losses(bytes);
         }),
         ("proc_stat", |bytes| {
-            let _ = kernel::parsers::parse_stat(&lossy(bytes), bytes.len() as u64, 100);
+            let _ = host::parsers::parse_stat(&lossy(bytes));
         }),
         ("proc_status", |bytes| {
-            let _ = kernel::parsers::parse_capabilities(&lossy(bytes));
+            let _ = host::parsers::parse_status(&lossy(bytes));
         }),
         ("fdinfo", |bytes| {
             let _ = kernel::parsers::recursion_misses(&lossy(bytes));
@@ -49,6 +49,14 @@ pub fn targets() -> Vec<Target> {
                 ends.look(bytes);
                 let _ = ends.half();
             }
+        }),
+        ("compressed", |bytes| {
+            for compression in [Compression::Gzip, Compression::Zstd] {
+                let _ = output::parsers::scan_from(bytes, compression, Lines::Quoted, 4096);
+            }
+        }),
+        ("shown", |bytes| {
+            let _ = text::shown(&lossy(bytes));
         }),
         ("escaped", |bytes| {
             let _ = text::escaped(&lossy(bytes), &['\n']);
@@ -63,8 +71,8 @@ pub fn targets() -> Vec<Target> {
             // An error means that the kernel refused a socket, which is not what is tested.
             let _ = serve::parsers::drive(bytes);
         }),
-        ("proc_signals", |bytes| {
-            let _ = signals::parse_ignored(&lossy(bytes));
+        ("loadavg", |bytes| {
+            let _ = host::parsers::parse_loadavg(&lossy(bytes));
         }),
     ]
 }

@@ -15,8 +15,8 @@
 //! model                                  counters, processes, the ledger, rows
 //! signals                                Ctrl-C, SIGTERM and SIGHUP
 //! error                                  error types and exit statuses
-//! inherited                              what the Rust runtime changes before `main`
 //! text                                   escaping, units, messages to the user
+//! inherited                              what the Rust runtime changes before `main`
 //! ```
 
 // `print!` and `eprint!` panic if the stream is closed; `text::to_stderr` does not.

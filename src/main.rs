@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::error::{ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use netatop::cli::{Cli, Command};
+use netatop::cli::{Cli, Command, advice};
 use netatop::error::Error;
-use netatop::text::{escaped, to_stderr};
+use netatop::text::{is_stdout_closed, shown, to_stderr};
 use netatop::{check, completions, record, serve};
 
 fn main() -> ExitCode {
@@ -37,15 +37,21 @@ fn main() -> ExitCode {
 fn usage(mut error: clap::Error) -> ExitCode {
     let status = if error.use_stderr() { 2 } else { 0 };
     if status == 0 || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Who asked for help and does not read it has no use for an error either.
+        if status == 0 && is_stdout_closed() {
+            to_stderr("netatop: standard output is closed");
+            return ExitCode::FAILURE;
+        }
+        // If the reader has gone, nobody needs the help, nor an error.
         let _ = error.print();
         return ExitCode::from(status);
     }
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let advice = advice(&error, &arguments).map(|advice| shown(&advice));
     // Before it is put into lines: what was given may have line ends of its own.
     let given: Vec<_> = error
         .context()
         .filter_map(|(kind, value)| match value {
-            ContextValue::String(text) => Some((kind, escaped(text, &[]).into_owned())),
+            ContextValue::String(text) => Some((kind, shown(text))),
             _ => None,
         })
         .collect();
@@ -53,16 +59,18 @@ fn usage(mut error: clap::Error) -> ExitCode {
         error.insert(kind, ContextValue::String(text));
     }
     let text = error.render().to_string();
-    let what: Vec<&str> = text
+    let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
+        // The parser's tips: "use '-- -x'" would run -x as a command.
+        .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
         .collect();
-    let line = what.join(" ");
-    to_stderr(format!(
-        "netatop: {}",
-        line.strip_prefix("error: ").unwrap_or(&line)
-    ));
+    let line = lines.join(" ");
+    let what = line.strip_prefix("error: ").unwrap_or(&line);
+    to_stderr(match advice {
+        Some(advice) => format!("netatop: {what}; {advice}"),
+        None => format!("netatop: {what}"),
+    });
     ExitCode::from(status)
 }

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use crate::error::Error;
+use crate::host::proc::own_status;
 
 /// Exit status when a second Ctrl-C cuts the orderly end short.
 const CUT_SHORT: i32 = 130;
@@ -55,10 +56,7 @@ impl Stop {
             |error: &dyn std::fmt::Display| Error::failed("signals could not be set up", error);
         let (requested, request) =
             pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|error| failed(&error))?;
-        let ignored = fs::read_to_string("/proc/self/status")
-            .ok()
-            .and_then(|status| parse_ignored(&status))
-            .unwrap_or(0);
+        let ignored = ignored();
         let is_taken = |signal: i32| ignored & (1 << (signal - 1)) == 0;
         let another = || request.try_clone().map_err(|error| failed(&error));
         let terminated = Arc::new(AtomicBool::new(false));
@@ -105,21 +103,22 @@ impl Stop {
     }
 }
 
-/// The SigIgn line of /proc/PID/status: bit N-1 is signal N.
-pub(crate) fn parse_ignored(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
+/// Makes a write above the limit on file sizes (`ulimit -f`) an error, which is reported, instead of
+/// the end of the program by SIGXFSZ. A signal that was ignored stays ignored, with the same effect.
+/// Programs that are started from here get what was before: a handler does not outlive an exec.
+///
+/// # Errors
+///
+/// If the signal cannot be taken over.
+pub fn report_file_size_limit() -> Result<(), Error> {
+    if ignored() & (1 << (SIGXFSZ - 1)) == 0 {
+        flag::register(SIGXFSZ, Arc::default())
+            .map_err(|error| Error::failed("signals could not be set up", error))?;
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ignored_signals_are_read_from_the_status_file() {
-        let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
-        assert_eq!(parse_ignored(status), Some(0x1001));
-        assert_eq!(parse_ignored("SigIgn:\tx\n"), None);
-        assert_eq!(parse_ignored(""), None);
-    }
+/// The signals that are ignored: bit N-1 is signal N.
+fn ignored() -> u64 {
+    own_status().ignored.unwrap_or(0)
 }

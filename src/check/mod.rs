@@ -4,7 +4,6 @@
 mod atop;
 mod write;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -17,6 +16,7 @@ use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, is_initial_cgroup_names
 use crate::kernel::{
     Finding, HostFacts, Status, findings, libbpf_messages, missing, trial, try_programs,
 };
+use crate::text::to_stdout;
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -104,9 +104,7 @@ pub fn run(format: CheckFormat) -> Result<u8, Error> {
     // The findings say what is wrong.
     libbpf_messages(false);
     let findings = Facts::gather().findings();
-    io::stdout()
-        .lock()
-        .write_all(write(&findings, format).as_bytes())
+    to_stdout(&write(&findings, format))
         .map_err(|error| Error::write("standard output", &error))?;
     Ok(u8::from(!can_record(&findings)))
 }

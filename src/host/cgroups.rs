@@ -1,12 +1,13 @@
 //! Names of cgroups: from the id that the kernel reports to a path.
 
 use std::fs;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use foldhash::HashMap;
 
+use super::proc;
 use crate::model::CgroupChange;
 
 /// The paths of all living cgroups, and of removed ones that can still be in a row.
@@ -38,7 +39,7 @@ const INITIAL_CGROUP_NS: u64 = 0xEFFF_FFFB;
 /// are not those of the host.
 #[must_use]
 pub fn is_initial_cgroup_namespace() -> bool {
-    fs::metadata("/proc/self/ns/cgroup").is_ok_and(|ns| ns.ino() == INITIAL_CGROUP_NS)
+    proc::namespace("cgroup") == Some(INITIAL_CGROUP_NS)
 }
 
 impl Cgroups {
@@ -118,15 +119,14 @@ impl Cgroups {
 /// Where cgroup v2 is mounted, on pure and on hybrid hosts; `None` where it is not.
 #[must_use]
 pub fn cgroup_mount() -> Option<PathBuf> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    find_mount(&mountinfo)
+    find_mount(&proc::mountinfo()?)
 }
 
 /// Whether there are hierarchies of cgroup v1 with controllers: on a hybrid host, a container may be
 /// in these alone.
 #[must_use]
 pub fn has_cgroup1() -> bool {
-    fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| names_cgroup1(&text))
+    proc::own_cgroups().is_some_and(|text| names_cgroup1(&text))
 }
 
 /// Lines of /proc/PID/cgroup are `ID:CONTROLLERS:PATH`. cgroup v2 has no controllers there, and

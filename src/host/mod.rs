@@ -2,6 +2,7 @@
 
 mod boot;
 mod cgroups;
+pub mod proc;
 mod users;
 
 pub use boot::booted;
@@ -11,4 +12,5 @@ pub use users::user_name;
 /// Parsers of text from outside, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::cgroups::find_mount;
+    pub(crate) use super::proc::{parse_loadavg, parse_stat, parse_status};
 }

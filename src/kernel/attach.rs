@@ -7,13 +7,14 @@ use std::os::fd::AsFd;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
 
-use super::facts::{has_seccomp_filter, is_realtime};
+use super::facts::is_realtime;
 use super::iter;
 use super::kind::TracepointKind;
-use super::requirements::cause_of_refusal;
+use super::refusal::cause_of_refusal;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
 use crate::error::Error;
+use crate::host::proc::own_status;
 
 /// Room for the loaded object; it has to outlive the [`Tracer`](super::Tracer) made from it.
 #[derive(Default)]
@@ -27,7 +28,7 @@ pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
         libbpf_rs::ErrorKind::OutOfMemory => io::ErrorKind::OutOfMemory,
         _ => io::ErrorKind::Other,
     };
-    let text = match cause_of_refusal(kind, has_seccomp_filter()) {
+    let text = match cause_of_refusal(kind, own_status().seccomp_filter) {
         Some((cause, remedy)) => {
             format!("the kernel refused to {what} ({error:#}): {cause}\n{remedy}")
         }

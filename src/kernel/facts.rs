@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 
 use memchr::memmem;
 
 use super::tracefs::tracefs;
+use crate::host::proc;
 
 /// The kernel's own type information.
 pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -61,7 +61,8 @@ impl HostFacts {
     /// Looks around. Needs no privileges.
     #[must_use]
     pub fn gather() -> Self {
-        let capabilities = effective_capabilities();
+        let status = proc::own_status();
+        let capabilities = status.capabilities;
         let has = |bit: u32| capabilities.is_none_or(|set| set & (1 << bit) != 0);
         let admin = capabilities.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0);
         let btf = File::open(BTF).and_then(|file| contains_all(file, &TRACEPOINTS, BTF_WINDOW));
@@ -79,7 +80,7 @@ impl HostFacts {
                 .release()
                 .to_string_lossy()
                 .into_owned(),
-            seccomp: has_seccomp_filter(),
+            seccomp: status.seccomp_filter,
             lockdown: fs::read_to_string(LOCKDOWN)
                 .ok()
                 .and_then(|text| parse_lockdown(&text)),
@@ -103,29 +104,6 @@ fn contains_all(mut file: impl Read, names: &[&[u8]], window: u64) -> io::Result
 
 fn describe(error: &io::Error) -> String {
     format!("{BTF}: {error}")
-}
-
-/// The CapEff line of /proc/self/status; `None` where /proc does not tell.
-fn effective_capabilities() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    parse_capabilities(&status)
-}
-
-pub(crate) fn parse_capabilities(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
-/// Whether this process has a seccomp filter, as containers and units often do.
-pub(super) fn has_seccomp_filter() -> bool {
-    let status = fs::read_to_string("/proc/self/status");
-    status.is_ok_and(|status| names_seccomp_filter(&status))
-}
-
-/// The Seccomp line of /proc/self/status: 2 is SECCOMP_MODE_FILTER (proc_pid_status(5)).
-fn names_seccomp_filter(status: &str) -> bool {
-    let mode = status.lines().find_map(|l| l.strip_prefix("Seccomp:"));
-    mode.map(str::trim) == Some("2")
 }
 
 /// The mode in brackets, as in `none [integrity] confidentiality`.
@@ -155,7 +133,7 @@ fn names_realtime(version: &[u8]) -> bool {
 }
 
 fn is_namespace(kind: &str, initial: u64) -> bool {
-    fs::metadata(format!("/proc/self/ns/{kind}")).map_or(true, |ns| ns.ino() == initial)
+    proc::namespace(kind).is_none_or(|namespace| namespace == initial)
 }
 
 #[cfg(test)]
@@ -178,14 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_read_from_the_status_file() {
-        let status = "Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t000000c000000000\n";
-        assert_eq!(parse_capabilities(status), Some(0xc0_0000_0000));
-        assert_eq!(parse_capabilities("Name:\tx\n"), None);
-        assert_eq!(parse_capabilities("CapEff:\tzz\n"), None);
-    }
-
-    #[test]
     fn a_release_is_compared_as_numbers() {
         assert_eq!(parse_release("6.12.1-amd64"), Some((6, 12)));
         assert_eq!(parse_release("6.3"), Some((6, 3)));
@@ -203,15 +173,6 @@ mod tests {
             b"#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"
         ));
         assert!(!names_realtime(b""));
-    }
-
-    #[test]
-    fn a_seccomp_filter_is_read_from_the_status_file() {
-        assert!(names_seccomp_filter(
-            "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n"
-        ));
-        assert!(!names_seccomp_filter("Seccomp:\t0\nSeccomp_filters:\t0\n"));
-        assert!(!names_seccomp_filter(""));
     }
 
     #[test]

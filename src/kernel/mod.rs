@@ -4,9 +4,11 @@
 mod attach;
 mod decode;
 mod facts;
+mod finding;
 mod iter;
 mod kind;
 mod liveness;
+mod refusal;
 mod requirements;
 mod sampling;
 #[cfg(test)]
@@ -20,8 +22,9 @@ mod trial;
 
 pub use attach::Storage;
 pub use facts::{HostFacts, is_realtime};
+pub use finding::{Finding, Status};
 pub use kind::TracepointKind;
-pub use requirements::{Finding, Status, findings, missing, remedy_for_misses, trial};
+pub use requirements::{findings, missing, remedy_for_misses, trial};
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
 pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
 pub use trial::try_programs;
@@ -29,7 +32,5 @@ pub use trial::try_programs;
 /// Parsers of records and of files in /proc, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::decode::{cgroup, losses, thread_record};
-    pub(crate) use super::facts::parse_capabilities;
-    pub(crate) use super::liveness::parse as parse_stat;
     pub(crate) use super::tracer::recursion_misses;
 }

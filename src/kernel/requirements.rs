@@ -2,68 +2,13 @@
 //! decides on facts that [`HostFacts`] gathered. `netatop check` shows all of it, and a
 //! recording is refused with the first thing that is missing.
 
-use std::io::ErrorKind;
-
-use serde::Serialize;
-
 use super::HostFacts;
 use super::facts::{BTF, parse_release};
+use super::finding::{Finding, Status};
 use super::kind::wants_classic;
 
 /// The first release with both tracepoints.
 const FIRST_RELEASE: (u32, u32) = (6, 3);
-
-/// Whether something is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It is there.
-    Ok,
-    /// It is not there, and without it nothing can be counted.
-    Missing,
-    /// It is not there or could not be found out, and counting does without it.
-    Optional,
-}
-
-/// What was found of one thing that is needed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// A word for programs, which never changes.
-    pub id: &'static str,
-    /// For people, in a few words.
-    pub name: &'static str,
-    /// Whether it is there.
-    pub status: Status,
-    /// What was found, or the cause, in one line.
-    pub found: String,
-    /// How to get it, in one line, where it is not there.
-    pub remedy: Option<String>,
-}
-
-impl Finding {
-    /// It is there.
-    #[must_use]
-    pub fn ok(id: &'static str, name: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            id,
-            name,
-            status: Status::Ok,
-            found: found.into(),
-            remedy: None,
-        }
-    }
-
-    /// It is not there.
-    #[must_use]
-    pub fn lacking(self, status: Status, found: impl Into<String>, remedy: &str) -> Self {
-        Self {
-            status,
-            found: found.into(),
-            remedy: Some(remedy.to_owned()),
-            ..self
-        }
-    }
-}
 
 /// Everything that the kernel's side depends on, in the order in which it should be put
 /// right.
@@ -85,9 +30,13 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
 /// The first thing that stands in the way, cause and way out; `None` if nothing is known to.
 #[must_use]
 pub fn missing(facts: &HostFacts) -> Option<String> {
-    findings(facts)
+    let mut missing = findings(facts);
+    missing.retain(|finding| finding.status == Status::Missing);
+    // With too few open files, other things only seem to be missing.
+    missing.sort_by_key(|finding| finding.id != "open_files");
+    missing
         .into_iter()
-        .find(|finding| finding.status == Status::Missing)
+        .next()
         .map(|finding| match finding.remedy {
             Some(remedy) => format!("{}\n{remedy}", finding.found),
             None => finding.found,
@@ -199,30 +148,6 @@ fn capabilities(facts: &HostFacts) -> Finding {
     there.lacking(Status::Missing, what, SETCAP)
 }
 
-/// Why the kernel refused to load or attach the programs, although nothing was found missing: the
-/// cause and the remedy, if they can be told from the error.
-pub(super) fn cause_of_refusal(
-    kind: ErrorKind,
-    seccomp: bool,
-) -> Option<(&'static str, &'static str)> {
-    match kind {
-        // Docker's filter answers EPERM, systemd's what SystemCallErrorNumber= says.
-        ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => Some((
-            "a seccomp filter denies the system call bpf",
-            "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container",
-        )),
-        ErrorKind::PermissionDenied => Some((
-            "the kernel denies it in spite of the capabilities: a security module or a sysctl may do so",
-            "see the kernel's log, and kernel.unprivileged_bpf_disabled, SELinux or AppArmor",
-        )),
-        ErrorKind::OutOfMemory => Some((
-            "there is no memory for the programs and maps: the memory cgroup may be at its limit",
-            "raise the limit (MemoryMax= in a unit), or free memory",
-        )),
-        _ => None,
-    }
-}
-
 /// The trial as a finding: `tried` is what loading and attaching the programs came to, or `None` if
 /// it was not tried.
 #[must_use]
@@ -331,6 +256,9 @@ mod tests {
         assert!(old.contains("5.15.0") && old.contains("6.3"));
         let files = told(|f| f.open_files = Some(16));
         assert!(files.contains("at most 16 files") && files.contains("ulimit -n"));
+        // Without a file to open, the type information cannot be read either.
+        let both = told(|f| (f.open_files, f.btf) = (Some(16), Err("x".to_owned())));
+        assert!(both.contains("at most 16 files"), "{both}");
         let bare = told(|f| (f.tracepoints, f.btf) = (None, Err("x".to_owned())));
         assert!(bare.contains("CONFIG_DEBUG_INFO_BTF"));
         let both = told(|f| {
@@ -346,13 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_the_kernel_names_its_cause() {
-        let cause = |kind, seccomp| cause_of_refusal(kind, seccomp).map(|(cause, _)| cause);
-        let denied = ErrorKind::PermissionDenied;
-        assert!(cause(denied, true).is_some_and(|cause| cause.contains("seccomp")));
-        assert!(cause(denied, false).is_some_and(|cause| !cause.contains("seccomp")));
-        assert!(cause(ErrorKind::OutOfMemory, false).is_some_and(|cause| cause.contains("memory")));
-        assert_eq!(cause(ErrorKind::NotFound, true), None);
+    fn a_trial_that_failed_has_its_cause_and_remedy() {
         let finding = trial(Some(Err("cause\nremedy".to_owned())));
         assert_eq!(finding.status, Status::Missing);
         assert_eq!(

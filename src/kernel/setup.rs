@@ -1,8 +1,7 @@
 //! What can be set before the programs are loaded: sizes, and whose traffic is counted.
 
-use std::fs;
-
 use super::skel::types;
+use crate::host::proc::threads;
 
 /// How much the kernel's side can hold: threads in the best place there is, and exits that
 /// wait for a reader that does not come.
@@ -70,17 +69,6 @@ impl Capacity {
     }
 }
 
-/// How many threads there are on this host.
-fn threads() -> Option<u32> {
-    parse_loadavg(&fs::read_to_string("/proc/loadavg").ok()?)
-}
-
-/// The number behind the slash in /proc/loadavg (fs/proc/loadavg.c): threads that exist.
-pub(super) fn parse_loadavg(text: &str) -> Option<u32> {
-    let of_threads = text.split_ascii_whitespace().nth(3)?;
-    of_threads.split_once('/')?.1.parse().ok()
-}
-
 /// A cgroup v2 directory as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WantedCgroup {
@@ -135,9 +123,6 @@ mod tests {
 
     #[test]
     fn there_are_slots_for_the_threads_of_the_host() {
-        assert_eq!(parse_loadavg("0.00 0.01 0.05 2/345 1234\n"), Some(345));
-        assert_eq!(parse_loadavg("0.00 0.01\n"), None);
-        assert!(threads().is_some_and(|count| count > 0));
         assert_eq!(Capacity::for_threads(345), Capacity::default());
         assert_eq!(Capacity::for_threads(20_000).slots, 1 << 15);
     }
@@ -147,11 +132,6 @@ mod tests {
         fn any_number_of_threads_gives_a_power_of_two(threads in any::<u32>()) {
             let slots = Capacity::for_threads(threads).slots;
             prop_assert!(slots.is_power_of_two() && (LEAST_SLOTS..=MOST_SLOTS).contains(&slots));
-        }
-
-        #[test]
-        fn noise_does_not_panic(text in ".*") {
-            let _ = parse_loadavg(&text);
         }
     }
 }

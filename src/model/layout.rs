@@ -7,12 +7,15 @@ use clap::ValueEnum;
 pub enum GroupBy {
     /// A process (or thread)
     #[default]
+    #[value(alias = "pid")]
     Process,
     /// All processes with the same name
+    #[value(alias = "name", alias = "command")]
     Comm,
     /// All processes in the same cgroup
     Cgroup,
     /// All processes of the same user
+    #[value(alias = "uid")]
     User,
 }
 

@@ -45,6 +45,11 @@ impl LineEnds {
         self.seen += text.len() as u64;
     }
 
+    /// Bytes up to the last line end.
+    pub(crate) fn whole(&self) -> u64 {
+        self.whole
+    }
+
     /// Bytes behind the last line end.
     pub(crate) fn half(&self) -> u64 {
         self.seen.saturating_sub(self.whole)

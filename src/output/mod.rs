@@ -1,19 +1,32 @@
 //! Rows to text: a table for people, CSV and JSON Lines for programs.
 
 mod columns;
+mod compress;
 mod csv;
+mod destination;
+mod ending;
 mod escaped;
+mod file;
 mod json;
 mod lines;
+mod open;
 mod sink;
+#[cfg(test)]
+mod sink_tests;
+mod stream;
 mod table;
 
 pub use columns::{COUNTERS, Column, Value, columns};
+pub use compress::Compression;
 pub use csv::Csv;
+pub use destination::{Destination, Request};
+pub use ending::OutputFormat;
 pub use escaped::Escaped;
 pub use json::Json;
 pub use lines::Lines;
-pub use sink::{Existing, Sink};
+pub use open::Existing;
+pub use sink::{Flushed, Sink};
+pub use stream::Kind;
 pub use table::{Table, TableStyle};
 
 use crate::model::Report;
@@ -44,5 +57,6 @@ pub trait Format {
 
 /// Parsers of files from outside, for `fuzzing`.
 pub(crate) mod parsers {
+    pub(crate) use super::compress::scan_from;
     pub(crate) use super::lines::LineEnds;
 }

@@ -1,128 +1,173 @@
-//! Where text goes: standard output or a file, always in whole lines.
+//! An open output: takes text, writes whole lines, and reports what became of them.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
+use rustix::fs::fstat;
+
+use super::compress::{Compression, Encoder};
+use super::file::{Meanwhile, Regular};
 use super::lines::{LineEnds, Lines};
+use super::open::{Existing, Made, exists, open_file, open_other};
+use super::stream::{Kind, Stream, is_open_for_writing};
 use crate::error::Error;
-
-/// What to do about an output file that exists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Existing {
-    /// Leave it alone and refuse.
-    #[default]
-    Refuse,
-    /// Start it anew.
-    Replace,
-    /// Write behind what is there; `repair` cuts off a last line that was never finished.
-    Append {
-        /// Cut back to the last whole line.
-        repair: bool,
-    },
-}
+use crate::text::shown_path;
 
 /// An open output.
 pub struct Sink {
+    /// Until it is begun: the file if it is new. Before `output`: the file is removed while it is
+    /// locked.
+    made: Option<Made>,
     name: String,
     lines: Lines,
-    file: Box<dyn Write>,
-    /// The same file, where it is one that can be cut back to whole lines.
-    regular: Option<File>,
+    output: Output,
+    encoder: Option<Encoder>,
+    /// Written to the beginning of the file: a CSV header.
+    header: Vec<u8>,
+    /// Whole lines that are not written, or not compressed yet.
+    text: Vec<u8>,
+    /// What goes out next, and how much of it is written.
+    pending: Vec<u8>,
+    written: usize,
     first_line: Option<Vec<u8>>,
-    /// Made by this program and not begun yet: to be removed if it never is.
-    made: Option<PathBuf>,
-    /// The length to cut it to when it is begun.
+    /// Until it is begun: the length to cut the file to.
     cut_to: Option<u64>,
 }
 
+enum Output {
+    File(Regular),
+    Stream(Stream),
+}
+
+/// How far a flush got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything is written.
+    All,
+    /// The reader takes nothing now; [`Sink::as_fd`] is writable when it does.
+    Stalled,
+}
+
 impl Sink {
-    /// Standard output.
-    #[must_use]
-    pub fn stdout(lines: Lines) -> Self {
-        Self::stream("standard output", io::stdout(), lines)
-    }
-
-    /// Standard error, for rows beside a command's own output.
-    #[must_use]
-    pub fn stderr(lines: Lines) -> Self {
-        Self::stream("standard error", io::stderr(), lines)
-    }
-
-    fn stream(name: &str, stream: impl Write + AsFd + 'static, lines: Lines) -> Self {
-        // The shell may have put a file there.
-        let file = stream.as_fd().try_clone_to_owned().map(File::from).ok();
-        let regular = file.filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
-        Self {
-            name: name.to_owned(),
-            lines,
-            file: Box::new(stream),
-            regular,
-            first_line: None,
-            made: None,
-            cut_to: None,
+    /// An output that is open already: a standard stream, or another descriptor that was handed
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// If it is not open for writing.
+    pub fn descriptor(
+        name: &str,
+        fd: OwnedFd,
+        lines: Lines,
+        compression: Option<Compression>,
+    ) -> Result<Self, Error> {
+        let failed = |error: io::Error| Error::write(name, &error);
+        if !is_open_for_writing(&fd) {
+            return Err(Error::Failed(format!("{name} is not open for writing")));
         }
+        let kind = Kind::of(&fd).map_err(failed)?;
+        let file = File::from(fd);
+        let output = match kind {
+            Kind::File => Output::File(Regular::new(file).map_err(failed)?),
+            kind => Output::Stream(Stream::new(file, kind)),
+        };
+        Ok(Self::new(name.to_owned(), output, lines, compression))
     }
 
     /// Opens or creates `path`, and changes nothing in it before [`Sink::begin`].
     ///
     /// # Errors
     ///
-    /// If it exists and must not be touched, ends in half a line that must not be cut
-    /// off, or cannot be written.
-    pub fn open(path: &Path, existing: Existing, lines: Lines) -> Result<Self, Error> {
-        let name = path.display().to_string();
-        let (mut file, is_new) = open_or_create(path, existing, &name)?;
-        let failed = |error| unreadable(&name, &error);
-        let length = file.metadata().map_err(failed)?;
-        let mut first = None;
-        let cut_to = match existing {
-            Existing::Refuse => None,
-            Existing::Replace => Some(0),
-            Existing::Append { repair } => {
-                let half = length_of_half_line(&mut file, lines).map_err(failed)?;
-                if half > 0 && !repair {
-                    return Err(Error::Usage(format!(
-                        "{name} ends in the middle of a line ({half} bytes of it)\n\
-                         --append --force cuts these off; or mend the file by hand"
-                    )));
-                }
-                first = first_line(&mut file).map_err(failed)?;
-                (half > 0).then(|| length.len().saturating_sub(half))
+    /// If it exists and must not be touched, is locked by another recording, ends in half a line
+    /// that must not be cut off, or cannot be written.
+    pub fn open(
+        path: &Path,
+        existing: Existing,
+        lines: Lines,
+        compression: Option<Compression>,
+    ) -> Result<Self, Error> {
+        let name = shown_path(path);
+        match fs::metadata(path) {
+            Ok(there) if there.is_dir() => {
+                return Err(Error::Failed(format!("{name} is a directory: give a file")));
             }
-        };
-        // Neither a pipe nor a device can be cut, and neither needs to be.
-        let is_file = length.is_file();
-        let regular = is_file
-            .then(|| file.try_clone())
-            .transpose()
-            .map_err(failed)?;
+            // Only what holds data can be overwritten by mistake.
+            Ok(there) if there.file_type().is_block_device() && existing == Existing::Refuse => {
+                return Err(exists(&name));
+            }
+            Ok(there) if !there.is_file() => {
+                let file = open_other(path, &name)?;
+                return Self::descriptor(&name, file.into(), lines, compression);
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let opened = open_file(path, &name, existing, lines, compression)?;
+        let regular = Regular::new(opened.file).map_err(|error| Error::write(&name, &error))?;
         Ok(Self {
-            name,
-            lines,
-            file: Box::new(file),
-            regular,
-            first_line: first,
-            made: is_new.then(|| path.to_owned()),
-            cut_to: cut_to.filter(|_| is_file),
+            first_line: opened.first_line,
+            cut_to: opened.cut_to,
+            made: opened.made,
+            ..Self::new(name, Output::File(regular), lines, compression)
         })
     }
 
-    /// Makes it ready for writing: what is to be replaced or cut off goes now, when
-    /// nothing stands in the way of the recording any more.
+    fn new(name: String, output: Output, lines: Lines, compression: Option<Compression>) -> Self {
+        Self {
+            made: None,
+            name,
+            lines,
+            output,
+            encoder: compression.map(Encoder::new),
+            header: Vec::new(),
+            text: Vec::new(),
+            pending: Vec::new(),
+            written: 0,
+            first_line: None,
+            cut_to: None,
+        }
+    }
+
+    /// Makes it ready for writing: what is to be replaced or cut off goes now, when nothing stands
+    /// in the way of the recording any more. `header` comes first, unless the file goes on.
     ///
     /// # Errors
     ///
     /// If the file cannot be cut.
-    pub fn begin(&mut self) -> Result<(), Error> {
-        self.made = None;
-        if let (Some(length), Some(file)) = (self.cut_to.take(), &self.regular) {
-            file.set_len(length).map_err(|error| {
-                Error::Failed(format!("{}: could not be cut back: {error}", self.name))
-            })?;
+    pub fn begin(&mut self, header: &[u8]) -> Result<(), Error> {
+        if let Some(made) = self.made.take() {
+            made.keep();
+        }
+        let goes_on = match &mut self.output {
+            Output::Stream(_) => false,
+            Output::File(file) => {
+                if let Some(length) = self.cut_to.take() {
+                    file.cut(length).map_err(|error| {
+                        Error::Failed(format!("{}: could not be cut back: {error}", self.name))
+                    })?;
+                }
+                // What the shell appends to is not known, and gets a header.
+                self.first_line.is_some() && file.length() > 0
+            }
+        };
+        self.header = header.to_vec();
+        if !goes_on {
+            self.pending = self.first_part()?;
         }
         Ok(())
+    }
+
+    /// What a file begins with. A compressed one has a member even without a header: an empty file
+    /// cannot be decompressed.
+    fn first_part(&self) -> Result<Vec<u8>, Error> {
+        match &self.encoder {
+            None => Ok(self.header.clone()),
+            Some(encoder) => encoder
+                .alone(&self.header)
+                .map_err(|error| Error::write(&self.name, &error)),
+        }
     }
 
     /// The first line of a file that is appended to; `None` if it has none.
@@ -137,205 +182,195 @@ impl Sink {
         &self.name
     }
 
-    /// Writes whole lines, and leaves only whole lines behind if that fails half-way.
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match &self.output {
+            Output::File(_) => Kind::File,
+            Output::Stream(stream) => stream.kind(),
+        }
+    }
+
+    /// Where whole lines are added, to be written by [`Sink::flush`].
+    pub fn text(&mut self) -> &mut Vec<u8> {
+        &mut self.text
+    }
+
+    /// Writes as much of the text as the reader takes.
     ///
     /// # Errors
     ///
-    /// [`Error::ClosedPipe`] if the reader has gone, else with the file's name.
-    pub fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
-        let mut rest = lines;
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => return Err(self.failed(lines, rest, &io::ErrorKind::WriteZero.into())),
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.failed(lines, rest, &error)),
-            }
+    /// [`Error::ClosedPipe`] if the reader has gone, else with the file's name. Only whole lines
+    /// are left in a file then.
+    pub fn flush(&mut self) -> Result<Flushed, Error> {
+        if self.pending.is_empty() {
+            self.take_text()?;
         }
-        self.file
-            .flush()
-            .map_err(|error| self.failed(lines, &[], &error))
+        if self.write_pending()? == Flushed::Stalled {
+            return Ok(Flushed::Stalled);
+        }
+        self.take_text()?;
+        self.write_pending()
     }
 
-    fn failed(&self, lines: &[u8], rest: &[u8], error: &io::Error) -> Error {
-        let written = lines.len().saturating_sub(rest.len());
-        let mut ends = LineEnds::new(self.lines);
-        ends.look(lines.get(..written).unwrap_or_default());
-        let half = ends.half();
-        let cut = |file: &File| {
-            let length = file.metadata()?.len();
-            file.set_len(length.saturating_sub(half))
+    /// Hands the text on: to the encoder, or to what goes out next.
+    fn take_text(&mut self) -> Result<(), Error> {
+        match &mut self.encoder {
+            None => std::mem::swap(&mut self.text, &mut self.pending),
+            Some(encoder) => {
+                let pushed = encoder.push(&self.text);
+                self.text.clear();
+                pushed.map_err(|error| Error::write(&self.name, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what can be decompressed at once, before the last flush of an interval.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::flush`].
+    pub fn end_interval(&mut self) -> Result<Flushed, Error> {
+        self.end_member()?;
+        let flushed = self.write_pending()?;
+        if flushed == Flushed::All {
+            // Between intervals the buffers would only take memory.
+            (self.text, self.pending) = (Vec::new(), Vec::new());
+        }
+        Ok(flushed)
+    }
+
+    /// Moves a compressed member, or text that is not, to what goes out next.
+    fn end_member(&mut self) -> Result<(), Error> {
+        let Some(encoder) = &mut self.encoder else {
+            self.pending.append(&mut self.text);
+            return Ok(());
         };
-        match self.regular.as_ref().filter(|_| half > 0).map(cut) {
-            Some(Err(cut)) => Error::Failed(format!(
-                "{}: could not be written: {error}; its last line is not whole ({cut})",
-                self.name
-            )),
-            _ => Error::write(&self.name, error),
+        let member = encoder.push(&self.text).and_then(|()| encoder.finish());
+        self.text.clear();
+        let member = member.map_err(|error| Error::write(&self.name, &error))?;
+        self.pending.extend(member);
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> Result<Flushed, Error> {
+        let flushed = match &self.output {
+            Output::File(_) => self.write_to_file().map(|()| Flushed::All),
+            Output::Stream(_) => self.write_to_stream(),
+        }?;
+        if flushed == Flushed::All {
+            self.pending.clear();
+            self.written = 0;
         }
-    }
-}
-
-fn first_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
-    /// No header and no row of ours is longer.
-    const LONGEST: u64 = 64 << 10;
-    file.seek(SeekFrom::Start(0))?;
-    let mut start = Vec::new();
-    Read::by_ref(file).take(LONGEST).read_to_end(&mut start)?;
-    let line = start.split_inclusive(|byte| *byte == b'\n').next();
-    Ok(line
-        .filter(|line| line.ends_with(b"\n"))
-        .map(<[u8]>::to_vec))
-}
-
-fn unreadable(name: &str, error: &io::Error) -> Error {
-    Error::Failed(format!("{name}: could not be read: {error}"))
-}
-
-/// Opens `path`, and tells whether it had to be made.
-fn open_or_create(path: &Path, existing: Existing, name: &str) -> Result<(File, bool), Error> {
-    let failed = |error: io::Error| {
-        Error::Failed(format!("{name}: could not be opened for writing: {error}"))
-    };
-    let append = matches!(existing, Existing::Append { .. });
-    let mut options = OpenOptions::new();
-    options.read(append).append(append).write(true);
-    match options.clone().create_new(true).open(path) {
-        Ok(file) => Ok((file, true)),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
-        Err(_) if existing == Existing::Refuse => Err(Error::Usage(format!(
-            "{name} exists: --force replaces it, --append adds to it"
-        ))),
-        Err(_) => Ok((options.open(path).map_err(failed)?, false)),
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        if let Some(path) = &self.made {
-            // The recording never began, and why was said: an empty file would only be
-            // in the way of the next one.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// Bytes behind the last line end. Read from the beginning: only from there is it known
-/// what is within quotes.
-fn length_of_half_line(file: &mut File, lines: Lines) -> io::Result<u64> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut ends = LineEnds::new(lines);
-    let mut block = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut block) {
-            Ok(0) => return Ok(ends.half()),
-            Ok(count) => ends.look(block.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn begun(path: &Path, existing: Existing) -> Sink {
-        let mut sink = Sink::open(path, existing, Lines::Plain).expect("open");
-        sink.begin().expect("begin");
-        sink
+        Ok(flushed)
     }
 
-    #[test]
-    fn an_existing_file_is_refused_replaced_or_continued() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("out.csv");
-        begun(&path, Existing::Refuse).write(b"a\n").expect("write");
-        let refused = Sink::open(&path, Existing::Refuse, Lines::Plain)
-            .err()
-            .expect("exists");
-        assert_eq!(refused.status(), 2);
-        assert!(refused.to_string().contains("--append"));
-        let mut sink = begun(&path, Existing::Append { repair: false });
-        assert_eq!(sink.first_line(), Some(b"a\n".as_slice()));
-        sink.write(b"b\n").expect("write");
-        assert_eq!(std::fs::read(&path).expect("read"), b"a\nb\n");
-        begun(&path, Existing::Replace)
-            .write(b"c\n")
-            .expect("write");
-        assert_eq!(std::fs::read(&path).expect("read"), b"c\n");
-    }
-
-    #[test]
-    fn half_a_line_is_told_and_cut_off_only_when_asked() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("out.csv");
-        let long = format!("whole\n{}", "x".repeat(200_000));
-        std::fs::write(&path, &long).expect("write");
-        let told = Sink::open(&path, Existing::Append { repair: false }, Lines::Plain)
-            .err()
-            .expect("half");
-        assert!(told.to_string().contains("200000 bytes"), "{told}");
-        assert_eq!(std::fs::read(&path).expect("read"), long.as_bytes());
-        begun(&path, Existing::Append { repair: true })
-            .write(b"next\n")
-            .expect("write");
-        assert_eq!(std::fs::read(&path).expect("read"), b"whole\nnext\n");
-    }
-
-    /// A process can call itself "a\nb", with or without quotes in it.
-    #[test]
-    fn a_line_end_within_a_quoted_name_ends_no_row() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("out.csv");
-        for (text, half) in [
-            ("h\n1,\"a\nb\",2\n", 0),
-            ("h\n1,\"a\"\"\nb\",2\n", 0),
-            ("h\n1,\"a\n", 5),
-            ("h\n1,\"a\"\"\n", 7),
-            ("h\n1,\"a\nb\",2", 9),
-        ] {
-            fs::write(&path, text).expect("write");
-            let open = |repair| Sink::open(&path, Existing::Append { repair }, Lines::Quoted);
-            let told = open(false).err().map(|error| error.to_string());
-            match half {
-                0 => assert_eq!(told, None, "{text:?}"),
-                half => assert!(
-                    told.is_some_and(|told| told.contains(&format!("({half} bytes"))),
-                    "{text:?}"
-                ),
+    fn write_to_file(&mut self) -> Result<(), Error> {
+        let Output::File(file) = &mut self.output else {
+            return Ok(());
+        };
+        match file
+            .look()
+            .map_err(|error| Error::write(&self.name, &error))?
+        {
+            Meanwhile::Deleted => {
+                return Err(Error::Failed(format!(
+                    "{} was deleted during the recording: what follows has nowhere to go",
+                    self.name
+                )));
             }
-            let mut sink = open(true).expect("open");
-            sink.begin().expect("begin");
-            sink.write(b"next\n").expect("write");
-            let (whole, _) = text.split_at(text.len() - half);
-            let now = fs::read_to_string(&path).expect("read");
-            assert_eq!(now, format!("{whole}next\n"));
+            Meanwhile::Emptied => {
+                let first = self.first_part()?;
+                self.pending.splice(0..0, first);
+            }
+            Meanwhile::Unchanged => {}
+        }
+        let Output::File(file) = &mut self.output else {
+            return Ok(());
+        };
+        file.write(&self.pending).map_err(|(written, error)| {
+            let written = self.pending.get(..written).unwrap_or_default();
+            let half = match &self.encoder {
+                // A part of a member cannot be decompressed.
+                Some(_) => written.len() as u64,
+                None => half_of(self.lines, written),
+            };
+            match file.take_back(half) {
+                Ok(()) => Error::write(&self.name, &error),
+                Err(cut) => Error::Failed(format!(
+                    "{}: could not be written: {error}; its last line is not whole ({cut})",
+                    self.name
+                )),
+            }
+        })
+    }
+
+    fn write_to_stream(&mut self) -> Result<Flushed, Error> {
+        let Output::Stream(stream) = &self.output else {
+            return Ok(Flushed::All);
+        };
+        while let Some(rest) = self.pending.get(self.written..).filter(|r| !r.is_empty()) {
+            let chunk = rest.get(..stream.chunk()).unwrap_or(rest);
+            // Whole lines, if the chunk has any: then a reader that stalls has no half one.
+            let half = match &self.encoder {
+                Some(_) => 0,
+                None => usize::try_from(half_of(self.lines, chunk)).unwrap_or(0),
+            };
+            let whole = chunk.get(..chunk.len() - half).filter(|w| !w.is_empty());
+            match stream.write(whole.unwrap_or(chunk)) {
+                Ok(Some(count)) => self.written += count,
+                Ok(None) => return Ok(Flushed::Stalled),
+                Err(error) => return Err(Error::write(&self.name, &error)),
+            }
+        }
+        Ok(Flushed::All)
+    }
+
+    /// After the last interval.
+    ///
+    /// # Errors
+    ///
+    /// If a file could not be written to its disk.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        match &self.output {
+            Output::Stream(_) => Ok(()),
+            Output::File(file) => file
+                .sync()
+                .map_err(|error| Error::write(&self.name, &error)),
         }
     }
 
-    #[test]
-    fn nothing_is_changed_by_a_recording_that_never_begins() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("out.csv");
-        drop(Sink::open(&path, Existing::Refuse, Lines::Plain).expect("open"));
-        assert!(!path.exists());
-        std::fs::write(&path, "precious\nhalf").expect("write");
-        drop(Sink::open(&path, Existing::Replace, Lines::Plain).expect("open"));
-        drop(Sink::open(&path, Existing::Append { repair: true }, Lines::Plain).expect("open"));
-        assert_eq!(std::fs::read(&path).expect("read"), b"precious\nhalf");
+    /// The error of a reader that did not read on after the request to stop.
+    #[must_use]
+    pub fn stalled(&self) -> Error {
+        let left = self.pending.len().saturating_sub(self.written);
+        Error::Failed(format!(
+            "{}: its reader does not read; the last {left} bytes were not written",
+            self.name
+        ))
     }
 
-    #[test]
-    fn a_file_that_cannot_be_made_is_named() {
-        let error = Sink::open(
-            Path::new("/nonexistent/out.csv"),
-            Existing::Refuse,
-            Lines::Plain,
-        )
-        .err()
-        .expect("no");
-        assert_eq!(error.status(), 1);
-        assert!(error.to_string().contains("/nonexistent/out.csv"));
+    /// Whether `other` is the same file, pipe or terminal.
+    #[must_use]
+    pub fn is_same_as(&self, other: impl AsFd) -> bool {
+        let of = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        of(self.as_fd()).is_some_and(|ours| of(other.as_fd()) == Some(ours))
     }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.output {
+            Output::File(file) => file.as_fd(),
+            Output::Stream(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// Bytes of `text` behind its last line end.
+fn half_of(lines: Lines, text: &[u8]) -> u64 {
+    let mut ends = LineEnds::new(lines);
+    ends.look(text);
+    ends.half()
 }

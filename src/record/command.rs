@@ -19,7 +19,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 use crate::error::Error;
 use crate::inherited::{ignored_sigpipe, was_closed};
-use crate::text::to_stderr;
+use crate::text::{shown, to_stderr};
 
 /// Exit status of a command that does not exist, and of one that cannot be executed.
 const NOT_FOUND: u8 = 127;
@@ -150,7 +150,7 @@ fn find_user(name: &str) -> Result<User, Error> {
     let of_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok()?;
     of_name
         .or_else(of_number)
-        .ok_or_else(|| Error::Usage(format!("there is no user {name}")))
+        .ok_or_else(|| Error::Usage(format!("there is no user {}", shown(name))))
 }
 
 /// Everything that the child needs, made before the fork.
@@ -218,7 +218,7 @@ fn become_command(prepared: &Prepared, released: OwnedFd, failure: OwnedFd) -> u
         return NOT_EXECUTABLE;
     }
     let Err(error) = execute(prepared);
-    to_stderr(format!("netatop: {}: {error}", prepared.program));
+    to_stderr(format!("netatop: {}: {error}", shown(&prepared.program)));
     let _ = File::from(failure).write_all(&[0]);
     match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
@@ -232,7 +232,7 @@ fn execute(prepared: &Prepared) -> io::Result<Infallible> {
         become_user(user).map_err(|error| {
             io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                format!("cannot become user {}: {error}", user.name),
+                format!("cannot become user {}: {error}", shown(&user.name)),
             )
         })?;
     }

@@ -5,11 +5,12 @@ mod run;
 mod summary;
 mod targets;
 mod terminal;
+mod writer;
 
-pub use run::{Options, OutputFormat, run};
+pub use run::{Options, run};
 pub use targets::Targets;
 
 /// Parsers of files from outside, for `fuzzing`.
 pub(crate) mod parsers {
-    pub(crate) use super::run::keys;
+    pub(crate) use super::writer::keys;
 }

@@ -1,40 +1,26 @@
 //! Puts a recording together: output first, then the kernel's side, then the session.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use clap::ValueEnum;
 
 use super::Targets;
 use super::command::PausedCommand;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
-use super::terminal::{is_dumb, is_set, shows_utf8, terminal_width};
+use super::writer::writer;
 use crate::error::Error;
-use crate::host::{Cgroups, booted, cgroup_mount, user_name};
+use crate::host::{Cgroups, booted, cgroup_mount};
 use crate::kernel::{
     Capacity, Filter, HostFacts, Storage, Tracer, libbpf_messages, remedy_for_misses,
 };
 use crate::model::{GroupBy, Layout};
-use crate::output::{
-    Csv, Escaped, Existing, Format, Json, Lines, Sink, Table, TableStyle, columns,
-};
+use crate::output::{Destination, Existing, Format, Kind, OutputFormat, Request, Sink};
 use crate::rollup::{Rows, SortKey};
 use crate::session::{Clock, Progress, Schedule, Session, Summary, SystemClock};
+use crate::signals::report_file_size_limit;
 use crate::text::to_stderr;
-
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// For people
-    Table,
-    /// With a header, one line a row
-    Csv,
-    /// JSON Lines: one object a row
-    Json,
-}
 
 /// Everything that `netatop record` was asked for, checked.
 #[derive(Clone, Debug)]
@@ -79,10 +65,24 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     }
     let processes = targets::open_pids(&targets.pids)?;
     let cgroups = targets::open_cgroups(&targets.cgroups)?;
-    let format = options.format.unwrap_or_else(|| format_of(options));
-    // Before anything is attached: a file that cannot be written is no reason to count.
-    let mut sink = open(options, format)?;
-    let writer = writer(options, format, &sink)?;
+    let destination = Destination::decide(Request {
+        output: options.output.as_deref(),
+        format: options.format,
+        existing: options.existing,
+        has_command: !targets.command.is_empty(),
+    })?;
+    report_file_size_limit()?;
+    // Before anything is attached: a file that cannot be written is no reason to count. And before
+    // signals are taken over: they end the program while it waits for the reader of a FIFO.
+    let mut sink = destination.open()?;
+    let writer = writer(
+        options.layout,
+        options.schedule.interval.is_some(),
+        &destination,
+        &sink,
+    )?;
+    let progress = progress(options, &destination, &sink);
+    let tells = !options.quiet && !destination.excludes_summary(&sink);
     // The command's process first: it is forked, and so must be before there are threads.
     let mut command = match targets.command.as_slice() {
         [] => None,
@@ -104,6 +104,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             Some(command) => targets::open_pids(&[command.pid()])?,
             None => processes,
         },
+        progress,
         command: command.as_mut(),
     };
     // Before the recording: nothing about the host is looked up while results are written.
@@ -113,7 +114,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     let changes = || describe_changes(&cgroups);
     let Some(mut command) = command else {
         let summary = recorded?;
-        if !options.quiet {
+        if tells {
             let living = if targets.follow {
                 describe_living(&summary, 0)
             } else {
@@ -133,7 +134,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     };
     let status = command.status()?;
     // A command that could not be executed has said why, and did nothing.
-    if !options.quiet && !command.is_failed() {
+    if tells && !command.is_failed() {
         let left = match status {
             Some(_) => String::new(),
             None => format!("\nthe command is left running: {}", command.pid()),
@@ -190,6 +191,7 @@ struct Recording<'a> {
     filter: &'a Filter,
     /// The processes whose end is its end.
     processes: Vec<OwnedFd>,
+    progress: Option<Progress>,
     command: Option<&'a mut PausedCommand>,
 }
 
@@ -239,7 +241,7 @@ impl Recording<'_> {
         }
         // Its time begins before the command's, which may be over in a moment.
         let session = Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
-            .with_progress(progress(options));
+            .with_progress(self.progress);
         if let Some(command) = self.command {
             command.release()?;
         }
@@ -253,146 +255,19 @@ const CGROUP_BYTES: u32 = 1 << 19;
 /// How long a command may take to end after Ctrl-C until the recording ends without it.
 const GRACE: Duration = Duration::from_secs(5);
 
-fn format_of(options: &Options) -> OutputFormat {
-    let ending = options.output.as_ref().and_then(|path| path.extension());
-    match ending.and_then(|ending| ending.to_str()) {
-        Some("csv") => OutputFormat::Csv,
-        Some("json" | "jsonl" | "ndjson") => OutputFormat::Json,
-        _ => OutputFormat::Table,
-    }
-}
-
-/// The file to write to; `-` is standard output by old custom.
-fn file(options: &Options) -> Option<&Path> {
-    let path = options.output.as_deref()?;
-    (path.as_os_str() != "-").then_some(path)
-}
-
-fn open(options: &Options, format: OutputFormat) -> Result<Sink, Error> {
-    let lines = match format {
-        OutputFormat::Csv => Lines::Quoted,
-        OutputFormat::Json | OutputFormat::Table => Lines::Plain,
-    };
-    let path = options
-        .output
-        .as_ref()
-        .filter(|path| path.as_os_str() != "-");
-    let Some(path) = path else {
-        // Standard output is the command's own.
-        return Ok(
-            if options.targets.command.is_empty() || options.output.is_some() {
-                Sink::stdout(lines)
-            } else {
-                Sink::stderr(lines)
-            },
-        );
-    };
-    if matches!(options.existing, Existing::Append { .. }) && format == OutputFormat::Table {
-        return Err(Error::Usage(
-            "--append needs rows that can be told apart later: --format csv or json".to_owned(),
-        ));
-    }
-    Sink::open(path, options.existing, lines)
-}
-
-fn writer(options: &Options, format: OutputFormat, sink: &Sink) -> Result<Box<dyn Format>, Error> {
-    let layout = options.layout;
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    let other_columns = |what: &str| {
-        Error::Usage(format!(
-            "{} has other columns than this recording would write: {what}\n\
-             choose another file, or the options it was made with",
-            sink.name()
-        ))
-    };
-    let escape = look(options).escape;
-    let safe = |format: Box<dyn Format>| -> Box<dyn Format> {
-        if escape {
-            Box::new(Escaped(format))
-        } else {
-            format
-        }
-    };
-    Ok(match format {
-        OutputFormat::Table => Box::new(table(options)),
-        OutputFormat::Csv => {
-            let header = Csv::header(layout);
-            match sink.first_line() {
-                Some(line) if line.trim_ascii_end() != header.trim_ascii_end() => {
-                    return Err(other_columns(&line.trim_ascii().escape_ascii().to_string()));
-                }
-                there => safe(Box::new(Csv::new(layout, host, there.is_none()))),
-            }
-        }
-        OutputFormat::Json => {
-            if let Some(line) = sink.first_line() {
-                let keys =
-                    keys(line).ok_or_else(|| other_columns("its first line is no JSON object"))?;
-                let ours: Vec<_> = columns(layout).iter().map(|c| c.id).collect();
-                if keys != ours {
-                    return Err(other_columns(&keys.join(", ")));
-                }
-            }
-            safe(Box::new(Json::new(layout, host)))
-        }
-    })
-}
-
-/// The keys of a JSON object, in their order.
-pub(crate) fn keys(line: &[u8]) -> Option<Vec<String>> {
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
-    Some(object.into_iter().map(|(key, _)| key).collect())
-}
-
-/// Whether the table goes to standard error: standard output is the command's own.
-fn is_beside_command(options: &Options) -> bool {
-    !options.targets.command.is_empty() && options.output.is_none()
-}
-
-fn table(options: &Options) -> Table {
-    let table = Table::new(options.layout, look(options), user_name);
-    if file(options).is_some() {
-        table
-    } else if is_beside_command(options) {
-        table.with_width(|| terminal_width(io::stderr()))
-    } else {
-        table.with_width(|| terminal_width(io::stdout()))
-    }
-}
-
-fn look(options: &Options) -> TableStyle {
-    let is_terminal = file(options).is_none()
-        && if is_beside_command(options) {
-            io::stderr().is_terminal()
-        } else {
-            io::stdout().is_terminal()
-        };
-    TableStyle {
-        width: None,
-        color: is_terminal && !is_dumb() && !is_set("NO_COLOR"),
-        escape: is_terminal,
-        repeated: options.schedule.interval.is_some(),
-        ascii: is_terminal && !shows_utf8(),
-        zone: None,
-    }
-}
-
-/// Only for a person who would otherwise stare at nothing: a command has its own output.
-fn progress(options: &Options) -> Option<Progress> {
-    let too_short = options
-        .schedule
-        .duration
-        .is_some_and(|d| d <= Progress::WORTH_IT);
-    let rows_run_by = options.schedule.interval.is_some()
-        && file(options).is_none()
-        && io::stdout().is_terminal();
+/// Only for a person who would otherwise see nothing: a command has its own output.
+fn progress(options: &Options, destination: &Destination, sink: &Sink) -> Option<Progress> {
+    let schedule = options.schedule;
+    let is_too_short = schedule.duration.is_some_and(|d| d <= Progress::WORTH_IT);
+    let standard_output = Kind::of(io::stdout()).ok();
     let wanted = !options.quiet
         && options.targets.command.is_empty()
-        && !too_short
-        && !rows_run_by
-        && io::stderr().is_terminal();
-    wanted.then(|| Progress::new(options.schedule.duration))
+        && !is_too_short
+        && !destination.excludes_progress(
+            sink.kind(),
+            standard_output,
+            schedule.interval.is_some(),
+        )
+        && Progress::is_possible();
+    wanted.then(|| Progress::new(schedule.duration))
 }

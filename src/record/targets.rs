@@ -10,8 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::Error;
-use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace};
+use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace, proc};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
+use crate::text::shown_path;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub(super) struct Cgroup {
 /// [`Error::Failed`], with the remedy.
 pub(super) fn need_cgroup_namespace(option: &str) -> Result<(), Error> {
     // Without /proc it is not known, and the mount of cgroups is not found either.
-    if is_initial_cgroup_namespace() || fs::metadata("/proc/self/ns/cgroup").is_err() {
+    if is_initial_cgroup_namespace() || proc::namespace("cgroup").is_none() {
         return Ok(());
     }
     Err(Error::Failed(format!(
@@ -129,8 +130,8 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
     let refused = |why: &dyn std::fmt::Display| {
         Error::Usage(format!(
             "{} is not a cgroup v2 directory: {why} (they are below {})",
-            given.display(),
-            mount.display()
+            shown_path(given),
+            shown_path(mount)
         ))
     };
     // Relative to the mount, and so is /system.slice, as the cgroup column has it.
@@ -140,8 +141,13 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
         .filter(|path| given.is_absolute() && path.starts_with(mount))
         .or_else(|| fs::canonicalize(mount.join(below)).ok())
         .ok_or_else(|| {
+            let is_number = given
+                .to_str()
+                .is_some_and(|text| text.parse::<u64>().is_ok());
             refused(&if given.exists() {
                 "it is something else"
+            } else if is_number {
+                "there is no such directory; to end after so many intervals: --count"
             } else {
                 "there is no such directory"
             })
@@ -168,7 +174,7 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
 pub(super) fn describe_changes(cgroups: &[Cgroup]) -> String {
     let mut text = String::new();
     for cgroup in cgroups {
-        let path = cgroup.path.display();
+        let path = shown_path(&cgroup.path);
         match fs::metadata(&cgroup.path) {
             Ok(now) if now.ino() == cgroup.wanted.id => {}
             Ok(_) => text.push_str(&format!(

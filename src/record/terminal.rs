@@ -1,15 +1,12 @@
 //! What the terminal can do.
 
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-/// Columns of a terminal; `None` for anything else. A terminal that does not say has 80.
-pub(super) fn terminal_width(stream: impl IsTerminal + AsFd) -> Option<usize> {
-    stream.is_terminal().then(|| {
-        let size = rustix::termios::tcgetwinsize(&stream).ok();
-        let columns = size.map(|size| usize::from(size.ws_col));
-        columns.filter(|columns| *columns > 0).unwrap_or(80)
-    })
+/// Columns of a terminal. One that does not say has 80.
+pub(super) fn terminal_width(terminal: impl AsFd) -> usize {
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    let columns = size.map(|size| usize::from(size.ws_col));
+    columns.filter(|columns| *columns > 0).unwrap_or(80)
 }
 
 pub(super) fn is_set(variable: &str) -> bool {

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::error::Error;
+use crate::text::shown_path;
 
 /// Where atop looks for it.
 pub const DEFAULT_PATH: &str = "/run/netatop-bpf-socket";
@@ -39,7 +40,7 @@ impl Listener {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(Error::Usage(format!(
                     "{} exists and is not a socket: choose another --socket",
-                    path.display()
+                    shown_path(path)
                 )));
             }
             Ok(_) if answers(path)? => return Err(taken(path)),
@@ -219,7 +220,7 @@ fn taken(path: &Path) -> Error {
     Error::Failed(format!(
         "another server answers on {}: netatop serve, or netatop-bpf\n\
          end that one first, or choose another --socket",
-        path.display()
+        shown_path(path)
     ))
 }
 
@@ -233,7 +234,7 @@ fn cannot_make(path: &Path, error: &io::Error) -> Error {
     };
     Error::Failed(format!(
         "{} could not be made: {error}{remedy}",
-        path.display()
+        shown_path(path)
     ))
 }
 

@@ -39,7 +39,7 @@ use crate::kernel::{
 };
 use crate::signals::Stop;
 use crate::source::Source;
-use crate::text::to_stderr;
+use crate::text::{shown_path, to_stderr};
 use limits::Limits;
 use listener::Listener;
 use log::Log;
@@ -113,7 +113,7 @@ fn listen(options: &Options) -> Result<Listener, Error> {
     }
     let path = options.socket.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let listener = Listener::bind(path, options.mode.unwrap_or(DEFAULT_MODE))?;
-    to_stderr(format!("netatop: listening on {}", path.display()));
+    to_stderr(format!("netatop: listening on {}", shown_path(path)));
     Ok(listener)
 }
 

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Error;
 use crate::signals::Stop;
-use crate::text::to_stderr;
+use crate::text::{give_up_after, give_up_soon, to_stderr};
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,20 @@ pub enum Woken {
     /// All processes that were to be watched have ended.
     Ended,
 }
+
+/// Why a wait for the reader of the output ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlet {
+    /// The reader takes something.
+    Writable,
+    /// There are exit records to take.
+    Records,
+    /// The reader takes nothing, and the user does not want to wait any longer.
+    TooLate,
+}
+
+/// How long the reader of the output may keep a recording waiting after a request to stop.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Time as a session sees it; tests have one of their own.
 pub trait Clock {
@@ -44,6 +58,18 @@ pub trait Clock {
         deadline: Option<Instant>,
         wakeup: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error>;
+
+    /// Waits until `output` is writable or `wakeup` is readable. After a request to stop, it waits
+    /// a few seconds at most; a later [`Clock::wait`] still tells of that request.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot wait.
+    fn wait_for_reader(
+        &mut self,
+        output: BorrowedFd<'_>,
+        wakeup: Option<BorrowedFd<'_>>,
+    ) -> Result<Outlet, Error>;
 }
 
 /// The host's clocks, and an end asked for by Ctrl-C, SIGTERM or SIGHUP.
@@ -52,6 +78,12 @@ pub struct SystemClock {
     watched: Vec<OwnedFd>,
     watching: bool,
     command: Option<Pid>,
+    /// A request to stop has come.
+    is_stopping: bool,
+    /// The session does not know yet of the last request.
+    is_pending: bool,
+    /// What is left of the time for the reader of the output.
+    patience: Duration,
     /// When to say that the command is waited for, after a request to end.
     notice: Option<Instant>,
 }
@@ -66,8 +98,15 @@ impl SystemClock {
     ///
     /// If the signals cannot be taken over.
     pub fn new() -> Result<Self, Error> {
+        let stop = Stop::new()?;
+        if let Ok(stop) = stop.as_fd().try_clone_to_owned() {
+            give_up_after(stop);
+        }
         Ok(Self {
-            stop: Stop::new()?,
+            stop,
+            is_stopping: false,
+            is_pending: false,
+            patience: PATIENCE,
             command: None,
             watched: Vec::new(),
             watching: false,
@@ -103,6 +142,9 @@ impl Clock for SystemClock {
         wakeup: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error> {
         loop {
+            if std::mem::take(&mut self.is_pending) {
+                return Ok(Woken::Stopped);
+            }
             let now = Instant::now();
             if self.notice.is_some_and(|notice| notice <= now) {
                 self.notice = None;
@@ -121,9 +163,75 @@ impl Clock for SystemClock {
             }
         }
     }
+
+    fn wait_for_reader(
+        &mut self,
+        output: BorrowedFd<'_>,
+        wakeup: Option<BorrowedFd<'_>>,
+    ) -> Result<Outlet, Error> {
+        loop {
+            let mut fds = vec![
+                PollFd::from_borrowed_fd(output, PollFlags::OUT),
+                PollFd::new(&self.stop, PollFlags::IN),
+            ];
+            fds.extend(wakeup.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let longest = if self.is_stopping {
+                self.patience
+            } else {
+                Duration::MAX
+            };
+            let begun = Instant::now();
+            wait_for_any(&mut fds, longest)?;
+            if self.is_stopping {
+                self.patience = self.patience.saturating_sub(begun.elapsed());
+            }
+            let mut events = fds.iter().map(|fd| !fd.revents().is_empty());
+            // An error of the output counts as well: the next write reports it.
+            let writable = events.next() == Some(true);
+            let stopped = events.next() == Some(true);
+            let records = events.next() == Some(true);
+            if stopped {
+                self.take_request();
+                self.is_pending = true;
+            }
+            if writable {
+                return Ok(Outlet::Writable);
+            }
+            if self.is_stopping && self.patience.is_zero() {
+                return Ok(Outlet::TooLate);
+            }
+            if records {
+                return Ok(Outlet::Records);
+            }
+        }
+    }
+}
+
+/// Waits for one of `fds`, or for `longest`.
+fn wait_for_any(fds: &mut [PollFd<'_>], longest: Duration) -> Result<(), Error> {
+    // A time that does not fit is as good as for ever.
+    let timeout = Timespec::try_from(longest).ok();
+    match poll(fds, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(Error::failed("waiting failed", error)),
+    }
 }
 
 impl SystemClock {
+    /// Takes a request to stop, and passes it on to the command.
+    fn take_request(&mut self) {
+        self.stop.clear();
+        self.is_stopping = true;
+        give_up_soon();
+        if let Some(command) = self.command {
+            if self.stop.take_terminated() {
+                // An error means that the command has ended meanwhile.
+                let _ = kill_process(command, Signal::TERM);
+            }
+            self.notice = Instant::now().checked_add(NOTICE);
+        }
+    }
+
     fn ready(
         &mut self,
         wakeup: Option<BorrowedFd<'_>>,
@@ -138,12 +246,7 @@ impl SystemClock {
             .chain(self.watched.iter().map(AsFd::as_fd))
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        // A time that does not fit is as good as for ever.
-        let timeout = Timespec::try_from(longest).ok();
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Error::failed("waiting failed", error)),
-        }
+        wait_for_any(&mut fds, longest)?;
         let mut readable = fds.iter().map(|fd| fd.revents().intersects(PollFlags::IN));
         let stopped = stop.is_some() && readable.next() == Some(true);
         let records = wakeup.is_some() && readable.next() == Some(true);
@@ -151,14 +254,7 @@ impl SystemClock {
         let mut ended = ended.into_iter();
         self.watched.retain(|_| ended.next() != Some(true));
         Ok(if stopped {
-            self.stop.clear();
-            if let Some(command) = self.command {
-                if self.stop.take_terminated() {
-                    // An error means that the command has ended meanwhile.
-                    let _ = kill_process(command, Signal::TERM);
-                }
-                self.notice = Instant::now().checked_add(NOTICE);
-            }
+            self.take_request();
             Some(Woken::Stopped)
         } else if self.watching && self.watched.is_empty() {
             Some(Woken::Ended)

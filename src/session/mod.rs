@@ -4,11 +4,11 @@ mod clock;
 mod progress;
 #[cfg(test)]
 mod session_tests;
+mod write;
 
-use std::mem;
 use std::time::{Duration, Instant};
 
-pub use clock::{Clock, SystemClock, Woken};
+pub use clock::{Clock, Outlet, SystemClock, Woken};
 pub use progress::Progress;
 
 use crate::error::Error;
@@ -17,9 +17,6 @@ use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Report, Who
 use crate::output::{Format, Sink};
 use crate::rollup::{Pending, ProcessCount, Rows};
 use crate::source::Source;
-
-/// Enough that writing them costs next to nothing: 60 to 200 KB of text.
-const ROWS_AT_A_TIME: usize = 512;
 
 /// How many entries of processes that have ended may be in memory before they are folded, besides
 /// as many as are in use.
@@ -32,6 +29,8 @@ pub struct Schedule {
     pub duration: Option<Duration>,
     /// How often it reports; once at the end without one.
     pub interval: Option<Duration>,
+    /// How many intervals to report; no limit without one.
+    pub count: Option<u64>,
     /// When asked to stop, waits so long for the watched processes to end first: Ctrl-C
     /// reaches them as well, and what they do last is part of the recording.
     pub grace: Option<Duration>,
@@ -155,10 +154,7 @@ impl<'a> Session<'a> {
         if schedule.interval.is_some() && self.format.wants_overall() {
             self.overall = Some(Overall::new(&self.rows));
         }
-        let mut text = Vec::new();
-        self.format.begin(&mut text);
-        self.sink.begin()?;
-        self.sink.write(&text)?;
+        self.begin()?;
 
         let mut end = schedule.duration.and_then(|d| self.started.checked_add(d));
         let mut report = schedule.interval.and_then(|i| self.started.checked_add(i));
@@ -166,6 +162,7 @@ impl<'a> Session<'a> {
             .progress
             .is_some()
             .then(|| self.started + Progress::EVERY);
+        let mut reported = 0;
         loop {
             let deadline = [end, report, show].into_iter().flatten().min();
             match self.clock.wait(deadline, self.source.wakeup())? {
@@ -186,6 +183,10 @@ impl<'a> Session<'a> {
                     if let Some(interval) = schedule.interval
                         && report.is_some_and(|due| due <= now)
                     {
+                        reported += 1;
+                        if schedule.count == Some(reported) {
+                            break;
+                        }
                         self.report(Extent::Changes)?;
                         report = next(self.started, interval, self.clock.now());
                     }
@@ -196,12 +197,12 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        if let Some(progress) = &self.progress {
-            progress.finish();
-        }
+        // Before rows come, and for good.
+        self.progress = None;
         // Also those that did nothing, to tell who is left.
         self.report(Extent::All)?;
         self.write_overall()?;
+        self.sink.finish()?;
         self.summary.processes = self.processes.count();
         self.summary.elapsed = self.last.saturating_duration_since(self.started);
         let mut living: Vec<_> = self
@@ -304,54 +305,15 @@ impl<'a> Session<'a> {
                 self.summary.unattributed += row.counters;
             }
         }
-        if let Some(progress) = &self.progress {
+        if let Some(progress) = &mut self.progress {
             progress.hide();
         }
         self.write(report)
     }
 
-    /// Writes a report, in parts where it can be: the text of all rows of a large host would
-    /// be as much memory as all else that is kept of them.
-    fn write(&mut self, mut report: Report) -> Result<(), Error> {
-        let mut text = Vec::new();
-        if !self.format.rows_are_independent() {
-            self.format.report(&report, &mut text);
-            return self.sink.write(&text);
-        }
-        let mut rows = mem::take(&mut report.rows).into_iter();
-        loop {
-            report.rows.clear();
-            report.rows.extend(rows.by_ref().take(ROWS_AT_A_TIME));
-            text.clear();
-            self.format.report(&report, &mut text);
-            self.sink.write(&text)?;
-            if rows.len() == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Writes what the whole recording comes to, if the format has a place for it.
-    fn write_overall(&mut self) -> Result<(), Error> {
-        let Some(mut overall) = self.overall.take().filter(|overall| overall.intervals > 1) else {
-            return Ok(());
-        };
-        let rows = overall
-            .pending
-            .take(&overall.rows, Interval::default(), &self.cgroups);
-        let report = Report {
-            time: self.clock.utc(),
-            interval: self.last.saturating_duration_since(self.started),
-            rows,
-        };
-        let mut text = Vec::new();
-        self.format.overall(&report, overall.intervals, &mut text);
-        self.sink.write(&text)
-    }
-
     fn show(&mut self) -> Result<(), Error> {
         self.sample(Extent::Changes)?;
-        if let Some(progress) = &self.progress {
+        if let Some(progress) = &mut self.progress {
             let elapsed = self.clock.now().saturating_duration_since(self.started);
             let so_far = self.pending.total() + self.ledger.pending();
             progress.show(elapsed, self.summary.total + so_far);

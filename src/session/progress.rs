@@ -1,17 +1,30 @@
-//! How it is going, on standard error, for a person who waits.
+//! How a recording is going, on standard error, for a person who waits.
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
 use crate::model::Counters;
 use crate::text::{bytes, counted};
 
 /// A line that is drawn anew each second, and gone at the end.
+///
+/// It is drawn only while this program is in the foreground of the terminal: a line from the
+/// background would be drawn over what a person types, and a terminal can be set to stop programs
+/// that do so (`stty tostop`).
 pub struct Progress {
-    bar: ProgressBar,
     duration: Option<Duration>,
+    is_shown: bool,
 }
+
+/// Columns of the bar.
+const BAR: usize = 20;
+
+/// Columns that stay free behind the line, for the `^C` that the terminal shows.
+const ROOM: usize = 4;
 
 impl Progress {
     /// How often it wants to be told.
@@ -23,51 +36,133 @@ impl Progress {
     /// On standard error; `duration` is unknown where the recording runs until stopped.
     #[must_use]
     pub fn new(duration: Option<Duration>) -> Self {
-        let target = ProgressDrawTarget::stderr();
-        let length = duration.map(|duration| duration.as_millis() as u64);
-        let bar = ProgressBar::with_draw_target(length, target);
-        let style = if duration.is_some() {
-            ProgressStyle::with_template("{bar:20} {msg}")
-        } else {
-            ProgressStyle::with_template("recording {msg}")
-        };
-        if let Ok(style) = style {
-            bar.set_style(style.progress_chars("=> "));
+        Self {
+            duration,
+            is_shown: false,
         }
-        Self { bar, duration }
+    }
+
+    /// Whether standard error is a terminal that can erase a line.
+    #[must_use]
+    pub fn is_possible() -> bool {
+        let is_able =
+            std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        is_able && io::stderr().is_terminal()
     }
 
     /// Shows what was counted so far.
-    pub fn show(&self, elapsed: Duration, counters: Counters) {
-        let counted = format!(
-            "{}, {}",
+    pub fn show(&mut self, elapsed: Duration, counters: Counters) {
+        if !may_draw() {
+            return;
+        }
+        let columns = tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        let columns = if columns == 0 { 80 } else { columns };
+        let text = self.text(elapsed, counters, columns.saturating_sub(ROOM));
+        draw(&format!("\r{text}\u{1b}[K"));
+        self.is_shown = true;
+    }
+
+    /// The line in at most `columns` columns. A narrow terminal has no bar, and no word on how to
+    /// end.
+    fn text(&self, elapsed: Duration, counters: Counters, columns: usize) -> String {
+        let so_far = format!(
+            "{}, {} so far",
             counted(counters.msgs(), "message", "messages"),
             bytes(counters.bytes())
         );
-        let message = match self.duration {
+        let (long, mut short) = match self.duration {
+            None => {
+                let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
+                let text = format!("recording for {elapsed}, {so_far}");
+                (format!("{text}; Ctrl-C ends it"), text)
+            }
             Some(duration) => {
                 let left = duration.saturating_sub(elapsed).as_secs_f64().round() as u64;
                 let left = humantime::format_duration(Duration::from_secs(left));
-                format!("{left} left, {counted} so far")
-            }
-            None => {
-                let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
-                format!("for {elapsed}, {counted} so far; Ctrl-C ends it")
+                let share = (elapsed.as_secs_f64() / duration.as_secs_f64()).clamp(0.0, 1.0);
+                let done = "=".repeat((share * BAR as f64) as usize);
+                let text = format!("{left} left, {so_far}");
+                (format!("[{done:<BAR$}] {text}"), text)
             }
         };
-        self.bar.set_position(elapsed.as_millis() as u64);
-        self.bar.set_message(message);
-        self.bar.tick();
+        // ASCII: one byte is one column.
+        if long.len() <= columns {
+            return long;
+        }
+        short.truncate(columns);
+        short
     }
 
     /// Takes the line away while something else is written.
-    pub fn hide(&self) {
-        self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        self.bar.suspend(|| {});
+    pub fn hide(&mut self) {
+        if self.is_shown && may_draw() {
+            draw("\r\u{1b}[K");
+        }
+        self.is_shown = false;
     }
+}
 
-    /// Takes the line away for good.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.hide();
+    }
+}
+
+/// Whether this program is in the foreground of the terminal, and the terminal takes text now. It
+/// does not while it is stopped with Ctrl-S.
+fn may_draw() -> bool {
+    let stderr = io::stderr();
+    let in_foreground = tcgetpgrp(&stderr).is_ok_and(|foreground| foreground == getpgrp());
+    in_foreground
+        && poll(
+            &mut [PollFd::new(&stderr, PollFlags::OUT)],
+            Some(&Timespec::default()),
+        ) == Ok(1)
+}
+
+fn draw(text: &str) {
+    // Nobody needs a line that is not drawn.
+    let _ = rustix::io::write(io::stderr().lock(), text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_far_it_is() {
+        let counters = Counters {
+            tcp_send_msgs: 3,
+            tcp_send_bytes: 1_500,
+            ..Counters::default()
+        };
+        let text = |duration: Option<u64>, elapsed, columns| {
+            Progress::new(duration.map(Duration::from_secs)).text(
+                Duration::from_secs(elapsed),
+                counters,
+                columns,
+            )
+        };
+        assert_eq!(
+            text(Some(10), 5, 76),
+            "[==========          ] 5s left, 3 messages, 1.5 KB so far"
+        );
+        assert_eq!(
+            text(Some(10), 11, 76),
+            "[====================] 0s left, 3 messages, 1.5 KB so far"
+        );
+        assert_eq!(
+            text(None, 61, 76),
+            "recording for 1m 1s, 3 messages, 1.5 KB so far; Ctrl-C ends it"
+        );
+        assert_eq!(text(Some(10), 5, 56), "5s left, 3 messages, 1.5 KB so far");
+        assert_eq!(
+            text(None, 61, 56),
+            "recording for 1m 1s, 3 messages, 1.5 KB so far"
+        );
+        for columns in 0..100 {
+            let text = text(Some(u64::MAX), u64::MAX, columns);
+            assert!(text.is_ascii() && text.len() <= columns);
+        }
     }
 }

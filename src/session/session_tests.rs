@@ -2,6 +2,7 @@
 
 mod folding;
 mod scripted;
+mod stalls;
 mod sums;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use self::scripted::*;
+use super::write::ROWS_AT_A_TIME;
 use super::*;
 use crate::error::Error;
 use crate::model::{Comm, Counters, Row, State, Who};
@@ -47,6 +49,25 @@ fn a_tick_at_the_very_end_is_no_second_report() {
         schedule(Some(3_000), Some(1_000)),
     );
     assert_eq!(kept.intervals(), [1_000, 1_000, 1_000]);
+}
+
+#[test]
+fn a_count_ends_it_with_its_last_report() {
+    for (count, duration, lengths) in [
+        (1, None, [1_000].as_slice()),
+        (3, None, &[1_000, 1_000, 1_000]),
+        (3, Some(1_500), &[1_000, 500]),
+        (2, Some(2_000), &[1_000, 1_000]),
+    ] {
+        let time = Time::new();
+        let counted = Schedule {
+            count: Some(count),
+            ..schedule(duration, Some(1_000))
+        };
+        let mut clock = FakeClock::new(&time, []);
+        let (kept, _) = record(&mut Scripted::new(&time, steady), &mut clock, counted);
+        assert_eq!(kept.intervals(), lengths, "{count} {duration:?}");
+    }
 }
 
 #[test]
@@ -207,7 +228,7 @@ fn failing() -> impl FnMut(std::time::Duration) -> Result<Sample, Error> {
 fn a_source_that_fails_ends_it_with_its_error_and_earlier_intervals_stay_written() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
-    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain, None).expect("a file");
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut source = Scripted::new(&time, failing());
@@ -241,7 +262,7 @@ fn a_source_that_fails_ends_it_with_its_error_and_earlier_intervals_stay_written
 fn each_interval_is_in_the_file_when_the_next_one_begins() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
-    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain, None).expect("a file");
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut lines = Vec::new();
@@ -285,7 +306,7 @@ fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
 fn written_pids(count: u64, top: Option<usize>) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
-    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("a file");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain, None).expect("a file");
     let time = Time::new();
     let crowd = |now: Duration| {
         let intervals = now.as_secs();
@@ -318,8 +339,13 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
     let mut source = Scripted::new(&time, steady);
-    let mut sink =
-        Sink::open(Path::new("/dev/full"), Existing::Replace, Lines::Plain).expect("/dev/full");
+    let mut sink = Sink::open(
+        Path::new("/dev/full"),
+        Existing::Replace,
+        Lines::Plain,
+        None,
+    )
+    .expect("/dev/full");
     let error = write_csv_rows(
         &mut source,
         &mut clock,
@@ -336,7 +362,8 @@ fn a_full_disk_is_an_error_that_names_the_file() {
 fn a_reader_that_has_gone_ends_it_without_an_error_status() {
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-    let mut sink = Sink::open(Path::new(&path), Existing::Replace, Lines::Plain).expect("the pipe");
+    let mut sink =
+        Sink::open(Path::new(&path), Existing::Replace, Lines::Plain, None).expect("the pipe");
     drop((reader, writer));
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);

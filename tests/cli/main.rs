@@ -4,6 +4,8 @@
 
 mod check;
 mod completions;
+mod forgiving;
+mod output;
 mod serve;
 
 use std::fs::{self, Permissions};

@@ -118,8 +118,9 @@ cut -d' ' -f5,6,8,18,19 /proc/self/stat
 cat /proc/self/oom_score_adj
 pwd
 env | sort | grep -v '^_='
-for fd in 0 1 2 3 4 5 6 7 8 9; do
-    test -e /proc/$$/fd/$fd && echo \"$fd open\" || echo \"$fd closed\"
+grep -E '^Sig(Cgt|Pnd)' /proc/$$/status
+for fd in /proc/$$/fd/*; do
+    echo \"$fd $(readlink $fd)\" | sed -E 's/^[^ ]*fd.//; s/\\[[0-9]+\\]//'
 done";
 
 /// A change of what a process starts with, made between fork and exec.
@@ -127,7 +128,7 @@ type Change = fn() -> std::io::Result<()>;
 
 #[test]
 fn a_command_inherits_what_netatop_did() {
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 10] = [
         ("nothing", || Ok(())),
         ("an ignored SIGPIPE", || {
             // SAFETY: the disposition is no function.
@@ -149,6 +150,17 @@ fn a_command_inherits_what_netatop_did() {
             umask(Mode::from_bits_truncate(0o027));
             Ok(setrlimit(Resource::RLIMIT_NOFILE, 200, 300)?)
         }),
+        ("a background job's ignored Ctrl-C", || {
+            // SAFETY: the disposition is no function.
+            unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }?;
+            Ok(())
+        }),
+        ("a priority and a choice of the OOM killer", || {
+            // SAFETY: the call changes this process only.
+            unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, 5) };
+            fs::write("/proc/self/oom_score_adj", "300")
+        }),
+        ("a closed standard error", || Ok(nix::unistd::close(2)?)),
         ("a closed standard input", || Ok(nix::unistd::close(0)?)),
         ("another descriptor", || {
             // SAFETY: the copy belongs to the program that comes.
@@ -171,7 +183,7 @@ fn a_command_inherits_what_netatop_did() {
         let directly = state(Command::new("env").stdin(Stdio::null()));
         let recorded = state(
             Command::new(NETATOP)
-                .args(["record", "-q", "--"])
+                .args(["record", "-q", "-o", "/dev/null", "--"])
                 .stdin(Stdio::null()),
         );
         assert_eq!(directly, recorded, "{what}");

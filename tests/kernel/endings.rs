@@ -176,7 +176,7 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
         (&[], 2),
     ] {
         let ran = with(args).stderr(full()).output().expect("netatop");
-        // With the table on it, standard error is an output that cannot be written.
+        // With the table on it, standard error is an output, which cannot be written.
         let wanted = if args.contains(&"--") { 1 } else { status };
         assert_eq!(ran.status.code(), Some(wanted), "full: {args:?}");
         let mut closed = with(args);
@@ -185,7 +185,7 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
             closed.pre_exec(|| Ok(nix::unistd::close(2)?));
         }
         let ran = closed.output().expect("netatop");
-        assert_eq!(ran.status.code(), Some(status), "closed: {args:?}");
+        assert_eq!(ran.status.code(), Some(wanted), "closed: {args:?}");
         // What is opened first must not take its place.
         let text = String::from_utf8_lossy(&ran.stdout);
         assert!(!text.contains("netatop:"), "{text}");
@@ -193,7 +193,7 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
 }
 
 #[test]
-fn a_closed_standard_output_is_no_panic() {
+fn a_closed_standard_output_is_an_error_and_no_panic() {
     for format in ["csv", "json", "table"] {
         let mut closed = with(&["record", "-d", "50ms", "-f", format]);
         // SAFETY: only a descriptor is closed between fork and exec.
@@ -201,8 +201,13 @@ fn a_closed_standard_output_is_no_panic() {
             closed.pre_exec(|| Ok(nix::unistd::close(1)?));
         }
         let ran = closed.output().expect("netatop");
-        // Rust opens /dev/null in its place.
-        assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+        // Rust opens /dev/null in its place, but nothing would be recorded.
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{told}");
+        assert!(
+            told.starts_with("netatop: standard output is closed"),
+            "{told}"
+        );
         let mut full = with(&["record", "-d", "50ms", "-f", format]);
         let device = File::options().write(true).open("/dev/full").expect("full");
         let flow = Workload::start(&["flow", "size=10"]);
@@ -269,15 +274,19 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
 /// timeout(1) sends its signal to its child, and again to the process group of both.
 #[test]
 fn two_signals_within_moments_are_one_request() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let here = socket.local_addr().expect("address");
+    let pid = Value::from(std::process::id());
     let mut lost = 0;
     for _ in 0..20 {
-        let flow = Workload::start(&["flow", "size=10"]);
-        let pid = Value::from(flow.pid());
         let (child, _messages) = attached(&mut with(&["record", "-v", "-f", "json"]));
+        // Surely within the recording: on a busy host another process may do nothing meanwhile.
+        socket.send_to(b"message", here).expect("send");
         send_signal(&child, Signal::SIGINT);
+        // While it is pending, another one would be lost.
+        wait_until_taken(&child);
         send_signal(&child, Signal::SIGINT);
         let output = child.wait_with_output().expect("wait");
-        flow.finish();
         let rows = String::from_utf8(output.stdout).expect("utf-8");
         lost += u32::from(!output.status.success() || row_of(&rows, &pid).is_none());
     }

@@ -12,7 +12,7 @@ use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Trac
 use netatop::model::{Counters, Extent, Layout, Ledger};
 use netatop::output::{Existing, Json, Lines, Sink};
 use netatop::rollup::{Rows, SortKey};
-use netatop::session::{Clock, Schedule, Session, Summary, Woken};
+use netatop::session::{Clock, Outlet, Schedule, Session, Summary, Woken};
 use netatop::source::Source;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -149,7 +149,7 @@ fn rows_and_summary_say_what_was_lost() {
 fn session(tracer: &mut Tracer<'_>) -> (Outcome, Summary) {
     let dir = tempfile::tempdir().expect("tempdir");
     let path = dir.path().join("rows.jsonl");
-    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain).expect("open");
+    let mut sink = Sink::open(&path, Existing::Refuse, Lines::Plain, None).expect("open");
     let layout = Layout::default();
     let mut json = Json::new(layout, "host".to_owned());
     let rows = Rows {
@@ -178,6 +178,14 @@ impl Clock for AtOnce {
 
     fn wait(&mut self, _: Option<Instant>, _: Option<BorrowedFd<'_>>) -> Result<Woken, Error> {
         Ok(Woken::Ended)
+    }
+
+    fn wait_for_reader(
+        &mut self,
+        _: BorrowedFd<'_>,
+        _: Option<BorrowedFd<'_>>,
+    ) -> Result<Outlet, Error> {
+        Ok(Outlet::TooLate)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::host::Cgroups;
 use crate::model::{Comm, Counters, Extent, Layout, ProcessId, Report, ThreadRecord};
 use crate::output::{Csv, Existing, Format, Lines, Sink};
 use crate::rollup::{Rows, SortKey};
-use crate::session::{Clock, Schedule, Session, Summary, Woken};
+use crate::session::{Clock, Outlet, Schedule, Session, Summary, Woken};
 use crate::source::{Sample, Source};
 
 /// Time as a test wants it. The clock moves it on, and so does a source that is slow.
@@ -47,6 +47,8 @@ pub(super) struct FakeClock {
     pub(super) happens: VecDeque<(Duration, Woken)>,
     /// How long after a deadline it wakes.
     pub(super) late: Duration,
+    /// What happens, one after the other, while the reader of the output takes nothing.
+    pub(super) stalls: VecDeque<Box<dyn FnMut() -> Outlet>>,
 }
 
 impl FakeClock {
@@ -58,6 +60,7 @@ impl FakeClock {
                 .map(|(at, what)| (ms(at), what))
                 .collect(),
             late: Duration::ZERO,
+            stalls: VecDeque::new(),
         }
     }
 }
@@ -91,6 +94,15 @@ impl Clock for FakeClock {
             self.time.reach(due + self.late);
         }
         Ok(Woken::Deadline)
+    }
+
+    fn wait_for_reader(
+        &mut self,
+        _output: BorrowedFd<'_>,
+        _wakeup: Option<BorrowedFd<'_>>,
+    ) -> Result<Outlet, Error> {
+        let stall = self.stalls.pop_front();
+        stall.map_or(Ok(Outlet::TooLate), |mut stall| Ok(stall()))
     }
 }
 
@@ -179,6 +191,7 @@ pub(super) fn schedule(duration: Option<u64>, interval: Option<u64>) -> Schedule
     Schedule {
         duration: duration.map(ms),
         interval: interval.map(ms),
+        count: None,
         grace: None,
     }
 }
@@ -249,5 +262,11 @@ pub(super) fn write_csv_rows(
 }
 
 pub(super) fn nowhere() -> Sink {
-    Sink::open(Path::new("/dev/null"), Existing::Replace, Lines::Plain).expect("/dev/null")
+    Sink::open(
+        Path::new("/dev/null"),
+        Existing::Replace,
+        Lines::Plain,
+        None,
+    )
+    .expect("/dev/null")
 }

@@ -1,0 +1,128 @@
+//! The command line: one definition for the parser, the help, and the man pages.
+
+mod advice;
+mod record;
+mod serve;
+mod values;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use advice::advice;
+pub use record::Record;
+pub use serve::Serve;
+
+use crate::check::CheckFormat;
+use crate::completions::Shell;
+
+/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+const EXAMPLES: &str = "Examples, with sudo or as root:
+  netatop check               check whether netatop can record on this host
+  netatop record -d 30s       measure all processes for 30 seconds
+  netatop record -i 1s -n 10  show the ten busiest processes every second
+  netatop record -- curl -sS https://example.org
+                              measure one command and all that it starts";
+
+/// Says exactly which process sent and received how much over TCP and UDP
+#[derive(Debug, Parser)]
+#[command(name = "netatop", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure the traffic of each process and report it
+    Record(Record),
+    /// Provide the network counters of atop
+    Serve(Serve),
+    /// Check whether netatop can record on this host
+    Check(Check),
+    /// Write completions for a shell
+    Completions(Completions),
+}
+
+/// Checks each requirement of netatop, and says how to meet those that this host does not meet.
+///
+/// The exit status is 0 if netatop can record here and now.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// How the findings are written
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: CheckFormat,
+}
+
+/// Writes to standard output a script that lets a shell complete subcommands, options and values.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::values::{clients, duration, interval, mode, pids, top};
+    use super::*;
+    use crate::completions::completions;
+    use clap::CommandFactory;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        let of = |text| duration(text).map(|d| d.as_millis());
+        assert_eq!(of("30s"), Ok(30_000));
+        assert_eq!(of("500ms"), Ok(500));
+        assert_eq!(of("1h30m"), Ok(5_400_000));
+        assert_eq!(of("5"), Ok(5_000));
+        assert_eq!(of("0.5"), Ok(500));
+        for bad in ["0", "0s", "-1", "5 parsecs", "", "inf", "NaN", "1e300"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(interval("1ms").is_err());
+        assert!(interval("10ms").is_ok());
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode("660"), Ok(0o660));
+        assert_eq!(mode("0600"), Ok(0o600));
+        for bad in ["", "8", "1777", "-1", "rw"] {
+            assert!(mode(bad).is_err(), "{bad}");
+        }
+        assert_eq!(clients("1"), Ok(1));
+        for bad in ["0", "-1", "10001", "x"] {
+            assert!(clients(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn process_ids_and_users_are_hinted_at() {
+        for (shell, hints) in [
+            (Shell::Bash, [("[0-9]*", 2), ("compgen -u", 1)]),
+            (Shell::Zsh, [("echo <->", 2), (":_users", 1)]),
+            (Shell::Fish, [("_complete_pids", 1), ("_complete_users", 1)]),
+        ] {
+            let text = completions(shell, &Cli::command());
+            for (hint, times) in hints {
+                assert_eq!(text.matches(hint).count(), times, "{shell:?}: {hint}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_refused_without_panic(text in ".*") {
+            let _ = (duration(&text), interval(&text), top(&text), pids(&text));
+            let _ = (mode(&text), clients(&text));
+            let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text, "-p", &text]);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The options of `netatop record`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::values::{Pids, count, duration, interval, pids, top};
+use crate::model::{GroupBy, Layout};
+use crate::output::{Existing, OutputFormat};
+use crate::record::{Options, Targets};
+use crate::rollup::SortKey;
+use crate::session::Schedule;
+
+/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+const EXAMPLES: &str = "Examples, with sudo or as root:
+  netatop record -d 30s                  all processes, for 30 seconds
+  netatop record -i 1s --count 5         five reports, one every second
+  netatop record -p \"$(pgrep -x nginx)\"  only the processes of this name
+  netatop record -d 1m -g cgroup         a row for each service or container
+  netatop record -i 10s -o traffic.csv   write to a file until Ctrl-C
+  netatop record -- curl -sS https://example.org
+                                         one command and all that it starts";
+
+/// Measures how much each process sends and receives, and reports it as a table for people, or as
+/// CSV or JSON Lines for programs.
+///
+/// A message is a socket call, not a packet. Bytes are those that socket calls transferred.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Record {
+    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a number without a unit is seconds. By default,
+    /// stop on Ctrl-C, when COMMAND ends, or when every --pid has ended
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Report every TIME (at least 10ms); by default, report once at the end
+    #[arg(short, long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+
+    /// Stop after N reports; with --interval
+    #[arg(long, value_name = "N", value_parser = count, requires = "interval",
+          allow_negative_numbers = true)]
+    pub count: Option<u64>,
+
+    /// Measure only these processes (ids separated by commas or blanks); stop when all have ended
+    #[arg(short, long = "pid", value_name = "PID", num_args = 1.., value_parser = pids,
+          conflicts_with = "command")]
+    pub pids: Vec<Pids>,
+
+    /// With --pid, also measure the children that these processes start from now on, and theirs
+    #[arg(long, requires = "pids")]
+    pub follow: bool,
+
+    /// Measure only processes in this cgroup v2 directory or below; the path is absolute or relative
+    /// to the cgroup v2 root
+    #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub cgroups: Vec<PathBuf>,
+
+    /// Run COMMAND as this user (name or number), with the environment that su sets
+    #[arg(long, value_name = "NAME", requires = "command", value_hint = ValueHint::Username)]
+    pub user: Option<String>,
+
+    /// Write a row for each thread
+    #[arg(short, long, conflicts_with = "group_by")]
+    pub threads: bool,
+
+    /// What each row stands for
+    #[arg(
+        short,
+        long,
+        value_name = "KEY",
+        value_enum,
+        default_value_t,
+        hide_possible_values = false
+    )]
+    pub group_by: GroupBy,
+
+    /// Order of the rows
+    #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
+    pub sort: SortKey,
+
+    /// Write N rows, and add up the rest in a row (other)
+    #[arg(short = 'n', long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
+    pub top: Option<usize>,
+
+    /// How rows are written; by default the ending of FILE decides, else it is a table
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub format: Option<OutputFormat>,
+
+    /// Write to FILE instead of standard output: .csv, .json, .jsonl or .ndjson, also with .gz or
+    /// .zst behind it; a table for .txt, .log, .out or no ending
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// Replace an existing FILE; with --append, cut off an unfinished end instead
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// Add to an existing FILE with the same columns
+    #[arg(long, requires = "output")]
+    pub append: bool,
+
+    /// Show no progress and no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Show the messages of libbpf, and how long attaching took
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Run COMMAND, and measure it and its descendants from its first instruction to its end
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+impl Record {
+    /// The recording that these options ask for.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            schedule: Schedule {
+                duration: self.duration,
+                interval: self.interval,
+                count: self.count,
+                grace: None,
+            },
+            targets: Targets {
+                pids: self.pids.iter().flat_map(|pids| pids.0.clone()).collect(),
+                follow: self.follow,
+                cgroups: self.cgroups.clone(),
+                command: self.command.clone(),
+                user: self.user.clone(),
+            },
+            layout: Layout {
+                group_by: self.group_by,
+                threads: self.threads,
+            },
+            sort: self.sort,
+            top: self.top,
+            format: self.format,
+            output: self.output.clone(),
+            existing: match (self.append, self.force) {
+                (true, repair) => Existing::Append { repair },
+                (false, true) => Existing::Replace,
+                (false, false) => Existing::Refuse,
+            },
+            quiet: self.quiet,
+            verbose: self.verbose,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Parsers of option values.
+
+use std::time::Duration;
+
+use crate::text::shown;
+
+/// Parses a length of time: units, or a bare number of seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let length = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds)
+            .map_err(|_| "not a length of time; examples: 30s, 500ms, 5m, 1h30m".to_owned())?,
+        Err(_) if text.replacen(',', ".", 1).parse::<f64>().is_ok() => {
+            return Err(format!("type: {}", text.replacen(',', ".", 1)));
+        }
+        Err(_) => humantime::parse_duration(text).map_err(|error| {
+            format!(
+                "{}; examples: 30s, 500ms, 5m, 1h30m",
+                shown(&error.to_string())
+            )
+        })?,
+    };
+    if length.is_zero() {
+        return Err("must be greater than zero".to_owned());
+    }
+    Ok(length)
+}
+
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    if length < Duration::from_millis(10) {
+        return Err("must be at least 10ms".to_owned());
+    }
+    Ok(length)
+}
+
+/// Process ids, as `pgrep` writes them: one to a line, or with commas or blanks in between.
+pub(super) fn pids(text: &str) -> Result<Pids, String> {
+    let ids: Result<Vec<u32>, String> = text
+        .split([',', ' ', '\t', '\n'])
+        .filter(|id| !id.is_empty())
+        .map(pid)
+        .collect();
+    let mut ids = ids?;
+    if ids.is_empty() {
+        return Err("no process id; if it comes from pgrep, no such process was found".into());
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Pids(ids))
+}
+
+/// The process ids of one argument.
+#[derive(Clone, Debug)]
+pub struct Pids(pub(super) Vec<u32>);
+
+fn pid(text: &str) -> Result<u32, String> {
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    match text.parse() {
+        Ok(0) => Err("a process id is 1 or more".to_owned()),
+        Ok(pid) => Ok(pid),
+        Err(_)
+            if text
+                .split_once('-')
+                .is_some_and(|(a, b)| is_number(a) && is_number(b)) =>
+        {
+            Err("not a process id; type each id of a range: -p 1,2,3".to_owned())
+        }
+        Err(_) if is_name(text) => Err(format!(
+            "not a process id; by name, type: -p \"$(pgrep -x {text})\""
+        )),
+        Err(_) => Err("not a process id".to_owned()),
+    }
+}
+
+/// Whether this can be the name of a process that a shell takes as it is.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.len() <= 15
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(mode),
+        _ => Err("must be an octal file mode up to 777, like 660".to_owned()),
+    }
+}
+
+pub(super) fn clients(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(clients @ 1..=10_000) => Ok(clients),
+        _ => Err("must be a number from 1 to 10000".to_owned()),
+    }
+}
+
+pub(super) fn top(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a number of rows, 1 or more".to_owned()),
+        Ok(rows) => Ok(rows),
+    }
+}
+
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a number of reports, 1 or more".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}

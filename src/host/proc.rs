@@ -1,0 +1,149 @@
+//! Everything that is read from /proc, in the formats of proc(5).
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// What /proc/PID/status says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Effective capabilities: bit N is capability N. `None` if the line is missing.
+    pub capabilities: Option<u64>,
+    /// Ignored signals: bit N-1 is signal N. `None` if the line is missing.
+    pub ignored: Option<u64>,
+    /// A seccomp filter decides which system calls the process may make.
+    pub seccomp_filter: bool,
+}
+
+/// The status of this process; nothing is known of it without /proc.
+#[must_use]
+pub fn own_status() -> Status {
+    let text = fs::read_to_string("/proc/self/status");
+    text.map_or_else(|_| Status::default(), |text| parse_status(&text))
+}
+
+/// Reads /proc/PID/status.
+pub(crate) fn parse_status(text: &str) -> Status {
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map(str::trim)
+    };
+    let mask = |name| u64::from_str_radix(value(name)?, 16).ok();
+    Status {
+        capabilities: mask("CapEff:"),
+        ignored: mask("SigIgn:"),
+        // SECCOMP_MODE_FILTER
+        seccomp_filter: value("Seccomp:") == Some("2"),
+    }
+}
+
+/// What /proc/PID/stat says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The state of the first thread, such as `S` or `Z`.
+    pub state: char,
+    /// How many threads the process has.
+    pub threads: u64,
+    /// Start of the process in clock ticks since boot.
+    pub start: u64,
+}
+
+/// The stat of process `pid`; `None` if there is no such process, or if /proc hides it.
+#[must_use]
+pub fn stat(pid: u32) -> Option<Stat> {
+    // A name is bytes, not always UTF-8.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&String::from_utf8_lossy(&stat))
+}
+
+/// Reads /proc/PID/stat (do_task_stat in fs/proc/array.c).
+pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
+    // The name in parentheses can contain parentheses and blanks.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // The first of these is field 3 of the file.
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        threads: fields.get(17)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// How many threads this host has; `None` without /proc.
+#[must_use]
+pub fn threads() -> Option<u32> {
+    parse_loadavg(&fs::read_to_string("/proc/loadavg").ok()?)
+}
+
+/// The number behind the slash in /proc/loadavg (fs/proc/loadavg.c).
+pub(crate) fn parse_loadavg(text: &str) -> Option<u32> {
+    let of_threads = text.split_ascii_whitespace().nth(3)?;
+    of_threads.split_once('/')?.1.parse().ok()
+}
+
+/// The inode number of this process's namespace of a kind, such as `user`; `None` without /proc.
+/// The initial namespaces have fixed numbers (include/uapi/linux/nsfs.h).
+#[must_use]
+pub fn namespace(kind: &str) -> Option<u64> {
+    let namespace = fs::metadata(format!("/proc/self/ns/{kind}"));
+    namespace.ok().map(|namespace| namespace.ino())
+}
+
+/// /proc/self/mountinfo; `None` without /proc.
+pub(super) fn mountinfo() -> Option<String> {
+    fs::read_to_string("/proc/self/mountinfo").ok()
+}
+
+/// /proc/self/cgroup; `None` without /proc.
+pub(super) fn own_cgroups() -> Option<String> {
+    fs::read_to_string("/proc/self/cgroup").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn capabilities_signals_and_seccomp_are_read_from_the_status() {
+        let status = "Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t000000c000000000\n\
+                      SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSeccomp:\t2\n\
+                      Seccomp_filters:\t1\n";
+        assert_eq!(
+            parse_status(status),
+            Status {
+                capabilities: Some(0xc0_0000_0000),
+                ignored: Some(0x1001),
+                seccomp_filter: true,
+            }
+        );
+        assert_eq!(parse_status(""), Status::default());
+        let odd = "CapEff:\tzz\nSigIgn:\tx\nSeccomp:\t0\nSeccomp_filters:\t2\n";
+        assert_eq!(parse_status(odd), Status::default());
+    }
+
+    #[test]
+    fn a_name_can_contain_everything() {
+        let text = "7 (a) b) S 1 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 123 1 2 3";
+        let stat = Stat {
+            state: 'S',
+            threads: 3,
+            start: 123,
+        };
+        assert_eq!(parse_stat(text), Some(stat));
+        assert_eq!(parse_stat("garbage"), None);
+    }
+
+    #[test]
+    fn threads_are_counted_behind_the_slash() {
+        assert_eq!(parse_loadavg("0.00 0.01 0.05 2/345 1234\n"), Some(345));
+        assert_eq!(parse_loadavg("0.00 0.01\n"), None);
+        assert!(threads().is_some_and(|threads| threads > 0));
+    }
+
+    proptest! {
+        #[test]
+        fn noise_does_not_panic(text in ".*") {
+            let _ = (parse_status(&text), parse_stat(&text), parse_loadavg(&text));
+        }
+    }
+}

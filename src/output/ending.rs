@@ -1,0 +1,177 @@
+//! What the name of a file says of how it is written.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use super::compress::Compression;
+use super::lines::Lines;
+use crate::error::Error;
+use crate::text::{shown, shown_path};
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Table,
+    /// With a header, one line a row
+    Csv,
+    /// JSON Lines: one object a row
+    Json,
+}
+
+impl OutputFormat {
+    /// Where the lines of a file of this format end.
+    pub(super) fn lines(self) -> Lines {
+        match self {
+            Self::Csv => Lines::Quoted,
+            Self::Json | Self::Table => Lines::Plain,
+        }
+    }
+}
+
+/// The endings that say how a file is written, without regard to case.
+const ENDINGS: [(&str, OutputFormat); 7] = [
+    ("csv", OutputFormat::Csv),
+    ("json", OutputFormat::Json),
+    ("jsonl", OutputFormat::Json),
+    ("ndjson", OutputFormat::Json),
+    ("txt", OutputFormat::Table),
+    ("log", OutputFormat::Table),
+    ("out", OutputFormat::Table),
+];
+
+/// The endings that say how a file is compressed; they come after one of the others.
+const COMPRESSED: [(&str, Compression); 2] =
+    [("gz", Compression::Gzip), ("zst", Compression::Zstd)];
+
+/// What the name of a file says.
+pub(super) struct Ending<'a> {
+    pub(super) format: Option<OutputFormat>,
+    pub(super) compression: Option<Compression>,
+    /// An ending that says nothing.
+    unknown: Option<&'a str>,
+}
+
+impl<'a> Ending<'a> {
+    /// Reads the name of a file, without its directory.
+    pub(super) fn of(name: &'a str) -> Self {
+        let (rest, compression) = match name.rsplit_once('.') {
+            Some((rest, ending)) => match known(&COMPRESSED, ending) {
+                Some(compression) => (rest, Some(compression)),
+                None => (name, None),
+            },
+            None => (name, None),
+        };
+        let parts = rest.rsplit_once('.');
+        let format = parts.and_then(|(_, ending)| known(&ENDINGS, ending));
+        // `.name` is the whole name of a hidden file.
+        let ending = parts
+            .filter(|(stem, _)| format.is_some() || !stem.is_empty())
+            .map(|(_, ending)| ending);
+        Self {
+            format: format
+                .or((ending.is_none() && compression.is_none()).then_some(OutputFormat::Table)),
+            compression,
+            unknown: match (format, ending) {
+                (Some(_), _) => None,
+                (None, Some(ending)) => Some(ending),
+                // `rec.gz`: compressed, but what?
+                (None, None) => compression.and(name.rsplit('.').next()),
+            },
+        }
+    }
+}
+
+impl Ending<'_> {
+    /// The refusal of an ending that says nothing.
+    pub(super) fn unknown(&self, path: &Path) -> Error {
+        let known: Vec<_> = ENDINGS
+            .iter()
+            .map(|(ending, _)| format!(".{ending}"))
+            .collect();
+        Error::Usage(format!(
+            "{}: the ending .{} does not say how to write it: use one of {}, with .gz or .zst behind it to compress, or --format",
+            shown_path(path),
+            shown(self.unknown.unwrap_or_default()),
+            known.join(" "),
+        ))
+    }
+}
+
+fn known<T: Copy>(endings: &[(&str, T)], ending: &str) -> Option<T> {
+    endings
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(ending))
+        .map(|(_, meaning)| *meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_ending_decides_without_regard_to_case() {
+        use Compression::{Gzip, Zstd};
+        use OutputFormat::{Csv, Json, Table};
+        for (name, format, compression) in [
+            ("a.csv", Csv, None),
+            ("a.CSV", Csv, None),
+            (".csv", Csv, None),
+            ("a.b.csv.gz", Csv, Some(Gzip)),
+            ("a.Csv.ZST", Csv, Some(Zstd)),
+            ("a.json", Json, None),
+            ("a.jsonl.zst", Json, Some(Zstd)),
+            ("a.ndjson.gz", Json, Some(Gzip)),
+            ("a", Table, None),
+            ("a.txt", Table, None),
+            (".hidden", Table, None),
+            ("a.log.gz", Table, Some(Gzip)),
+        ] {
+            let said = Ending::of(name);
+            assert_eq!(
+                (said.format, said.compression),
+                (Some(format), compression),
+                "{name}"
+            );
+            assert_eq!(said.unknown, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_ending_is_named_with_the_known_ones() {
+        for (name, unknown, compression) in [
+            ("a.tsv", "tsv", None),
+            ("a.parquet", "parquet", None),
+            ("a.gz", "gz", Some(Compression::Gzip)),
+            ("a.csv.bz2", "bz2", None),
+            ("a.parquet.gz", "parquet", Some(Compression::Gzip)),
+            ("a.", "", None),
+            ("a.csv ", "csv ", None),
+            (".gz", "gz", Some(Compression::Gzip)),
+        ] {
+            let said = Ending::of(name);
+            assert_eq!(
+                (said.format, said.compression),
+                (None, compression),
+                "{name}"
+            );
+            assert_eq!(said.unknown, Some(unknown), "{name}");
+            let told = said.unknown(Path::new(name)).to_string();
+            assert_eq!(told.lines().count(), 1);
+            assert!(told.contains(".csv") && told.contains(".zst"), "{told}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_makes_a_long_message(name in "(?s).{0,5000}") {
+            let said = Ending::of(&name);
+            prop_assert_eq!(said.format.is_none(), said.unknown.is_some());
+            let told = said.unknown(Path::new(&name)).to_string();
+            prop_assert_eq!(told.lines().count(), 1);
+            prop_assert!(told.chars().count() < 700);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Every advice to give the program capabilities first limits who may execute it.
+
+use std::fs;
+use std::process::Command;
+
+use super::{Tested, root};
+
+/// What limits the file to a group, in the order in which it must happen: `chown` clears
+/// capabilities, and open permissions would give them to every local user.
+const OWNER: [&str; 2] = ["chown root:", "chgrp "];
+const MODE: [&str; 2] = ["chmod 0750", "chmod 750"];
+const SETCAP: &str = "setcap cap_bpf,cap_perfmon";
+
+/// The first advice in `text` that lacks a step before `setcap`, or has it too far away.
+fn unsafe_advice(text: &str) -> Option<usize> {
+    text.match_indices(SETCAP).map(|(at, _)| at).find(|&at| {
+        let mut start = at.saturating_sub(300);
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = &text[start..at];
+        let last = |names: [&str; 2]| names.iter().filter_map(|name| before.rfind(name)).max();
+        let (Some(owner), Some(mode)) = (last(OWNER), last(MODE)) else {
+            return true;
+        };
+        owner > mode
+    })
+}
+
+#[test]
+fn capabilities_are_advised_only_after_owner_group_and_mode() -> Tested {
+    let mut paths = vec![root("README.md"), root("scripts/lib/INSTALL.in")];
+    paths.push(root("src/kernel/requirements.rs"));
+    paths.push(root("tests/golden/expected/check_bare.table"));
+    for entry in fs::read_dir(root("man"))? {
+        paths.push(entry?.path());
+    }
+    let mut advised = 0;
+    for path in paths {
+        let text = fs::read_to_string(&path)?;
+        advised += text.matches(SETCAP).count();
+        if let Some(at) = unsafe_advice(&text) {
+            let line = text[..at].lines().count();
+            return Err(format!(
+                "{}:{line}: setcap without chown and chmod before it",
+                path.display()
+            )
+            .into());
+        }
+    }
+    assert!(advised >= 5, "only {advised} places give the advice");
+    Ok(())
+}
+
+/// The program itself, in case it says something that no file above contains.
+#[test]
+fn the_program_advises_nothing_unsafe() -> Tested {
+    let output = Command::new(env!("CARGO_BIN_EXE_netatop"))
+        .args(["check"])
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert_eq!(unsafe_advice(&text), None, "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_bare_setcap_is_noticed() {
+    assert!(unsafe_advice("sudo setcap cap_bpf,cap_perfmon+ep FILE").is_some());
+    let reversed = "chmod 0750 F; chown root:g F; setcap cap_bpf,cap_perfmon+ep F";
+    assert!(unsafe_advice(reversed).is_some());
+    let right = "chown root:g F; chmod 0750 F; setcap cap_bpf,cap_perfmon+ep F";
+    assert_eq!(unsafe_advice(right), None);
+}
