@@ -7,7 +7,7 @@ mod users;
 
 pub use boot::booted;
 pub use cgroups::{Cgroups, NO_CGROUPS, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace};
-pub use users::user_name;
+pub use users::{group_of, user_name};
 
 /// Parsers of text from outside, for `fuzzing`.
 pub(crate) mod parsers {

@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use memchr::memmem;
 
 use super::tracefs::tracefs;
-use crate::host::proc;
+use crate::host::{group_of, proc};
+use crate::privileged::COPY;
 
 /// The kernel's own type information.
 pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -37,6 +38,8 @@ pub struct HostFacts {
     pub cap_bpf: bool,
     /// CAP_PERFMON, or CAP_SYS_ADMIN, is effective.
     pub cap_perfmon: bool,
+    /// The group that may run the copy of netatop that has the capabilities, if there is one.
+    pub group: Option<String>,
     /// This is the initial user namespace; in others capabilities mean nothing here.
     pub initial_user_namespace: bool,
     /// This is the initial pid namespace; in others only its own tasks can be listed.
@@ -70,6 +73,7 @@ impl HostFacts {
         Self {
             cap_bpf: admin || has(CAP_BPF),
             cap_perfmon: admin || has(CAP_PERFMON),
+            group: group_of(COPY),
             initial_user_namespace: is_namespace("user", INITIAL_USER_NS),
             initial_pid_namespace: is_namespace("pid", INITIAL_PID_NS),
             btf: btf.map(|_| ()).map_err(|error| describe(&error)),

@@ -145,7 +145,16 @@ fn capabilities(facts: &HostFacts) -> Finding {
         (true, false) => "CAP_PERFMON is missing",
         (false, true) => "CAP_BPF is missing",
     };
-    there.lacking(Status::Missing, what, SETCAP)
+    let remedy = facts.group.as_ref().map_or_else(
+        || SETCAP.to_owned(),
+        |group| {
+            format!(
+                "run it with sudo, or become a member of the group {group}: \
+                 sudo usermod -aG {group} USER, and a new login"
+            )
+        },
+    );
+    there.lacking(Status::Missing, what, &remedy)
 }
 
 /// The trial as a finding: `tried` is what loading and attaching the programs came to, or `None` if
@@ -216,6 +225,7 @@ mod tests {
         HostFacts {
             cap_bpf: true,
             cap_perfmon: true,
+            group: None,
             initial_user_namespace: true,
             initial_pid_namespace: true,
             btf: Ok(()),
@@ -248,6 +258,8 @@ mod tests {
     fn each_cause_is_named_with_its_way_out() {
         let none = told(|f| (f.cap_bpf, f.cap_perfmon) = (false, false));
         assert!(none.contains("CAP_BPF and CAP_PERFMON are missing") && none.contains("sudo"));
+        let grouped = told(|f| (f.cap_bpf, f.group) = (false, Some("netatop".to_owned())));
+        assert!(grouped.contains("usermod -aG netatop"), "{grouped}");
         let half = told(|f| f.cap_perfmon = false);
         assert!(half.starts_with("CAP_PERFMON is missing") && half.contains("setcap"));
         let btf = told(|f| f.btf = Err("no such file".to_owned()));
