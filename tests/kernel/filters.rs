@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netatop::kernel::{Filter, Storage, WantedCgroup};
 use netatop::model::{Counters, Interval};
@@ -235,7 +236,9 @@ impl Cgroup {
 
     /// One below the root, that no other test has.
     pub fn of_test(name: &str) -> Self {
-        let name = format!("netatop-test-{}-{name}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("netatop-test-{}-{made}-{name}", std::process::id());
         Self::new(mount().expect("cgroup v2").join(name))
     }
 

@@ -44,9 +44,7 @@ fn root_sees_all_and_users_see_their_own() {
     let mut root = server.client();
     let mut nobody = Client::connect_as(NOBODY, &server.socket);
     let mut somebody = Client::connect_as(SOMEBODY, &server.socket);
-    for client in [&mut nobody, &mut somebody] {
-        assert!(client.ask().0.is_empty(), "nothing is theirs yet");
-    }
+    begin(&mut [&mut root, &mut nobody, &mut somebody]);
     for owner in [0, NOBODY, SOMEBODY] {
         let mut workload = run_as(owner, &program, &["udp", "hold=1"]);
         let pid = workload.pid();
