@@ -88,7 +88,7 @@ fn a_second_server_is_refused_and_harms_nothing() {
     let mut server = Server::start(&[]);
     let mut client = server.client();
     let said = refused(&server.socket);
-    assert!(said.contains("another server answers"), "{said}");
+    assert!(said.contains("another server is listening"), "{said}");
     client.ask();
     server.client().ask();
     server.assert_alive();
@@ -100,7 +100,7 @@ fn a_server_of_another_kind_is_left_alone() {
     let socket = dir.path().join("socket");
     let _other = UnixListener::bind(&socket).expect("bind");
     let said = refused(&socket);
-    assert!(said.contains("another server answers"), "{said}");
+    assert!(said.contains("another server is listening"), "{said}");
     assert!(socket.exists());
 }
 
