@@ -168,7 +168,7 @@ fn a_counter_that_goes_backwards_adds_nothing() {
 }
 
 #[test]
-fn traffic_in_rows_is_not_reported_again_after_a_lost_exit() {
+fn what_rows_already_show_of_a_lost_exit_is_not_reported_again() {
     let mut ledger = Ledger::new(false);
     ledger.snapshot(&[record(1, 10, 10, 100)], Extent::All, Losses::default());
     assert_eq!(ledger.interval(|_| true).unattributed, Counters::default());
@@ -188,7 +188,7 @@ fn traffic_in_rows_is_not_reported_again_after_a_lost_exit() {
 }
 
 #[test]
-fn only_a_snapshot_of_all_threads_shows_that_an_idle_thread_ended() {
+fn who_did_nothing_lives_on_unless_all_were_looked_at() {
     let mut ledger = Ledger::new(false);
     let two = [record(1, 10, 10, 1), record(2, 11, 11, 2)];
     ledger.snapshot(&two, Extent::Changes, Losses::default());

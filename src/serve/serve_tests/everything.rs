@@ -48,7 +48,7 @@ proptest! {
     /// this client connected. It also contains each ended process, for two seconds from the first
     /// reply after its end.
     #[test]
-    fn every_client_gets_everything(steps in prop::collection::vec(step(), 1..120)) {
+    fn every_client_is_told_everything(steps in prop::collection::vec(step(), 1..120)) {
         let mut bench = Bench::new();
         let mut clients: Vec<Client> = Vec::new();
         let mut alive: HashMap<u32, ProcessId> = HashMap::new();

@@ -33,7 +33,7 @@ fn clients_above_the_limit_are_refused_and_logged() {
     let mut refused = Peer(server.connect_only());
     wait_for("the refusal", || refused.is_closed());
     let line = server.wait_for_log("refused");
-    assert!(line.contains("3 already"), "{line}");
+    assert!(line.contains("3 clients are connected"), "{line}");
     drop(good.pop());
     wait_for("a free place", || {
         let mut next = Peer(server.connect_only());
@@ -61,7 +61,7 @@ fn clients_with_too_large_baselines_are_refused() {
 }
 
 #[test]
-fn only_the_client_with_too_many_unreported_exits_is_dropped() {
+fn one_that_lets_too_many_exits_pile_up_is_dropped_and_the_others_are_not() {
     let limits = Limits {
         exited: 100,
         ..Limits::new(64)

@@ -23,7 +23,7 @@ fn a_client_counts_from_its_connection() {
 }
 
 #[test]
-fn an_exited_process_is_reported_to_each_client_for_two_seconds() {
+fn an_exited_process_is_told_to_each_client_for_two_seconds_from_its_first_time() {
     let mut bench = Bench::new();
     let mut often = bench.connect(Viewer::All);
     let mut rarely = bench.connect(Viewer::All);
@@ -120,7 +120,7 @@ fn a_recycled_pid_shows_the_new_process() {
 }
 
 #[test]
-fn of_many_processes_with_the_same_pid_the_newest_is_last() {
+fn of_many_with_the_same_pid_the_last_comes_last() {
     let mut bench = Bench::new();
     let mut view = bench.connect(Viewer::All);
     for bytes in 1..=50 {
@@ -186,7 +186,7 @@ fn a_client_that_connects_before_a_late_record_gets_only_later_traffic() {
 }
 
 #[test]
-fn users_see_only_processes_that_were_always_theirs() {
+fn users_see_what_was_theirs_all_the_time() {
     let mut bench = Bench::new();
     let mut root = bench.connect(Viewer::All);
     let mut user = bench.connect(Viewer::User(1000));
@@ -211,7 +211,7 @@ fn users_see_only_processes_that_were_always_theirs() {
 }
 
 #[test]
-fn a_late_record_of_an_ended_process_is_added_to_its_total() {
+fn a_late_record_of_an_ended_process_is_told_with_the_rest() {
     let mut bench = Bench::new();
     let mut view = bench.connect(Viewer::All);
     let process = bench.world.lock().start(10, 0);
