@@ -19,7 +19,7 @@ fn run_as(uid: u32, program: &Path, args: &[&str]) -> Workload {
     Workload::of(Command::new(program).args(args).uid(uid).gid(uid))
 }
 
-/// A client is told what happens after its first sample, which newcomers share if they come soon
+/// A client sees traffic after its first sample, which newcomers share if they connect soon
 /// after one another. The first reply says that it was taken.
 fn begin(clients: &mut [&mut Client]) {
     for client in clients {
