@@ -1,8 +1,8 @@
-//! What one event costs: a one-byte receive from a filled loopback socket, without
-//! programs, counted, and filtered out in each way. Needs root.
+//! The cost of one event, a one-byte receive from a filled loopback socket: without programs,
+//! counted, and rejected by each kind of filter. Needs root.
 //!
-//! The cases take turns in one run, so that a change of the machine's pace hits all of
-//! them; what is printed are medians and their difference to no programs at all.
+//! The cases run in turns, so that a change in the machine's speed affects all of them. The output
+//! has medians, and their difference to no programs.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,14 +12,14 @@ use std::time::Instant;
 
 use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Tracer, WantedCgroup};
 
-/// Receives a round. All of it fits the receive buffer.
+/// Number of receives per round. All data fits into the receive buffer.
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 25;
 
 type Case = (&'static str, Option<(Filter, TracepointKind)>);
 
 fn cases() -> Vec<Case> {
-    // Process 1 is there, and is not this one; no cgroup has this id.
+    // Process 1 exists and is another process. No cgroup has this id.
     let other_process = Filter {
         pids: vec![1],
         ..Filter::default()
@@ -70,7 +70,7 @@ fn pair() -> (TcpStream, TcpStream) {
     (sender, receiver)
 }
 
-/// Nanoseconds an event.
+/// Runs one round and returns nanoseconds per event.
 fn round(
     sender: &mut TcpStream,
     receiver: &mut TcpStream,
@@ -100,7 +100,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that this runs.
     let rounds = if std::env::args().any(|arg| arg == "--bench") {
         ROUNDS
     } else {

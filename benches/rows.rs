@@ -1,5 +1,5 @@
-//! From a kernel record to a written row: decoding, the ledger, and the three writers.
-//! Needs no root. Measured is the CPU time of the one thread that does it.
+//! Benchmarks of the path from a kernel record to a written row: decoding, the ledger, and the
+//! three writers. Needs no root. Measures the CPU time of its single thread.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 const PROCESSES: [u32; 3] = [1_000, 10_000, 40_000];
 
-/// What others do on the machine is not in it.
+/// Measures CPU time, so that other load on the machine does not count.
 struct CpuTime;
 
 impl Measurement for CpuTime {
@@ -88,7 +88,7 @@ fn records(count: u32, times: u64) -> Vec<ThreadRecord> {
 
 fn decode(criterion: &mut Criterion<CpuTime>) {
     const AT_ONCE: usize = 1_000;
-    /// More than a record, of which the front is read.
+    /// Longer than a record: only its start is read.
     const ROOM: usize = 256;
     let (_, parse) = netatop::fuzzing::targets()
         .into_iter()
@@ -107,7 +107,7 @@ fn decode(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// A snapshot into a ledger that knows all of the processes, and the interval after it.
+/// Adds a snapshot to a ledger that knows all of the processes, and ends the interval.
 fn ledger(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("ledger");
     for count in PROCESSES {
@@ -185,7 +185,7 @@ fn writers(criterion: &mut Criterion<CpuTime>) {
     ];
     let mut group = criterion.benchmark_group("write");
     group.throughput(Throughput::Elements(ROWS.into()));
-    // A table of so many rows takes long.
+    // Formatting a table with many rows takes long.
     group.sample_size(20);
     for (name, mut format) in formats {
         let mut out = Vec::new();

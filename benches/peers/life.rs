@@ -1,6 +1,5 @@
-//! What netatop costs by being there: its start and its end, its memory at rest, with many
-//! processes, and after a million exits. Beside it, from the same run, the stand-in for
-//! tracers of the usual build.
+//! Costs of netatop apart from events: start and end, and memory at rest, with many processes and
+//! after a million exits. The same run measures a stand-in for tracers of the usual design.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -40,13 +39,13 @@ pub fn storm(count: usize) {
     }
 }
 
-/// One of the two at work.
+/// One of the two tracers, running.
 struct Subject {
     child: Child,
     output: PathBuf,
     _stdout: Lines<BufReader<ChildStdout>>,
     _stderr: Option<Lines<BufReader<ChildStderr>>>,
-    /// From its start until it said that it counts, and the CPU time of that.
+    /// Time from its start until it reported that it counts, and the CPU time of that.
     started: [Duration; 2],
 }
 
@@ -87,12 +86,12 @@ impl Subject {
         }
     }
 
-    /// Lets it go through two intervals with whatever there is.
+    /// Waits for two intervals.
     fn settle(&self) {
         std::thread::sleep(Duration::from_millis(2500));
     }
 
-    /// Ends it; how long that takes.
+    /// Ends the tracer and returns how long that takes.
     fn stop(mut self) -> Duration {
         let begun = Instant::now();
         drop(self.child.stdin.take());
@@ -110,9 +109,8 @@ fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(nanos.expect("a number"))
 }
 
-/// Bytes: anonymous memory, file pages that are resident, maps of BPF, and of the file pages the
-/// share that is this process's, where others have them mapped too. Pages of a map of BPF that the
-/// process has mapped are the map's.
+/// Bytes of memory: anonymous pages, resident file pages, BPF maps, and this process's share of the
+/// file pages that other processes also map. Mapped pages of BPF maps count as maps.
 #[derive(Clone, Copy)]
 struct Memory([u64; 4]);
 
@@ -133,7 +131,7 @@ impl Memory {
             }
         }
         let maps = of_descriptors(pid, "memlock:").iter().sum();
-        // What is anonymous is nobody else's.
+        // Anonymous pages belong to this process alone.
         Self([anonymous, file - anonymous, maps, share - anonymous])
     }
 
@@ -199,7 +197,7 @@ pub fn main(rounds: usize) {
         subjects.iter().map(|s| Memory::of(s.child.id())).collect()
     };
     row("at rest".to_owned(), measure(&subjects));
-    // The stand-in has a table that is full then, and nothing to tell.
+    // The stand-in's table is full by then, and it reports nothing.
     let status = Command::new(std::env::current_exe().expect("own path"))
         .args(["storm", &EXITS.to_string()])
         .status();

@@ -1,5 +1,5 @@
-//! The loads: what is measured with and without a tracer. Each runs in a process of its own,
-//! which prints what it cost and how much it sent and received by its own count.
+//! The loads that are measured with and without a tracer. Each runs in its own process, which
+//! prints its cost, and how much it sent and received.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Messages and bytes sent, messages and bytes received.
 pub type Numbers = [u64; 4];
 
-/// A load's name on the command line, what it is, and how many units of it one round does.
+/// A load: its name on the command line, its description, and its units per round.
 pub const LOADS: &[(&str, &str, u64)] = &[
     (
         "receive",
@@ -24,7 +24,7 @@ pub const LOADS: &[(&str, &str, u64)] = &[
     ("processes", "processes that send one datagram and end", 400),
 ];
 
-/// Runs one load, and prints its figures.
+/// Runs one load and prints its figures.
 pub fn main(name: &str, units: u64) {
     let mut done = Done::default();
     match name {
@@ -33,12 +33,12 @@ pub fn main(name: &str, units: u64) {
         "pingpong" => pingpong(units, &mut done),
         "bulk" => bulk(units, &mut done),
         "processes" => processes(units, &mut done),
-        other => panic!("there is no load {other}"),
+        other => panic!("unknown load {other}"),
     }
     println!("{}", done.to_json());
 }
 
-/// What a load did, and what it cost.
+/// The traffic and the cost of a load.
 #[derive(Default)]
 struct Done {
     cpu: u64,
@@ -77,7 +77,7 @@ impl Done {
 /// CPU time in nanoseconds of this process and of its children that have ended.
 fn cpu_time() -> u64 {
     let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    // SAFETY: all zeros is a value of it, and it is valid for writing.
+    // SAFETY: all zeros is a valid value, and the pointer is valid for writing.
     let children = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
@@ -197,7 +197,7 @@ fn processes(units: u64, done: &mut Done) {
             let child = unsafe { libc::fork() };
             if child == 0 {
                 let sent = sender.send(&[0; 64]).is_ok();
-                // SAFETY: ends the process; there is nothing to clean up.
+                // SAFETY: ends the process, which has nothing to clean up.
                 unsafe { libc::_exit(i32::from(!sent)) };
             }
             let mut status = 0;

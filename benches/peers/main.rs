@@ -1,9 +1,10 @@
-//! What counting costs, beside no tracer, the floor and other tracers, taking turns in one run.
-//! Needs root, and a machine that does nothing else. `scripts/bench` runs it.
+//! Compares the cost of counting with no tracer, with the floor (empty programs) and with other
+//! tracers, in turns within one run. Needs root, and a machine that is otherwise idle.
+//! `scripts/bench` runs it.
 //!
-//! `peers` is everything; `peers compare` is all loads with all tracers; `peers designs` is one event counted in
-//! several ways; `peers sampling` is what it costs to look at many processes; `peers life` is
-//! start, end and memory.
+//! `peers` measures everything. `peers compare` measures all loads with all tracers. `peers
+//! designs` measures one event counted in several ways. `peers sampling` measures snapshots of many
+//! processes. `peers life` measures start, end and memory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -39,7 +40,7 @@ fn main() {
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
         ["compare"] => compare(rounds(21)),
-        // `cargo test --benches` only wants to know that it is built.
+        // `cargo test --benches` only checks that this builds.
         _ if arguments.iter().any(|word| word == "--bench") => all(),
         _ => {}
     }
@@ -50,7 +51,7 @@ fn rounds(default: usize) -> usize {
     given.and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// What there is to know of netatop beside others, in minutes.
+/// Measures everything, within minutes.
 fn all() {
     compare(rounds(9));
     println!("\n### Looking at many processes\n");
@@ -105,7 +106,7 @@ fn measure(tracers: Vec<Tracer>, loads: &[&'static str], rounds: usize) -> Resul
     }
     let mut results = Results::new(&present, missing);
     for round in 0..rounds {
-        // Whoever begins has the coldest caches: it is another one each time.
+        // The first tracer has the coldest caches, so each round starts with another one.
         for place in 0..present.len() {
             let place = (place + round) % present.len();
             for outcome in visit(&present[place], loads) {
@@ -118,7 +119,7 @@ fn measure(tracers: Vec<Tracer>, loads: &[&'static str], rounds: usize) -> Resul
     results
 }
 
-/// All loads with one tracer.
+/// Runs all loads with one tracer.
 fn visit(tracer: &Tracer, loads: &[&'static str]) -> Vec<Outcome> {
     let running = tracer.start();
     let started = running.cost();

@@ -1,4 +1,4 @@
-//! Programs of `benches/bpf` at work, in a process of their own as any tracer.
+//! Runs the programs of `benches/bpf` in a separate process, like any tracer.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -9,7 +9,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapType, ObjectBuilder};
 
 use super::load::Numbers;
 
-/// Compiles a program; where to is the answer.
+/// Compiles a program and returns the path of the object file.
 pub fn compile(name: &str) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -31,8 +31,8 @@ pub fn compile(name: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("clang failed on {name}"))
 }
 
-/// Attaches the object file, says `ready`, waits for the end of standard input, and prints
-/// what was counted, by process.
+/// Attaches the object file, prints `ready`, waits for the end of standard input, and prints the
+/// counters by process.
 pub fn main(object: &Path) {
     let object = ObjectBuilder::default()
         .open_file(object)

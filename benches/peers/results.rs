@@ -1,4 +1,4 @@
-//! Medians, ratios, and the tables made of them.
+//! Medians, ratios, and tables of them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,22 +8,23 @@ use serde_json::{Value, json};
 use super::load::{LOADS, Numbers};
 use super::tracer::Tracer;
 
-/// One load with one tracer, once.
+/// One run of one load with one tracer.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     load: &'static str,
-    /// Nanoseconds a unit of the load.
+    /// Nanoseconds per unit of the load.
     cpu: f64,
     wall: f64,
     truth: Numbers,
     seen: Numbers,
     pids: Vec<u32>,
-    /// What the tracer itself used meanwhile, in nanoseconds, and held at its end, in bytes.
+    /// CPU time of the tracer itself during the load in nanoseconds, and its memory at the end in
+    /// bytes.
     pub own_cpu: u64,
     pub memory: u64,
-    /// Nanoseconds of one run of its programs, while the kernel keeps that.
+    /// Nanoseconds per run of its programs, while the kernel's statistics are enabled.
     pub run: Option<f64>,
-    /// CPU time it took to start, in nanoseconds.
+    /// CPU time of its start, in nanoseconds.
     pub start_cpu: u64,
 }
 
@@ -45,7 +46,7 @@ impl Outcome {
         }
     }
 
-    /// Adds up what a tracer has seen of this load's processes.
+    /// Adds up the traffic that a tracer has seen of this load's processes.
     pub fn take_seen(&mut self, seen: &HashMap<u32, Numbers>) {
         for one in self.pids.iter().filter_map(|pid| seen.get(pid)) {
             for (to, from) in self.seen.iter_mut().zip(one) {
@@ -55,11 +56,11 @@ impl Outcome {
     }
 }
 
-/// Everything that was measured.
+/// All measurements.
 pub struct Results {
     tracers: Vec<Tracer>,
     missing: Vec<String>,
-    /// By tracer and round; a round may have several loads.
+    /// Outcomes by tracer and round. A round can have several loads.
     outcomes: Vec<Vec<(usize, Outcome)>>,
 }
 
@@ -121,11 +122,12 @@ impl Results {
         (at(3) - at(1)) / 2.0 / median(values.clone())
     }
 
-    /// How much of the truth was seen, in percent; of messages where the tracer knows them.
+    /// The share of the true traffic that was seen, in percent. Messages are compared if the tracer
+    /// counts them.
     fn seen(&self, tracer: usize, load: &str) -> String {
         let is_there = self.of(tracer, load).all(|(_, outcome)| outcome.memory > 0);
         if self.tracers[tracer] != Tracer::Nothing && !is_there {
-            return "it ended by itself".to_owned();
+            return "exited by itself".to_owned();
         }
         let (mut truth, mut seen) = ([0_u64; 2], [0_u64; 2]);
         let mut exact = true;
@@ -145,7 +147,7 @@ impl Results {
             }
         };
         match &self.tracers[tracer] {
-            // Those that capture packets count something else: packets, with their headers.
+            // Packet capture counts packets with their headers instead of messages.
             Tracer::Nothing | Tracer::Program("floor") | Tracer::Bandwhich | Tracer::Nethogs => {
                 "–".to_owned()
             }
@@ -184,7 +186,7 @@ impl Results {
         }
     }
 
-    /// What one event costs: in total, and above the floor.
+    /// Prints the cost of one event: in total, and above the floor.
     pub fn print_events(&self, load: &'static str) {
         let (Some(floor), Some(classic)) = (
             self.place(&Tracer::Program("floor")),
@@ -193,7 +195,8 @@ impl Results {
             println!("No event costs: the floor or the classic way could not be loaded.");
             return;
         };
-        // Differences within a round: what slows the machine for seconds hits both sides.
+        // Differences are taken within a round: a slowdown of the machine for seconds affects both
+        // sides.
         let more = |tracer: usize, than: usize| {
             let base: HashMap<usize, f64> = self.of(than, load).map(|(r, o)| (*r, o.cpu)).collect();
             median(
@@ -220,7 +223,7 @@ impl Results {
         }
     }
 
-    /// One run of the programs of each, by the kernel's statistics.
+    /// Prints the time of one run of each tracer's programs, from the kernel's statistics.
     pub fn print_runs(&self, load: &'static str) {
         let run = |tracer: usize| self.median(tracer, load, |o| o.run.expect("it has run"));
         let Some(floor) = self.place(&Tracer::Program("floor")).map(run) else {
@@ -236,7 +239,7 @@ impl Results {
         }
     }
 
-    /// Every single figure, as JSON under the target directory.
+    /// Writes all figures as JSON under the target directory.
     pub fn write(&self, name: &str) {
         let outcomes: Vec<Value> = self
             .tracers

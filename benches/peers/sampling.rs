@@ -1,5 +1,5 @@
-//! What it costs to look at many processes: each has sent one datagram and idles, among as
-//! many that never sent any.
+//! The cost of a snapshot with many processes: each has sent one datagram and is idle, among as
+//! many processes that never sent any.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -26,7 +26,7 @@ const PROCESSES: [usize; 3] = [1_000, 10_000, 40_000];
 /// CPU and wall time, in milliseconds.
 type Cost = [f64; 2];
 
-/// Figures by what was measured, and by how many processes.
+/// Figures by kind of measurement and by number of processes.
 type Measured = BTreeMap<(usize, &'static str), Vec<Cost>>;
 
 const WALK: &str = "bare walk of all tasks";
@@ -39,8 +39,9 @@ const DRAIN: &str = "classic: with a deletion each";
 
 const ORDER: [&str; 7] = [WALK, FIRST, AGAIN, QUIET, CSV, LOOKUPS, DRAIN];
 
-/// Makes `count` processes that are to send one datagram each and as many that are not, says so,
-/// lets them send when it gets a line, says so again, and ends them with its standard input.
+/// Creates `count` processes that will send one datagram each, and as many that will not, and
+/// prints a line. After reading a line, lets them send, and prints another line. Ends them when its
+/// standard input ends.
 pub fn crowd(count: usize) {
     let sink = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
@@ -53,9 +54,9 @@ pub fn crowd(count: usize) {
         // SAFETY: this process has one thread, and the child makes four system calls.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            // SAFETY: numbers only; it ends with this process at the latest.
+            // SAFETY: passes numbers only. It makes the child end with this process at the latest.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            // SAFETY: a descriptor of this process's own, which nothing uses after this.
+            // SAFETY: a descriptor of this process, which is not used after this.
             unsafe { libc::close(go.as_raw_fd()) };
             let gone = (&wait).read(&mut [0]).is_ok();
             let done = gone && (n >= count || sender.send(&[0; 64]).is_ok());
@@ -65,7 +66,7 @@ pub fn crowd(count: usize) {
                     unsafe { libc::pause() };
                 }
             }
-            // SAFETY: ends the process; there is nothing to clean up.
+            // SAFETY: ends the process, which has nothing to clean up.
             unsafe { libc::_exit(1) };
         }
         assert!(child > 0, "no more processes can be made");
@@ -80,7 +81,7 @@ pub fn crowd(count: usize) {
     println!("ready");
     let _ = input.read_to_end(&mut Vec::new());
     for child in &children {
-        // SAFETY: a child of this process that was not waited for yet.
+        // SAFETY: a child of this process that has not been waited for.
         unsafe { libc::kill(*child, libc::SIGKILL) };
     }
     for child in &children {
@@ -141,8 +142,8 @@ fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
         let mut ledger = Ledger::new(false);
         let (cost, first) = timed(|| look(&mut tracer, &mut ledger, Extent::All));
         note(FIRST, cost);
-        // To look at all of them costs what it costs if all have changed: the ledger too
-        // takes each record, and finds no difference.
+        // A snapshot of all threads costs the same as one in which all have changed: the ledger
+        // takes each record, too, and finds no difference.
         let (cost, _) = timed(|| look(&mut tracer, &mut ledger, Extent::All));
         note(AGAIN, cost);
         assert!(first.usage.len() >= count, "processes are missing");
@@ -161,20 +162,20 @@ fn with_crowd(count: usize, rounds: usize, measured: &mut Measured) {
             "processes are missing in the hash table"
         );
     }
-    // Once, since there is nothing left then.
+    // Measured once, because nothing is left afterwards.
     let (cost, _) = timed(|| drain_classic(&classic));
     measured.entry((count, DRAIN)).or_default().push(cost);
     crowd.end();
 }
 
-/// [`crowd`] as a process.
+/// A process that runs [`crowd`].
 pub struct Crowd {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Crowd {
-    /// It is there when this returns, and has sent nothing.
+    /// Starts the crowd. When this returns, all processes exist, and none has sent.
     pub fn make(count: usize) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("own path"))
             .args(["crowd", &count.to_string()])
@@ -193,7 +194,7 @@ impl Crowd {
         assert_eq!(line.as_deref(), Some(wanted), "the crowd could not be made");
     }
 
-    /// All that are to send have sent when this returns.
+    /// Lets the crowd send. When this returns, all datagrams have been sent.
     pub fn go(&mut self) {
         let input = self.child.stdin.as_mut().expect("piped");
         input.write_all(b"\n").expect("write");
@@ -239,7 +240,7 @@ fn report(interval: &Interval) -> Report {
     }
 }
 
-/// The next key, a look-up of it, and the sum over the CPUs.
+/// Reads the hash map key by key: the next key, its lookup, and the sum over the CPUs.
 fn read_classic(object: &Object) -> usize {
     let map = object.maps().find(|map| map.name() == "counts_by_process");
     let map = map.expect("the map");
@@ -252,7 +253,7 @@ fn read_classic(object: &Object) -> usize {
     seen
 }
 
-/// The same, and each key is taken out after its look-up, as by a daemon that starts every
+/// Reads the hash map, and deletes each key after its lookup, like a daemon that starts every
 /// interval with an empty table.
 fn drain_classic(object: &Object) -> usize {
     let map = object.maps().find(|map| map.name() == "counts_by_process");
@@ -305,7 +306,7 @@ fn write(measured: &Measured) {
     std::fs::write(path, serde_json::json!(all).to_string()).expect("write the figures");
 }
 
-/// Both axes logarithmic: what grows linearly is a straight line of one slope.
+/// Draws the figures on logarithmic axes, where linear growth is a straight line with slope 1.
 fn draw(measured: &Measured) {
     const LINES: [(&str, &str); 5] = [
         (WALK, "#888888"),

@@ -1,5 +1,5 @@
-//! The kernel's own statistics of BPF programs: how long each ran, and how often. While they are
-//! kept each run takes longer, which is the same for all.
+//! The kernel's statistics of BPF programs: how long each ran, and how often. While they are
+//! enabled, each run takes longer, by the same time for all programs.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -7,16 +7,16 @@ use libbpf_rs::libbpf_sys::{BPF_STATS_RUN_TIME, bpf_enable_stats};
 
 use super::tracer::of_descriptors;
 
-/// Has the kernel keep them until this is closed.
+/// Enables the statistics until the descriptor is closed.
 pub fn keep() -> OwnedFd {
-    // SAFETY: it takes a number, and gives a new descriptor or an error.
+    // SAFETY: the call takes a number, and returns a new descriptor or an error.
     let fd = unsafe { bpf_enable_stats(BPF_STATS_RUN_TIME) };
     assert!(fd >= 0, "Linux 5.8 has it: {fd}");
-    // SAFETY: nobody else has it yet.
+    // SAFETY: the descriptor is new, and no other code owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Of all programs of a process, since they were loaded.
+/// The runs of all programs of a process since they were loaded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Runs {
     nanoseconds: u64,
@@ -32,7 +32,7 @@ impl Runs {
         }
     }
 
-    /// Nanoseconds of one run, since `before`; nothing if there was none.
+    /// Nanoseconds per run since `before`. `None` if there was no run.
     pub fn each_since(self, before: Self) -> Option<f64> {
         let count = self.count.checked_sub(before.count).filter(|n| *n > 0)?;
         Some((self.nanoseconds - before.nanoseconds) as f64 / count as f64)

@@ -1,4 +1,4 @@
-//! Tracers as processes: starting one, what it costs, and what it says it has seen.
+//! Tracers as processes: starts them, and reads their costs and their counts.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ use super::load::Numbers;
 use super::programs;
 use super::statistics::Runs;
 
-/// What can be at work beside a load.
+/// A tracer that runs beside a load.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tracer {
     Nothing,
@@ -55,7 +55,7 @@ impl Tracer {
         }
     }
 
-    /// Why it cannot be measured here.
+    /// The reason why the tracer cannot be measured on this host. `None` if it can.
     pub fn missing(&self) -> Option<String> {
         let classic = matches!(self, Self::Program("classic") | Self::Bpftrace);
         if classic && !Path::new("/sys/kernel/tracing/events/sock").exists() {
@@ -108,17 +108,17 @@ impl Tracer {
         })
     }
 
-    /// How many BPF links it holds when it is attached; 0 where that does not tell.
+    /// Number of BPF links when it is attached. 0 if the number does not show that.
     fn links(&self) -> usize {
         match self {
-            // Two iterators, and the three tracepoints.
+            // Two iterators and three tracepoints.
             Self::Netatop => 5,
             Self::Program(_) => 2,
             _ => 0,
         }
     }
 
-    /// Starts it; it is at work when this returns.
+    /// Starts the tracer. It is attached when this returns.
     pub fn start(&self) -> Running {
         let output = std::env::temp_dir().join(format!("netatop-bench-{}", std::process::id()));
         let child = self.command(&output).map(|mut command| {
@@ -139,16 +139,16 @@ impl Tracer {
     }
 }
 
-/// What a tracer costs by itself.
+/// The cost of a tracer itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     /// CPU time in nanoseconds.
     pub cpu: u64,
-    /// Memory of its own and of its BPF maps, in bytes.
+    /// Memory of the process and of its BPF maps, in bytes.
     pub memory: u64,
 }
 
-/// A tracer at work.
+/// A running tracer.
 pub struct Running {
     tracer: Tracer,
     child: Option<Child>,
@@ -162,7 +162,8 @@ impl Running {
         let links = self.tracer.links();
         let deadline = Instant::now() + Duration::from_secs(60);
         if links == 0 {
-            // They do not say when they have begun; bpftrace compiles for a second first.
+            // These tracers do not report when they are attached. bpftrace first compiles for a
+            // second.
             std::thread::sleep(Duration::from_millis(2500));
             return;
         }
@@ -172,7 +173,7 @@ impl Running {
         }
     }
 
-    /// What it has cost so far.
+    /// Its cost so far.
     pub fn cost(&self) -> Cost {
         let Some(child) = &self.child else {
             return Cost::default();
@@ -199,13 +200,13 @@ impl Running {
         }
     }
 
-    /// How often its programs have run, if the kernel counts that.
+    /// Number of runs of its programs, if the kernel's statistics are enabled.
     pub fn runs(&self) -> Runs {
         let child = self.child.as_ref();
         child.map_or_else(Runs::default, |child| Runs::of(child.id()))
     }
 
-    /// Ends it, and returns what it has seen, by process.
+    /// Ends the tracer and returns its counts by process.
     pub fn stop(mut self) -> HashMap<u32, Numbers> {
         let Some(mut child) = self.child.take() else {
             return HashMap::new();
@@ -215,7 +216,7 @@ impl Running {
             drop(child.stdin.take());
         } else {
             let signal = if self.tracer == Tracer::Nethogs {
-                // There is nothing to wait for: its counts are not compared.
+                // No need to wait: its counts are not compared.
                 Signal::SIGKILL
             } else {
                 Signal::SIGINT
@@ -248,7 +249,7 @@ impl Drop for Running {
     }
 }
 
-/// A number of each open file of a process that has it in its fdinfo.
+/// The value of `field` in the fdinfo of each open file that has this field.
 pub fn of_descriptors(pid: u32, field: &str) -> Vec<u64> {
     let directory = fs::read_dir(format!("/proc/{pid}/fdinfo"));
     directory
@@ -256,7 +257,7 @@ pub fn of_descriptors(pid: u32, field: &str) -> Vec<u64> {
         .flatten()
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        // A program has the field too; its memory is not a map's.
+        // A program has the same field, but its memory is not that of a map.
         .filter(|text| field != "memlock:" || text.contains("map_type:"))
         .filter_map(|text| {
             let value = text.lines().find_map(|line| line.strip_prefix(field))?;

@@ -1,36 +1,35 @@
-//! The atop that could show netatop's counters: from 2.10 on it can ask a server for them.
+//! The installed atop. From version 2.10 on, it can show the counters of `netatop serve`.
 
 use std::io;
 use std::process::{Command, Stdio};
 
 use crate::kernel::{Finding, Status};
 
-/// The first version that asks.
+/// The first version that can connect to a server.
 const FIRST_VERSION: (u32, u32) = (2, 10);
 
-const REMEDY: &str =
-    "recording does without it; to see the counters in atop, install 2.10 or later";
+const REMEDY: &str = "not needed for recording; to see the counters in atop, install 2.10 or later";
 
-/// What PATH leads to.
+/// The atop found in PATH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Atop {
-    /// Nothing of that name.
+    /// No atop was found.
     Absent,
-    /// It does not tell its version.
+    /// The version of the atop is unknown.
     Unknown,
     /// Major and minor version.
     Version(u32, u32),
 }
 
 impl Atop {
-    /// Asks the atop on PATH for its version.
+    /// Runs the atop in PATH to get its version.
     #[must_use]
     pub fn find() -> Self {
         let mut atop = Command::new("atop");
         atop.arg("-V").stdin(Stdio::null()).stderr(Stdio::null());
         match atop.output() {
             Ok(output) => Self::parse(&String::from_utf8_lossy(&output.stdout)),
-            // A directory of PATH that is closed to this user is as good as empty.
+            // A directory of PATH that this user may not access counts as empty.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -43,7 +42,7 @@ impl Atop {
         }
     }
 
-    /// Reads a line like `Version: 2.11.1 - 2025/03/29 <gerlof.langeveld@atoptool.nl>`.
+    /// Parses a line such as `Version: 2.11.1 - 2025/03/29 <gerlof.langeveld@atoptool.nl>`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let version = || {
@@ -58,15 +57,15 @@ impl Atop {
     }
 
     pub(super) fn finding(&self) -> Finding {
-        let there = |found: String| Finding::ok("atop", "atop 2.10 or later", found);
-        let lacking = |found: String| there(String::new()).lacking(Status::Optional, found, REMEDY);
+        let met = |found: String| Finding::ok("atop", "atop 2.10 or later", found);
+        let lacking = |found: String| met(String::new()).lacking(Status::Optional, found, REMEDY);
         match self {
-            Self::Absent => lacking("there is no atop in PATH".to_owned()),
-            Self::Unknown => lacking("the atop in PATH does not tell its version".to_owned()),
+            Self::Absent => lacking("no atop was found in PATH".to_owned()),
+            Self::Unknown => lacking("the version of the atop in PATH is unknown".to_owned()),
             Self::Version(major, minor) if (*major, *minor) < FIRST_VERSION => lacking(format!(
-                "atop {major}.{minor} does not ask for network counters"
+                "atop {major}.{minor} cannot show network counters of a server"
             )),
-            Self::Version(major, minor) => there(format!("atop {major}.{minor}")),
+            Self::Version(major, minor) => met(format!("atop {major}.{minor}")),
         }
     }
 }

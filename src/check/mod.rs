@@ -1,5 +1,5 @@
-//! `netatop check`: whether netatop can record on this host, and what is missing. Looks, tries in
-//! small, decides, writes.
+//! `netatop check`: gathers facts, tries to load the programs, and shows whether netatop can record
+//! on this host and which requirements are missing.
 
 mod atop;
 mod write;
@@ -28,32 +28,32 @@ pub enum CheckFormat {
     Json,
 }
 
-/// What was found on this host.
+/// The facts about this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// What the kernel's side depends on.
+    /// Facts about the kernel and this process.
     pub host: HostFacts,
     /// Where cgroup v2 is mounted.
     pub cgroup2: Option<PathBuf>,
-    /// There are hierarchies of cgroup v1 beside it.
+    /// There are also cgroup v1 hierarchies.
     pub cgroup1: bool,
     /// This is the initial cgroup namespace.
     pub initial_cgroup_namespace: bool,
-    /// What loading and attaching the programs came to. `None` if something that it needs is
-    /// missing, so that it was not tried.
+    /// The result of loading and attaching the programs. `None` if it was not tried because a
+    /// requirement is missing.
     pub tried: Option<Result<(), String>>,
-    /// The atop that PATH leads to.
+    /// The atop found in PATH.
     pub atop: Atop,
 }
 
 impl Facts {
-    /// Looks around, and tries in small what a recording does. Needs no privileges.
+    /// Gathers the facts, and tries to load and attach the programs. Needs no privileges.
     #[must_use]
     pub fn gather() -> Self {
         let host = HostFacts::gather();
-        let is_worth_it = missing(&host).is_none();
+        let can_try = missing(&host).is_none();
         Self {
-            tried: is_worth_it.then(|| try_programs(&host).map_err(|error| error.to_string())),
+            tried: can_try.then(|| try_programs(&host).map_err(|error| error.to_string())),
             host,
             cgroup2: cgroup_mount(),
             cgroup1: has_cgroup1(),
@@ -62,8 +62,7 @@ impl Facts {
         }
     }
 
-    /// Everything that was looked at: what a recording is refused for, then what it can
-    /// do without.
+    /// All findings: first the requirements of a recording, then optional features.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut all = findings(&self.host);
@@ -74,34 +73,34 @@ impl Facts {
     }
 
     fn cgroups(&self) -> Finding {
-        let there = |found: String| Finding::ok("cgroup2", "cgroup v2", found);
+        let met = |found: String| Finding::ok("cgroup2", "cgroup v2", found);
         match &self.cgroup2 {
-            Some(_) if !self.initial_cgroup_namespace => there(String::new()).lacking(
+            Some(_) if !self.initial_cgroup_namespace => met(String::new()).lacking(
                 Status::Optional,
-                "this is another cgroup namespace than the initial one: cgroups have no names",
+                "this is not the initial cgroup namespace: cgroups have no names",
                 "run it on the host, or in a container that shares the host's cgroup namespace",
             ),
-            Some(mount) if self.cgroup1 => there(format!(
-                "{}, beside cgroup v1: what is only in a cgroup of v1 appears as /",
+            Some(mount) if self.cgroup1 => met(format!(
+                "{}, with cgroup v1 hierarchies: a process that is only in a v1 cgroup appears as /",
                 mount.display()
             )),
-            Some(mount) => there(mount.display().to_string()),
+            Some(mount) => met(mount.display().to_string()),
             None => {
                 let [cause, remedy] = NO_CGROUPS;
-                there(String::new()).lacking(Status::Optional, cause, remedy)
+                met(String::new()).lacking(Status::Optional, cause, remedy)
             }
         }
     }
 }
 
-/// Looks, and writes to standard output. Returns the exit status: 0 if netatop can record
-/// here, 1 if something required is missing.
+/// Writes the findings to standard output. Returns the exit status: 0 if netatop can record on this
+/// host, 1 if a requirement is missing.
 ///
 /// # Errors
 ///
-/// If it could not be written.
+/// If standard output cannot be written.
 pub fn run(format: CheckFormat) -> Result<u8, Error> {
-    // The findings say what is wrong.
+    // The findings already contain the errors.
     libbpf_messages(false);
     let findings = Facts::gather().findings();
     to_stdout(&write(&findings, format))
@@ -109,7 +108,7 @@ pub fn run(format: CheckFormat) -> Result<u8, Error> {
     Ok(u8::from(!can_record(&findings)))
 }
 
-/// Whether nothing required is missing.
+/// Whether no requirement is missing.
 #[must_use]
 pub fn can_record(findings: &[Finding]) -> bool {
     findings

@@ -1,11 +1,11 @@
-//! Findings as text.
+//! Formats findings as text.
 
 use std::fmt::Write;
 
 use super::{CheckFormat, can_record};
 use crate::kernel::{Finding, Status};
 
-/// What is written: all of it, at once.
+/// Returns the whole output.
 #[must_use]
 pub fn write(findings: &[Finding], format: CheckFormat) -> String {
     match format {
@@ -44,7 +44,7 @@ fn table(findings: &[Finding]) -> String {
 fn json(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
-        // Text and an enumeration: nothing that JSON could not hold.
+        // Findings contain only text and an enumeration, which JSON can represent.
         if let Ok(line) = serde_json::to_string(finding) {
             let _ = writeln!(text, "{line}");
         }

@@ -29,8 +29,7 @@ pub(super) struct Sampling {
 }
 
 impl Sampling {
-    /// Takes a sample in which no thread is both alive and lost, with at max_attempts `max_attempts`
-    /// attempts.
+    /// Takes a sample in which no thread is both alive and lost, in at most `max_attempts` attempts.
     ///
     /// A changes-only snapshot is enough while no exit record is lost: every thread that was seen
     /// before and has ended has left a record. After a loss, all threads must be read to find those

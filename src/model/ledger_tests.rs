@@ -1,4 +1,4 @@
-//! The ledger against a small model of the kernel's side, which knows the truth.
+//! Tests of the ledger with a small model of the kernel that knows the true counts.
 
 use std::collections::HashMap;
 
@@ -86,7 +86,7 @@ fn exec_by_another_thread_keeps_what_both_threads_did() {
         sent(&ledger.interval(|_| true)),
         [(10, 120, State::Running)]
     );
-    // The first thread goes, the second takes its thread id and sends on.
+    // The first thread ends. The second one takes over its thread id and continues to send.
     ledger.exits(&[exit(record(1, 10, 10, 101))]);
     ledger.snapshot(&[record(2, 10, 10, 25)], Extent::All, Losses::default());
     assert_eq!(sent(&ledger.interval(|_| true)), [(10, 6, State::Running)]);
@@ -104,7 +104,7 @@ fn a_process_lives_on_when_only_its_busy_thread_has_ended() {
 }
 
 #[test]
-fn the_end_of_a_process_is_told_once_also_when_it_was_idle() {
+fn the_end_of_an_idle_process_is_reported_once() {
     let mut ledger = Ledger::new(false);
     let mut idle = record(1, 10, 10, 5);
     ledger.snapshot(
@@ -116,7 +116,7 @@ fn the_end_of_a_process_is_told_once_also_when_it_was_idle() {
     idle.group_dead = true;
     ledger.snapshot(&[record(2, 11, 11, 5)], Extent::All, Losses::default());
     ledger.exits(&[exit(idle), exit(record(2, 11, 11, 5))]);
-    // The second one lives on, without a thread that ever had traffic.
+    // The second process is alive, but its remaining threads never had traffic.
     let interval = ledger.interval(|process| process.pid == 11);
     assert!(interval.usage.is_empty());
     assert_eq!(interval.ended, [ProcessId { pid: 10, start: 7 }]);
@@ -125,7 +125,7 @@ fn the_end_of_a_process_is_told_once_also_when_it_was_idle() {
 }
 
 #[test]
-fn a_process_of_which_a_thread_is_still_to_report_has_not_ended() {
+fn a_process_whose_last_exit_record_has_not_arrived_has_not_ended() {
     let mut ledger = Ledger::new(false);
     let mut flagged = exit(record(1, 10, 10, 5));
     flagged.group_dead = true;
@@ -196,7 +196,7 @@ fn who_did_nothing_lives_on_unless_all_were_looked_at() {
     ledger.snapshot(&[], Extent::Changes, Losses::default());
     assert_eq!(ledger.interval(|_| false), Interval::default());
     assert_eq!(ledger.living().count(), 2);
-    // A look at all, and another one at changes before the interval ends.
+    // A snapshot of all threads, then a changes-only one before the interval ends.
     ledger.snapshot(&[record(2, 11, 11, 2)], Extent::All, Losses::default());
     ledger.snapshot(&[], Extent::Changes, Losses::default());
     let interval = ledger.interval(|_| false);
@@ -214,8 +214,8 @@ enum Step {
         thread: usize,
         bytes: u64,
     },
-    /// The thread ends; whether its record is lost, and whether the reader gets it only
-    /// after the next snapshot.
+    /// The thread ends. Its record is lost (`lost`), or arrives only after the next snapshot
+    /// (`late`).
     End {
         thread: usize,
         lost: bool,
@@ -225,7 +225,7 @@ enum Step {
         thread: usize,
     },
     Drain,
-    /// Of all threads, or of those with news.
+    /// A snapshot of all threads, or of threads with changed counters.
     Snapshot {
         all: bool,
     },
@@ -255,7 +255,7 @@ struct Model {
     losses: Losses,
     next_block: u64,
     truth: HashMap<u32, u64>,
-    /// What snapshots had of each block last, and how many exits were lost by then.
+    /// The counters in the last snapshot by block, and the number of exits lost by then.
     shown: HashMap<u64, Counters>,
     shown_lost: u64,
 }
@@ -300,7 +300,7 @@ impl Model {
             }
             Step::Drain => ledger.exits(&std::mem::take(&mut self.ring)),
             Step::Snapshot { all } => {
-                // Changes are enough only as long as everybody's exit is told.
+                // A changes-only snapshot is enough only while no exit record is lost.
                 let all = all || self.losses.exits_lost != self.shown_lost;
                 self.shown_lost = self.losses.exits_lost;
                 let news = |t: &&ThreadRecord| {
@@ -322,8 +322,8 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever the order of things: rows and the unattributed row add up to the truth,
-    /// and no process gets more than it did.
+    /// In any order of events, rows and the unattributed row add up to the truth, and no process
+    /// gets more traffic than it had.
     #[test]
     fn any_interleaving_adds_up_to_the_truth(
         steps in prop::collection::vec(step(), 0..120),
@@ -363,7 +363,7 @@ proptest! {
         }
     }
 
-    /// No record, however wrong, panics or makes a number that was never there.
+    /// Invalid records cause no panic.
     #[test]
     fn hostile_records_never_panic(
         values in prop::collection::vec((0u64..8, any::<u64>(), any::<bool>(), any::<bool>()), 0..60)

@@ -1,6 +1,6 @@
-//! What every process did since the programs were attached, and which have ended.
+//! The totals of every process since the programs were attached, and the processes that have ended.
 //!
-//! All clients look at the same accounts, each through a [`super::view::View`] of its own.
+//! All clients share the same accounts. Each client has its own [`super::view::View`] of them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
@@ -10,15 +10,15 @@ use crate::error::Error;
 use crate::model::{Comm, Counters, Extent, Identity, Ledger, ProcessId};
 use crate::source::Source;
 
-/// One process.
+/// The account of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Counted since the programs were attached.
+    /// Traffic since the programs were attached.
     pub total: Counters,
     /// The newest name seen.
     pub comm: Comm,
-    /// The user who may see it. `None` if it ever had no owner, or different ones one after the
-    /// other: its traffic is then only for clients that see everything.
+    /// The user who may see the account. `None` if the process never had an owner, or had different
+    /// ones. Then only clients that see everything see its traffic.
     pub owner: Option<u32>,
 }
 
@@ -40,38 +40,37 @@ impl Account {
     }
 }
 
-/// Exit records are put into the accounts when there are so many, whether a client asks
-/// or not: there they take less room.
-const MOST_WAITING: usize = 1 << 14;
+/// Once this many exit records are waiting, they are added to the accounts without a request. They
+/// take less memory there.
+const MAX_WAITING: usize = 1 << 14;
 
-/// How many of the processes whose end nothing tells are looked up with each sample: so
-/// many, or a quarter if that is more, so that they are no more than four samples late
-/// however many come.
-const LOOK_UPS: usize = 256;
+/// Number of silent processes checked with each sample: this many, or a quarter of them if that is
+/// more. So the end of any silent process is noticed at most four samples late.
+const CHECKS_PER_SAMPLE: usize = 256;
 
 /// The accounts of all processes.
 #[derive(Debug)]
 pub struct Accounts {
     ledger: Ledger,
     live: HashMap<ProcessId, Account>,
-    /// Those that have ended, in the order in which that was noticed. The place of the
-    /// first is `first`; places are never used again.
+    /// Ended processes, in the order in which their end was noticed. The first one has the position
+    /// `first`. Positions are never reused.
     ended: VecDeque<(ProcessId, Account)>,
     first: u64,
-    /// What ended with the two newest samples: a last record of theirs can still come.
+    /// Processes that ended in the two newest samples. A last record of them can still arrive.
     late: [HashMap<ProcessId, Account>; 2],
-    /// Living ones whose end nothing will tell.
+    /// Living processes whose end no record will report.
     silent: BTreeSet<ProcessId>,
-    last_looked_up: Option<ProcessId>,
+    last_checked: Option<ProcessId>,
     /// Exit records in the ledger since the last sample.
     waiting: usize,
     lost: Lost,
 }
 
-/// What was lost since counting began.
+/// Losses since counting began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Counted, but for nobody.
+    /// Traffic that could not be attributed to a process.
     pub unattributed: Counters,
     /// Socket calls that could not be counted.
     pub missed_events: u64,
@@ -86,7 +85,7 @@ impl Default for Accounts {
             first: 0,
             late: Default::default(),
             silent: BTreeSet::new(),
-            last_looked_up: None,
+            last_checked: None,
             waiting: 0,
             lost: Lost::default(),
         }
@@ -94,7 +93,7 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// Takes the exit records that wait in `source`, to make room there.
+    /// Takes the exit records that are waiting in `source`, to make room there.
     ///
     /// # Errors
     ///
@@ -103,13 +102,13 @@ impl Accounts {
         let exits = source.drain()?;
         self.waiting += exits.len();
         self.ledger.exits(&exits);
-        if self.waiting < MOST_WAITING {
+        if self.waiting < MAX_WAITING {
             return Ok(());
         }
         self.sample(source)
     }
 
-    /// Brings everything up to date.
+    /// Takes a sample and updates all accounts.
     ///
     /// # Errors
     ///
@@ -131,8 +130,8 @@ impl Accounts {
         let [new, old] = &mut self.late;
         *old = mem::take(new);
         self.silent.extend(interval.silent);
-        interval.ended.extend(self.look_up(source));
-        // Of two with the same pid, the later one is to be told later.
+        interval.ended.extend(self.check_silent(source));
+        // Of two processes with the same pid, the later one must be reported later.
         interval.ended.sort_unstable();
         for process in interval.ended {
             self.end(process);
@@ -143,52 +142,52 @@ impl Accounts {
         Ok(())
     }
 
-    /// What was lost so far.
+    /// The losses so far.
     #[must_use]
     pub fn lost(&self) -> Lost {
         self.lost
     }
 
-    /// What everybody did so far: the living, and those that have just ended, of which a
-    /// last record can still come.
+    /// The totals so far: of living processes, and of recently ended processes, for which a last
+    /// record can still arrive.
     pub fn totals(&self) -> impl Iterator<Item = (ProcessId, &Account)> {
         let late = self.late.iter().rev().flatten();
         late.chain(&self.live)
             .map(|(process, account)| (*process, account))
     }
 
-    /// Processes with traffic that have not ended, in no order.
+    /// Living processes with traffic, in no particular order.
     pub fn live(&self) -> impl Iterator<Item = (ProcessId, &Account)> {
         self.live
             .iter()
             .map(|(process, account)| (*process, account))
     }
 
-    /// The place behind the last process that has ended.
+    /// The position after the last ended process.
     #[must_use]
-    pub fn end_place(&self) -> u64 {
+    pub fn end_position(&self) -> u64 {
         self.first + self.ended.len() as u64
     }
 
-    /// Processes that have ended, from a place on. What was forgotten is left out.
+    /// Ended processes from a position on. Forgotten processes are missing.
     pub fn ended(&self, from: u64) -> impl Iterator<Item = &(ProcessId, Account)> {
         let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.ended.range(skip.min(self.ended.len())..)
     }
 
-    /// How many processes that have ended are kept.
+    /// Number of ended processes that are kept.
     #[must_use]
     pub fn ended_kept(&self) -> usize {
         self.ended.len()
     }
 
-    /// Forgets those that ended before a place.
-    pub fn forget_before(&mut self, place: u64) {
-        let count = usize::try_from(place.saturating_sub(self.first)).unwrap_or(usize::MAX);
+    /// Forgets ended processes before a position.
+    pub fn forget_before(&mut self, position: u64) {
+        let count = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let count = count.min(self.ended.len());
         self.ended.drain(..count);
         self.first += count as u64;
-        // A burst is over: what it took is for others again.
+        // Free the memory of a burst that is over.
         if self.ended.capacity() > 4 * self.ended.len().max(1024) {
             self.ended.shrink_to(2 * self.ended.len());
         }
@@ -202,21 +201,20 @@ impl Accounts {
         }
     }
 
-    /// Looks up whether silent processes are still there, some at a time: to notice a
-    /// little late does no harm, since their counters change no more.
-    fn look_up(&mut self, source: &dyn Source) -> Vec<ProcessId> {
-        let start = self
-            .last_looked_up
-            .map_or(Bound::Unbounded, Bound::Excluded);
-        let most = LOOK_UPS.max(self.silent.len().div_ceil(4));
-        let some: Vec<ProcessId> = self
+    /// Checks whether silent processes are still alive, a few at a time. A delay is harmless,
+    /// because their counters no longer change.
+    fn check_silent(&mut self, source: &dyn Source) -> Vec<ProcessId> {
+        let start = self.last_checked.map_or(Bound::Unbounded, Bound::Excluded);
+        let max = CHECKS_PER_SAMPLE.max(self.silent.len().div_ceil(4));
+        let checked: Vec<ProcessId> = self
             .silent
             .range((start, Bound::Unbounded))
-            .take(most)
+            .take(max)
             .copied()
             .collect();
-        self.last_looked_up = some.last().copied().filter(|_| some.len() == most);
-        some.into_iter()
+        self.last_checked = checked.last().copied().filter(|_| checked.len() == max);
+        checked
+            .into_iter()
             .filter(|process| !source.is_alive(*process))
             .collect()
     }

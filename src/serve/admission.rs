@@ -1,4 +1,4 @@
-//! Accepts connections, and decides who becomes a client.
+//! Accepts connections, and admits or refuses them as clients.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
@@ -13,37 +13,37 @@ use super::listener::Listener;
 use super::log::{Kind, Log};
 use super::view::{Baseline, View, Viewer};
 
-/// How many connections are accepted in a row.
+/// Maximum number of connections accepted in a row.
 const ACCEPTS: usize = 16;
 
-/// The pause after a connection that could not be accepted. The usual cause is that no descriptors
-/// are left: the connection stays in the queue, and would fail again at once.
+/// The pause after a connection could not be accepted. The usual cause is a lack of file
+/// descriptors: the connection stays in the queue, and accepting it would fail again at once.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts connections.
 pub(super) struct Admission<'a> {
     pub(super) listener: &'a Listener,
-    /// Nothing is accepted before.
-    from: Option<Instant>,
+    /// No connection is accepted before this time.
+    resume_at: Option<Instant>,
 }
 
-/// A connection that has a place among the clients.
+/// An accepted connection that is within the limit on clients.
 pub(super) type Newcomer = (UnixStream, Peer);
 
 impl<'a> Admission<'a> {
     pub(super) fn new(listener: &'a Listener) -> Self {
         Self {
             listener,
-            from: None,
+            resume_at: None,
         }
     }
 
-    /// When connections are accepted again, after one failed.
+    /// When connections are accepted again after an error.
     pub(super) fn resumes(&self, now: Instant) -> Option<Instant> {
-        self.from.filter(|from| *from > now)
+        self.resume_at.filter(|resume_at| *resume_at > now)
     }
 
-    /// Accepts the connections that wait. Returns those that have a place; the others are refused.
+    /// Accepts waiting connections. Returns those within the limit, and refuses the others.
     pub(super) fn accept(&mut self, clients: &Clients, log: &mut Log) -> Vec<Newcomer> {
         let mut newcomers: Vec<Newcomer> = Vec::new();
         let mut usage = clients.usage(|_| 1);
@@ -57,7 +57,7 @@ impl<'a> Admission<'a> {
                     _ => {
                         let text = format!("a connection could not be accepted: {error}");
                         log.say(Kind::Failed, now, &text);
-                        self.from = now.checked_add(PAUSE);
+                        self.resume_at = now.checked_add(PAUSE);
                         break;
                     }
                 },
@@ -66,7 +66,7 @@ impl<'a> Admission<'a> {
                 Ok(peer) => peer,
                 Err(error) => {
                     let text =
-                        format!("a client was refused: the kernel does not say who it is: {error}");
+                        format!("a client was refused: its user could not be determined: {error}");
                     log.say(Kind::Refused, now, &text);
                     continue;
                 }
@@ -76,7 +76,7 @@ impl<'a> Admission<'a> {
                 newcomers.push((stream, peer));
             } else {
                 let Used { all, own } = usage.of(peer);
-                let why = format!("there are {all} already, {own} of them its user's");
+                let why = format!("{all} clients are connected, {own} of them of the same user");
                 refuse(clients, log, peer, now, &why);
             }
         }
@@ -84,7 +84,7 @@ impl<'a> Admission<'a> {
     }
 }
 
-/// Makes clients of the newcomers. They count from the newest sample.
+/// Creates clients for the newcomers. Their counters start at the newest sample.
 pub(super) fn admit(
     newcomers: Vec<Newcomer>,
     clients: &mut Clients,
@@ -95,7 +95,7 @@ pub(super) fn admit(
     if newcomers.is_empty() {
         return;
     }
-    // Clients that see the same share one baseline.
+    // Clients that see the same processes share one baseline.
     let mut baselines: Vec<(Viewer, Rc<Baseline>)> = Vec::new();
     let mut usage = clients.usage(|client| client.view().baseline().totals());
     for (stream, peer) in newcomers {
@@ -107,7 +107,7 @@ pub(super) fn admit(
         );
         let totals = baseline.totals();
         if !clients.allows(clients.limits().baselines, peer, &usage, totals) {
-            let why = "its counters from before would take too much memory";
+            let why = "its baseline would take too much memory";
             refuse(clients, log, peer, now, why);
             continue;
         }

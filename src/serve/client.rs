@@ -1,4 +1,4 @@
-//! One connection: reading requests, writing replies, never waiting for the other end.
+//! One connection: reads requests and writes replies without blocking.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,19 +12,20 @@ use rustix::net::sockopt;
 use super::protocol::{self, REQUEST};
 use super::view::{View, Viewer};
 
-/// Room in the socket for several writes, so that one is never cut: the kernel takes a
-/// write of up to [`protocol::LONGEST_WRITE`] as a whole or, where there is no room, not.
+/// Size of the socket's send buffer, with room for several writes, so that no write is cut. The
+/// kernel accepts a write of up to [`protocol::LONGEST_WRITE`] bytes as a whole, or not at all if
+/// there is no room.
 const SOCKET_BYTES: usize = 256 << 10;
 
-/// How many writes a client gets until it is another one's turn.
-const TURN: usize = 32;
+/// Maximum number of writes to one client before it is another client's turn.
+const WRITES_PER_TURN: usize = 32;
 
-/// Who is at the other end.
+/// The user and process at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its user when it connected.
+    /// Its user at the time of the connection.
     pub uid: u32,
-    /// Its process then.
+    /// Its process at the time of the connection.
     pub pid: i32,
 }
 
@@ -33,7 +34,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// If it does not say.
+    /// If the kernel does not return them.
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = sockopt::socket_peercred(stream)?;
         Ok(Self {
@@ -42,7 +43,7 @@ impl Peer {
         })
     }
 
-    /// What it may see, of a server that runs as `own`.
+    /// Which processes the peer may see if the server runs as user `own`.
     #[must_use]
     pub fn viewer(self, own: u32) -> Viewer {
         if self.uid == 0 || self.uid == own {
@@ -59,14 +60,14 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Why a client is dropped.
+/// The reason for dropping a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// It closed the connection, or has nothing more to ask.
+    /// It closed the connection, or sends no more requests.
     Left,
-    /// It does not read.
+    /// It does not read its reply.
     Stalled,
-    /// Its reply would take too much memory beside those of others that have not been read.
+    /// Its reply would take too much memory in addition to unread replies to others.
     TooLarge,
     /// The connection failed.
     Failed(ErrorKind),
@@ -78,15 +79,16 @@ pub struct Client {
     stream: UnixStream,
     peer: Peer,
     view: View,
-    /// Bytes of a request that is not whole yet; all of them when one is to be answered.
+    /// Number of bytes of the next request received so far. [`REQUEST`] if a request is to be
+    /// answered.
     received: usize,
-    /// It sends nothing more.
+    /// The client has closed its sending side.
     ended: bool,
     reply: Vec<u8>,
     sent: usize,
-    /// Since when it could have taken more of the reply.
+    /// Time of the last progress in writing the reply.
     waiting_since: Instant,
-    /// The most bytes that the kernel takes as a whole here.
+    /// Maximum number of bytes that the kernel accepts as a whole on this socket.
     longest_write: usize,
 }
 
@@ -113,24 +115,24 @@ impl Client {
         })
     }
 
-    /// Who it is.
+    /// The peer of the connection.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// What it sees.
+    /// The processes and counters that the client sees.
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// What it sees.
+    /// The processes and counters that the client sees.
     pub fn view_mut(&mut self) -> &mut View {
         &mut self.view
     }
 
-    /// What to wait for: either it takes the reply, or it may ask.
+    /// The events to wait for: writable while a reply is being sent, otherwise readable.
     #[must_use]
     pub fn interest(&self) -> PollFlags {
         if self.is_busy() {
@@ -140,32 +142,32 @@ impl Client {
         }
     }
 
-    /// How many bytes are kept for it that it has not read yet.
+    /// Size of the reply that the client has not read completely.
     #[must_use]
-    pub fn kept(&self) -> usize {
+    pub fn unread_bytes(&self) -> usize {
         self.reply.len()
     }
 
-    /// Whether a reply is on its way to it.
+    /// Whether a reply is being sent.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.sent < self.reply.len()
     }
 
-    /// Whether it waits for an answer.
+    /// Whether a complete request is waiting for an answer.
     #[must_use]
     pub fn has_asked(&self) -> bool {
         self.received >= REQUEST
     }
 
-    /// Whether its next request can be read: the last one has been answered, and it has taken the
-    /// reply.
+    /// Whether the next request can be read: the last one has been answered, and the reply has been
+    /// sent.
     #[must_use]
     pub fn can_ask(&self) -> bool {
         !self.is_busy() && !self.has_asked()
     }
 
-    /// When it is dropped if it takes nothing until then.
+    /// When the client is dropped if it reads nothing until then.
     #[must_use]
     pub fn deadline(&self, stalled: Duration) -> Option<Instant> {
         self.is_busy()
@@ -173,8 +175,8 @@ impl Client {
             .flatten()
     }
 
-    /// Reads the next request, or as much of it as there is. What comes behind it stays in
-    /// the socket until it has been answered.
+    /// Reads the next request, or the part of it that has arrived. Later bytes stay in the socket
+    /// until the request is answered.
     ///
     /// # Errors
     ///
@@ -188,7 +190,8 @@ impl Client {
                 Ok(count) => self.received += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                // What it closed with unread is a reset to us; it is gone all the same.
+                // If the client closes without reading all data, this end gets a reset. The client
+                // has simply left.
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                     return Err(Gone::Left);
                 }
@@ -201,7 +204,7 @@ impl Client {
         Ok(())
     }
 
-    /// Answers the request.
+    /// Answers the request with a reply from `make`.
     pub fn answer(&mut self, now: Instant, make: impl FnOnce(&mut View) -> Vec<u8>) {
         self.received = 0;
         self.reply = make(&mut self.view);
@@ -209,13 +212,13 @@ impl Client {
         self.waiting_since = now;
     }
 
-    /// Writes as much of the reply as it takes.
+    /// Writes as much of the reply as the socket accepts.
     ///
     /// # Errors
     ///
     /// If the client is gone.
     pub fn write(&mut self, now: Instant) -> Result<(), Gone> {
-        for _ in 0..TURN {
+        for _ in 0..WRITES_PER_TURN {
             let length = protocol::next_write(self.reply.len(), self.sent, self.longest_write);
             let next = self.reply.get(self.sent..).unwrap_or_default();
             let next = next.get(..length).unwrap_or(next);
@@ -238,7 +241,7 @@ impl Client {
             }
         }
         if !self.is_busy() {
-            // A reply can be large, and the next request far off.
+            // Free the reply. It can be large, and the next request may come much later.
             self.reply = Vec::new();
             self.sent = 0;
         }

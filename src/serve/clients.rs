@@ -1,4 +1,4 @@
-//! The clients, what they use of the server, and its limits for them.
+//! The clients, the resources they use, and their limits.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use super::view::Viewer;
 #[derive(Debug)]
 pub(super) struct Clients {
     list: Vec<Client>,
-    /// The user of the server, who sees everything.
+    /// The user id of the server. This user sees everything.
     own: u32,
     limits: Limits,
 }
 
-/// How much of something each user's clients use. Made in one pass over the clients, and kept up to
-/// date while more is given out: to count again for each client would take quadratic time.
+/// How much of a resource each user's clients use. It is computed in one pass over the clients, and
+/// updated while more is allocated: recomputing it for each client would take quadratic time.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     all: usize,
@@ -27,13 +27,13 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Adds what a client of `peer` uses.
+    /// Adds the amount that a client of `peer` uses.
     pub(super) fn add(&mut self, peer: Peer, more: usize) {
         self.all += more;
         *self.by_user.entry(peer.uid).or_default() += more;
     }
 
-    /// What everybody uses, and what `peer`'s user does.
+    /// The amount used by all users, and by the user of `peer`.
     pub(super) fn of(&self, peer: Peer) -> Used {
         Used {
             all: self.all,
@@ -43,7 +43,7 @@ impl Usage {
 }
 
 impl Clients {
-    /// None yet, of a server that runs as the user `own`.
+    /// Creates an empty list for a server that runs as the user `own`.
     pub(super) fn new(own: u32, limits: Limits) -> Self {
         Self {
             list: Vec::new(),
@@ -84,7 +84,7 @@ impl Clients {
         self.list.clear();
     }
 
-    /// What `peer` may see.
+    /// Which processes `peer` may see.
     pub(super) fn viewer(&self, peer: Peer) -> Viewer {
         peer.viewer(self.own)
     }
@@ -94,7 +94,7 @@ impl Clients {
         self.viewer(peer) == Viewer::All
     }
 
-    /// How much of something they use.
+    /// How much of a resource the clients use. `what` returns the amount of one client.
     pub(super) fn usage(&self, what: impl Fn(&Client) -> usize) -> Usage {
         let mut usage = Usage::default();
         for client in &self.list {
@@ -103,17 +103,17 @@ impl Clients {
         usage
     }
 
-    /// Whether `peer` can have `more` of something with this limit.
+    /// Whether `peer` may use `more` of a resource with this limit.
     pub(super) fn allows(&self, limit: usize, peer: Peer, usage: &Usage, more: usize) -> bool {
         allows(limit, self.is_privileged(peer), usage.of(peer), more)
     }
 
-    /// Whether a client waits for an answer.
+    /// Whether any client is waiting for an answer.
     pub(super) fn has_asked(&self) -> bool {
         self.list.iter().any(Client::has_asked)
     }
 
-    /// Reads requests of clients that are `ready`. Clients that have gone are dropped.
+    /// Reads requests of clients that are `ready`, and drops clients that have closed.
     pub(super) fn read(&mut self, ready: &[bool], log: &mut Log) {
         let mut gone = Vec::new();
         for ((at, client), ready) in self.list.iter_mut().enumerate().zip(ready) {
@@ -127,8 +127,8 @@ impl Clients {
         self.drop_gone(gone, log);
     }
 
-    /// Writes replies as far as their readers take them. Clients that have gone or do not read are
-    /// dropped.
+    /// Writes replies as far as the sockets accept them. Drops clients that have closed or do not
+    /// read.
     pub(super) fn write(&mut self, now: Instant, log: &mut Log) {
         let stalled = self.limits.stalled;
         let mut gone = Vec::new();
@@ -144,13 +144,13 @@ impl Clients {
         self.drop_gone(gone, log);
     }
 
-    /// When the next client is dropped for taking nothing of its reply.
+    /// When the next client is dropped for not reading its reply.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let stalled: Duration = self.limits.stalled;
         self.list.iter().filter_map(|c| c.deadline(stalled)).min()
     }
 
-    /// Drops clients, by their places in ascending order.
+    /// Drops clients by their positions, which are in ascending order.
     pub(super) fn drop_gone(&mut self, gone: Vec<(usize, Gone)>, log: &mut Log) {
         for (at, why) in gone.into_iter().rev() {
             let peer = self.list.remove(at).peer();
@@ -158,8 +158,7 @@ impl Clients {
                 Gone::Left => continue,
                 Gone::Stalled => "it does not read its reply".to_owned(),
                 Gone::TooLarge => {
-                    "its reply would take too much memory beside replies that are not read yet"
-                        .to_owned()
+                    "its reply would take too much memory in addition to unread replies".to_owned()
                 }
                 Gone::Failed(kind) => kind.to_string(),
             };
@@ -179,14 +178,14 @@ mod tests {
     use super::super::view::{Baseline, View};
     use super::*;
 
-    /// The limits are checked for each client, but what all of them use is counted once.
+    /// The limits are checked for each client, but the usage is computed only once.
     #[test]
     fn usage_is_counted_in_one_pass() {
         let now = Instant::now();
         let accounts = Accounts::default();
         let mut clients = Clients::new(0, Limits::new(1000));
         for uid in 0..100 {
-            let (stream, _other) = UnixStream::pair().expect("a pair");
+            let (stream, _peer_end) = UnixStream::pair().expect("a pair");
             let peer = Peer {
                 uid: uid % 10,
                 pid: 1,

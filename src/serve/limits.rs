@@ -1,52 +1,52 @@
-//! How much the server gives to its clients, and where it stops.
+//! The limits on the resources that clients use.
 
 use std::time::Duration;
 
-/// The limits of a server, all in one place.
+/// All limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Number of connections at a time.
     pub clients: usize,
-    /// Exited processes kept for clients that have not asked yet: 104 bytes each. A
-    /// client that would need more is dropped, and starts anew when it connects again.
+    /// Number of exited processes kept for clients that have not asked yet, 104 bytes each. A
+    /// client that would need more is dropped, and starts from a new baseline when it connects
+    /// again.
     pub exited: usize,
-    /// Totals kept for clients that came later than others, all clients together: about
-    /// 100 bytes each. A client that would need more is refused.
+    /// Number of totals in the baselines of all clients together, about 100 bytes each. A client
+    /// that would need more is refused.
     pub baselines: usize,
-    /// Bytes of replies that have not been read yet, all clients together. A client that
-    /// would need more is dropped.
+    /// Bytes of unread replies of all clients together. A client that would need more is dropped.
     pub replies: usize,
-    /// How long a client may take nothing of a reply.
+    /// How long a client may read nothing of a reply.
     pub stalled: Duration,
-    /// After so long without a request a client may lose exited processes.
+    /// After this time without a request, exited processes are no longer kept for a client.
     pub silent: Duration,
-    /// The shortest time from one sample to the next. Requests that come meanwhile share the next
-    /// sample: otherwise each user could make the server sample as fast as they ask.
+    /// The shortest time between two samples. Requests that arrive meanwhile share the next sample.
+    /// Otherwise each user could make the server sample at any rate.
     pub between: Duration,
-    /// How long counting goes on at least once it has begun: to attach the programs is
-    /// work for the whole host, and clients could come and go as often as they like.
+    /// The shortest time for which counting continues once it has begun. Attaching the programs
+    /// affects the whole host, and clients can connect and disconnect at any rate.
     pub linger: Duration,
 }
 
-/// Connections at a time unless the user wants another number. One atop needs one.
+/// Default number of connections at a time. One atop needs one connection.
 pub const CLIENTS: usize = 64;
 
-/// How much of something is in use already.
+/// How much of a resource is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// By everybody.
+    /// By all users.
     pub all: usize,
-    /// By the user who wants more.
+    /// By the user who requests more.
     pub own: usize,
 }
 
 impl Limits {
-    /// The limits with so many clients.
+    /// The limits for this number of clients.
     ///
-    /// A million exited processes are 109 MB, and hold ten minutes (the interval of atop's
-    /// own service) at 1,700 exits a second. A million totals of baselines are 26 clients
-    /// that come one after the other on a host with 40,000 processes with traffic; 256 MiB
-    /// of replies are 69 to each of which all of these are told.
+    /// A million exited processes take 109 MB. That is enough for ten minutes (the interval of
+    /// atop's own service) at 1,700 exits a second. A million totals are enough for 26 clients that
+    /// connect one after the other on a host with 40,000 processes with traffic. 256 MiB are enough
+    /// for 69 replies with all of these processes.
     #[must_use]
     pub fn new(clients: usize) -> Self {
         Self {
@@ -62,9 +62,8 @@ impl Limits {
     }
 }
 
-/// Whether `more` of something can be had, of which there is so much in all. Ordinary
-/// users cannot take all of it: a quarter each, and an eighth is left to those who see
-/// everything.
+/// Whether a client may use `more` of a resource, of which there is `limit` in all. Each ordinary
+/// user gets at most a quarter. An eighth is reserved for clients that see everything.
 #[must_use]
 pub fn allows(limit: usize, privileged: bool, used: Used, more: usize) -> bool {
     let all = used.all.saturating_add(more);
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_place_is_for_anybody() {
+    fn a_single_connection_is_available_to_any_user() {
         assert!(allows(1, false, Used::default(), 1));
         assert!(!allows(1, true, Used { all: 1, own: 0 }, 1));
     }

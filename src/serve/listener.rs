@@ -1,4 +1,4 @@
-//! The socket that clients connect to: made here, or handed over by systemd.
+//! The socket to which clients connect: created by the server, or passed by systemd.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -13,29 +13,30 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::error::Error;
 use crate::text::shown_path;
 
-/// Where atop looks for it.
+/// The path to which atop connects.
 pub const DEFAULT_PATH: &str = "/run/netatop-bpf-socket";
 
-/// A listening socket. Dropping it removes what was made for it.
+/// A listening socket. Dropping it removes the files created for it.
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
-    /// None if the socket belongs to whoever started the server.
-    _made: Option<Made>,
+    /// `None` if the socket belongs to the service manager.
+    _files: Option<SocketFiles>,
 }
 
 impl Listener {
-    /// Makes the socket at `path`, to which whoever has the rights `mode` may connect.
+    /// Creates the socket at `path` with the permissions `mode`.
     ///
-    /// The file of a server that is gone is replaced. Two servers that start at the same
-    /// time are told apart by a lock on a file beside it, `path` with `.lock` added.
+    /// The socket file of a server that has ended is replaced. A lock on a file beside it, `path`
+    /// with `.lock` added, ensures that only one of two servers that start at the same time
+    /// succeeds.
     ///
     /// # Errors
     ///
-    /// If another server answers there, if something else is there, or if it cannot be
-    /// made.
+    /// If another server is listening there, if a file of another type exists, or if the socket
+    /// cannot be created.
     pub fn bind(path: &Path, mode: u32) -> Result<Self, Error> {
-        let made = Made::lock(path)?;
+        let files = SocketFiles::lock(path)?;
         match fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(Error::Usage(format!(
@@ -43,51 +44,54 @@ impl Listener {
                     shown_path(path)
                 )));
             }
-            Ok(_) if answers(path)? => return Err(taken(path)),
-            Ok(_) => fs::remove_file(path).map_err(|error| cannot_make(path, &error))?,
+            Ok(_) if is_listening(path)? => return Err(in_use(path)),
+            Ok(_) => fs::remove_file(path).map_err(|error| cannot_create(path, &error))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(cannot_make(path, &error)),
+            Err(error) => return Err(cannot_create(path, &error)),
         }
-        let listener = bind(path, mode).map_err(|error| cannot_make(path, &error))?;
-        let made = made.with_socket();
-        Self::new(listener, Some(made))
+        let listener = bind(path, mode).map_err(|error| cannot_create(path, &error))?;
+        let files = files.with_socket();
+        Self::new(listener, Some(files))
     }
 
-    /// The socket that systemd listens on for this service, if it started it that way.
+    /// The socket that systemd passes to this service, if it does.
     ///
     /// # Errors
     ///
-    /// If what it hands over is no Unix stream socket, or more than one.
+    /// If systemd passes something other than a Unix stream socket, or more than one socket.
     pub fn handed_over() -> Result<Option<Self>, Error> {
         let mut fds = listenfd::ListenFd::from_env();
         if fds.len() > 1 {
             return Err(Error::Failed(
-                "the unit hands over more than one socket, and only one is served".to_owned(),
+                "the unit passes more than one socket, but only one is supported".to_owned(),
             ));
         }
         let listener = fds.take_unix_listener(0).map_err(|error| {
-            Error::failed("what the unit hands over is no Unix stream socket", error)
+            Error::failed(
+                "the unit passes something other than a Unix stream socket",
+                error,
+            )
         })?;
         listener
             .map(|listener| Self::new(listener, None))
             .transpose()
     }
 
-    fn new(listener: UnixListener, made: Option<Made>) -> Result<Self, Error> {
+    fn new(listener: UnixListener, files: Option<SocketFiles>) -> Result<Self, Error> {
         listener
             .set_nonblocking(true)
             .map_err(|error| Error::failed("the socket could not be set up", error))?;
         Ok(Self {
             listener,
-            _made: made,
+            _files: files,
         })
     }
 
-    /// The next connection, if one waits.
+    /// Accepts the next waiting connection.
     ///
     /// # Errors
     ///
-    /// As `accept(2)`; `WouldBlock` if none waits.
+    /// As `accept(2)`. `WouldBlock` if no connection is waiting.
     pub fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().map(|(stream, _)| stream)
     }
@@ -99,24 +103,24 @@ impl AsFd for Listener {
     }
 }
 
-/// The lock and the socket file, both removed when dropped.
+/// The lock file and the socket file. Both are removed when this is dropped.
 #[derive(Debug)]
-struct Made {
+struct SocketFiles {
     path: PathBuf,
     lock_path: PathBuf,
-    /// Held as long as it is open.
+    /// The lock is held as long as this file is open.
     lock: File,
     /// The socket file's device and inode.
     socket: Option<(u64, u64)>,
 }
 
-impl Made {
+impl SocketFiles {
     fn lock(path: &Path) -> Result<Self, Error> {
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
         let lock_path = PathBuf::from(lock_path);
         loop {
-            // Nobody else may open it: who can, can lock it.
+            // No other user may open the file, because opening it is enough to lock it.
             let lock = OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -124,13 +128,13 @@ impl Made {
                 .mode(0o600)
                 .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&lock_path)
-                .map_err(|error| cannot_make(&lock_path, &error))?;
+                .map_err(|error| cannot_create(&lock_path, &error))?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(path)),
-                Err(error) => return Err(cannot_make(&lock_path, &error.into())),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(in_use(path)),
+                Err(error) => return Err(cannot_create(&lock_path, &error.into())),
             }
-            // One that ended meanwhile has removed the file that it was.
+            // A server that ended meanwhile may have removed the file that was just opened.
             let open = lock.metadata().ok().map(|m| identity(&m));
             if open.is_some() && open == identity_of(&lock_path) {
                 return Ok(Self {
@@ -149,10 +153,10 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for SocketFiles {
     fn drop(&mut self) {
-        // If somebody has put something else there, it is not ours to remove; if somebody
-        // has removed it, there is nothing to do.
+        // If another program has replaced the file, it must not be removed. If the file is gone
+        // already, nothing is left to do.
         if self.socket.is_some() && self.socket == identity_of(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
@@ -171,9 +175,9 @@ fn identity_of(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|m| identity(&m))
 }
 
-/// At no moment may anybody connect who may not in the end: the file takes the rights of
-/// the socket, less the umask (net/unix/af_unix.c, unix_bind_bsd), and is given the rest
-/// when it is there.
+/// Binds the socket so that no user without permission can connect at any moment. The file starts
+/// with the permissions of the socket, reduced by the umask (net/unix/af_unix.c, unix_bind_bsd). It
+/// gets its full permissions once it exists.
 fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let mode = Mode::from_raw_mode(mode);
     let address = SocketAddrUnix::new(path)?;
@@ -189,7 +193,7 @@ fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(UnixListener::from(socket))
 }
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
 fn socket() -> rustix::io::Result<OwnedFd> {
@@ -201,39 +205,39 @@ fn socket() -> rustix::io::Result<OwnedFd> {
     )
 }
 
-/// Whether somebody listens on the socket at `path`. Does not wait: one whose queue of
-/// connections is full is there, too.
-fn answers(path: &Path) -> Result<bool, Error> {
-    let failed = |error: rustix::io::Errno| cannot_make(path, &error.into());
+/// Whether a server listens on the socket at `path`. Does not block: a server whose queue of
+/// connections is full counts as listening.
+fn is_listening(path: &Path) -> Result<bool, Error> {
+    let failed = |error: rustix::io::Errno| cannot_create(path, &error.into());
     let socket = socket().map_err(failed)?;
     let address = SocketAddrUnix::new(path).map_err(failed)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(true),
-        // A socket of another type: somebody's, and not ours to replace.
+        // A socket of another type belongs to another program, and must not be replaced.
         Err(rustix::io::Errno::PROTOTYPE) => Ok(true),
         Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(false),
         Err(error) => Err(failed(error)),
     }
 }
 
-fn taken(path: &Path) -> Error {
+fn in_use(path: &Path) -> Error {
     Error::Failed(format!(
-        "another server answers on {}: netatop serve, or netatop-bpf\n\
-         end that one first, or choose another --socket",
+        "another server is listening on {}: netatop serve, or netatop-bpf\n\
+         stop it first, or choose another --socket",
         shown_path(path)
     ))
 }
 
-fn cannot_make(path: &Path, error: &io::Error) -> Error {
+fn cannot_create(path: &Path, error: &io::Error) -> Error {
     let remedy = match error.kind() {
         ErrorKind::PermissionDenied => "\nrun it as root, or choose another --socket",
         ErrorKind::NotFound => "\nits directory must exist",
-        // ENAMETOOLONG: longer than sockaddr_un has room for.
+        // ENAMETOOLONG: the path does not fit into sockaddr_un.
         ErrorKind::InvalidFilename => "\nchoose a shorter --socket",
         _ => "",
     };
     Error::Failed(format!(
-        "{} could not be made: {error}{remedy}",
+        "{} could not be created: {error}{remedy}",
         shown_path(path)
     ))
 }
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_its_rights_from_the_beginning_and_leaves_nothing() {
+    fn the_socket_has_its_permissions_from_the_start_and_is_removed() {
         let (dir, path) = place();
         for mode in [0o666, 0o600, 0o660] {
             let listener = Listener::bind(&path, mode).expect("bind");
@@ -274,7 +278,7 @@ mod tests {
         assert!(error.to_string().contains("another server"), "{error}");
         UnixStream::connect(&path).expect("the first is still there");
         drop(first);
-        // What a killed server leaves behind.
+        // The files that a killed server leaves behind.
         drop(UnixListener::bind(&path).expect("bind"));
         fs::write(dir.path().join("socket.lock"), "").expect("write");
         let second = Listener::bind(&path, 0o600).expect("replace");
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_left_alone() {
+    fn a_file_that_is_not_a_socket_is_not_replaced() {
         let (dir, path) = place();
         fs::write(&path, "precious").expect("write");
         let error = Listener::bind(&path, 0o600).expect_err("no socket");
@@ -308,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_somebody_replaced_is_not_removed() {
+    fn a_replaced_socket_is_not_removed() {
         let (dir, path) = place();
         let listener = Listener::bind(&path, 0o600).expect("bind");
         fs::remove_file(&path).expect("remove");
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_way_out() {
+    fn errors_name_a_remedy() {
         let (dir, _) = place();
         let long = dir.path().join("x".repeat(120));
         let error = Listener::bind(&long, 0o600).expect_err("too long");

@@ -1,52 +1,52 @@
-//! What the server says of itself, on standard error, and not too often.
+//! The server's log on standard error, with a limited rate.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What a message is about. Each kind is limited on its own, so that a client that
-/// provokes one cannot hide another.
+/// The kind of a message. Each kind has its own rate limit, so that a client that causes one kind
+/// of message cannot hide another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Counting begins.
     Begin,
     /// Counting ends.
     End,
-    /// A client of an ordinary user was turned away.
+    /// A client of an ordinary user was refused.
     Refused,
-    /// One that sees everything was.
+    /// A client that sees everything was refused.
     RefusedPrivileged,
-    /// A client was let go of.
+    /// A client was dropped.
     Dropped,
-    /// Exited processes are forgotten from now on for a client.
+    /// From now on, exited processes are not kept for a client.
     Forgets,
-    /// Exited processes were.
+    /// Exited processes were not reported to a client.
     Forgotten,
     /// Traffic that could not be attributed.
     Unattributed,
     /// Socket calls that could not be counted.
     Missed,
-    /// Something did not work.
+    /// An operation failed.
     Failed,
 }
 
-/// After a message of a kind, the next ones of it are held back for so long.
+/// After a message, further messages of its kind are held back for this time.
 const QUIET: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 struct Recent {
-    said: Instant,
-    /// The newest message held back, and how many of them.
+    written: Instant,
+    /// The newest message held back, and the number of messages held back.
     held: Option<(String, u64)>,
 }
 
-/// A log that nobody can flood.
+/// A log with a rate limit per kind of message.
 pub struct Log {
     write: Box<dyn FnMut(&str)>,
     recent: BTreeMap<Kind, Recent>,
 }
 
 impl Log {
-    /// A log that calls `write` with each line.
+    /// Creates a log that calls `write` with each line.
     pub fn new(write: impl FnMut(&str) + 'static) -> Self {
         Self {
             write: Box::new(write),
@@ -54,7 +54,7 @@ impl Log {
         }
     }
 
-    /// Says it now, or keeps it until messages of its kind are due again.
+    /// Writes the message now, or holds it back until the next message of its kind is due.
     pub fn say(&mut self, kind: Kind, now: Instant, text: &str) {
         self.flush(now);
         if let Some(recent) = self.recent.get_mut(&kind) {
@@ -62,32 +62,32 @@ impl Log {
             recent.held = Some((text.to_owned(), count + 1));
         } else {
             (self.write)(text);
-            let said = Recent {
-                said: now,
+            let written = Recent {
+                written: now,
                 held: None,
             };
-            self.recent.insert(kind, said);
+            self.recent.insert(kind, written);
         }
     }
 
-    /// Says what was held back and is due.
+    /// Writes messages that were held back and are due.
     pub fn flush(&mut self, now: Instant) {
         self.flush_if(now, |recent| {
-            now.saturating_duration_since(recent.said) >= QUIET
+            now.saturating_duration_since(recent.written) >= QUIET
         });
     }
 
-    /// When there will be something to say.
+    /// When the next message that was held back is due.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.recent
             .values()
             .filter(|recent| recent.held.is_some())
-            .filter_map(|recent| recent.said.checked_add(QUIET))
+            .filter_map(|recent| recent.written.checked_add(QUIET))
             .min()
     }
 
-    /// Says everything that is held back.
+    /// Writes all messages that were held back.
     pub fn end(&mut self, now: Instant) {
         self.flush_if(now, |_| true);
     }
@@ -103,9 +103,12 @@ impl Log {
                 Some((text, count)) => {
                     match count {
                         1 => write(&text),
-                        _ => write(&format!("{text} (and {} like it before)", count - 1)),
+                        _ => write(&format!(
+                            "{text} (and {} similar messages before)",
+                            count - 1
+                        )),
                     }
-                    recent.said = now;
+                    recent.written = now;
                     true
                 }
             }
@@ -136,9 +139,12 @@ mod tests {
         log.flush(start + QUIET / 2);
         assert_eq!(lines.borrow().len(), 2);
         log.flush(start + QUIET);
-        assert_eq!(lines.borrow()[2], "refused 999 (and 998 like it before)");
+        assert_eq!(
+            lines.borrow()[2],
+            "refused 999 (and 998 similar messages before)"
+        );
         assert_eq!(log.due(), None);
-        // What is said late begins a quiet time of its own.
+        // A delayed message starts a new quiet period.
         log.say(Kind::Refused, start + QUIET, "again");
         log.say(Kind::Dropped, start + QUIET, "dropped too");
         assert_eq!(lines.borrow()[3..], ["dropped too"]);

@@ -1,11 +1,11 @@
 //! `netatop serve`: fills the network columns of atop, on the socket of netatop-bpf.
 //!
 //! ```text
-//! source -> accounts        totals of every process, and which have ended
-//!           view            one client's look at them: from when, whose, what it knows
+//! source -> accounts        totals of every process, and the ended processes
+//!           view            one client's view of the accounts: baseline, owner, reported exits
 //!           protocol        records, as atop reads them
-//!           client          one connection; never waits for its other end
-//!           clients         all of them, what they use, and the limits
+//!           client          one connection, without blocking
+//!           clients         all clients, their resource usage, and the limits
 //!           admission       accepts connections
 //!           retention       how long ended processes are kept
 //!           server          the loop around all of them
@@ -54,31 +54,32 @@ pub(crate) mod parsers {
     pub(crate) use super::stream::drive;
 }
 
-/// Everything that `netatop serve` was asked for, checked.
+/// The checked options of `netatop serve`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen, if not at [`DEFAULT_PATH`].
+    /// Path of the socket. `None`: [`DEFAULT_PATH`].
     pub socket: Option<PathBuf>,
-    /// Rights of the socket's file, if not [`DEFAULT_MODE`].
+    /// Permissions of the socket's file. `None`: [`DEFAULT_MODE`].
     pub mode: Option<u32>,
-    /// How many clients at a time.
+    /// Maximum number of clients at a time.
     pub max_clients: usize,
-    /// Also libbpf's messages.
+    /// Also print libbpf's messages.
     pub verbose: bool,
 }
 
-/// Rights of the socket: everybody may connect, and sees what is theirs.
+/// Permissions of the socket: every user may connect, and sees only that user's own processes.
 pub const DEFAULT_MODE: u32 = 0o666;
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, and returns the exit status.
 ///
 /// # Errors
 ///
-/// If this host cannot count, or the socket cannot be made.
+/// If netatop cannot count on this host, or the socket cannot be created.
 pub fn run(options: &Options) -> Result<u8, Error> {
     libbpf_messages(options.verbose);
     let stop = Stop::new()?;
-    // Better now than when the first client comes: whoever starts it sees why.
+    // Try the programs now, so that an error appears at startup and not when the first client
+    // connects.
     Programs.during(&mut |_| Ok(()))?;
     let listener = listen(options)?;
     allow_descriptors(options.max_clients);
@@ -117,7 +118,7 @@ fn listen(options: &Options) -> Result<Listener, Error> {
     Ok(listener)
 }
 
-/// The real programs.
+/// The BPF programs of the running kernel.
 struct Programs;
 
 impl Counting for Programs {
@@ -135,12 +136,12 @@ impl Counting for Programs {
     }
 }
 
-/// What the server has open besides its clients: the programs, their maps and links, the
-/// socket, and whatever it was started with.
+/// File descriptors besides those of clients: programs, maps, links, the socket, and inherited
+/// descriptors.
 const OWN_DESCRIPTORS: u64 = 64;
 
-/// Raises the limit of open files as far as needed and possible. Where that is not far
-/// enough, connections wait until others have ended.
+/// Raises the limit on open files as far as needed and possible. If the limit stays too low, new
+/// connections wait until others close.
 fn allow_descriptors(clients: usize) {
     let wanted = OWN_DESCRIPTORS.saturating_add(clients as u64);
     let limit = getrlimit(Resource::Nofile);

@@ -1,24 +1,23 @@
 //! The bytes that atop and its network daemon exchange (atop's `netatop.c` and
 //! `netatop.h` of 2.10 and later).
 //!
-//! A request is 96 bytes of anything. The reply is a record for each process, and one
-//! with the id 0 behind the last. Numbers are in the machine's own byte order.
+//! A request is 96 bytes with arbitrary content. The reply has one record per process, followed by
+//! a record with the id 0. Numbers are in native byte order.
 
 use crate::model::{Comm, Counters};
 
-/// Length of a request in bytes; what is in it means nothing.
+/// Length of a request in bytes. Its content has no meaning.
 pub const REQUEST: usize = 96;
 
 /// Length of a record in bytes.
 pub const RECORD: usize = 96;
 
-/// The most bytes to put into one write. atop takes whatever one `recv` of 96 bytes
-/// returns for a whole record. What one write puts on the socket arrives in one buffer of
-/// the kernel as long as it is no longer than this; from 381 records on it is split at a
-/// byte that is no record's first.
+/// Maximum number of bytes in one write. atop takes the result of one `recv` of 96 bytes for a
+/// whole record. The kernel keeps one write of up to this size in one buffer. From 381 records on,
+/// it splits the write at a byte that is not the start of a record.
 pub const LONGEST_WRITE: usize = 380 * RECORD;
 
-/// What atop is told of a process.
+/// The record of a process in a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Process id.
@@ -31,8 +30,8 @@ pub struct Record {
     pub counters: Counters,
 }
 
-/// Adds a record to a reply. One of process 0, or of a number that is no process id,
-/// would end the reply for its reader, and is left out.
+/// Adds a record to a reply. A record of process 0, or of a number that is not a valid pid, would
+/// end the reply for its reader. It is left out.
 pub fn push(reply: &mut Vec<u8>, record: &Record) {
     let Ok(id @ 1..) = i32::try_from(record.pid) else {
         return;
@@ -60,22 +59,22 @@ pub fn push(reply: &mut Vec<u8>, record: &Record) {
     }
 }
 
-/// Adds the record behind the last.
+/// Adds the record that ends the reply.
 pub fn push_end(reply: &mut Vec<u8>) {
     reply.extend_from_slice(&[0; RECORD]);
 }
 
-/// The most bytes to put into one write on a socket with so much room for sending (as
-/// `SO_SNDBUF` says it), where an administrator has set a low `net.core.wmem_max`: the
-/// kernel splits what is longer than half of it (net/unix/af_unix.c, unix_stream_sendmsg).
+/// Maximum number of bytes in one write to a socket with a send buffer of `room` bytes (as
+/// `SO_SNDBUF` returns it). The buffer is smaller than usual if `net.core.wmem_max` is low. The
+/// kernel splits a write longer than half of it (net/unix/af_unix.c, unix_stream_sendmsg).
 #[must_use]
 pub fn longest_write(room: usize) -> usize {
     let whole = (room / 2).saturating_sub(64) / RECORD * RECORD;
     whole.clamp(RECORD, LONGEST_WRITE)
 }
 
-/// How much of a reply may go out in one write of at most `longest` bytes, when `sent`
-/// bytes of it have: what is left of a record that was cut, alone; else whole records.
+/// Number of bytes for the next write of at most `longest` bytes, after `sent` bytes of a reply. If
+/// a record was cut, it is the rest of that record; otherwise, whole records.
 #[must_use]
 pub fn next_write(length: usize, sent: usize, longest: usize) -> usize {
     let left = length.saturating_sub(sent);
@@ -135,8 +134,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the kernel cuts writes short, no write crosses from a cut record into
-        /// the next one, and all of it goes out.
+        /// If the kernel cuts writes at any byte, no write crosses from a cut record into the next
+        /// one, and the whole reply is written.
         #[test]
         fn writes_keep_to_records(
             records in 1usize..2000,

@@ -1,4 +1,4 @@
-//! The server itself: one thread that waits for clients, signals and exit records.
+//! The event loop of the server: one thread that waits for clients, signals and exit records.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -17,35 +17,35 @@ use crate::error::Error;
 use crate::source::Source;
 use crate::text::bytes;
 
-/// Counts while `serve` runs.
+/// Attaches the programs while `serve` runs.
 pub trait Counting {
-    /// Begins to count, calls `serve`, and ends it.
+    /// Starts counting, calls `serve`, and stops counting.
     ///
     /// # Errors
     ///
-    /// If counting cannot begin, or what `serve` returns.
+    /// If counting cannot begin, or if `serve` fails.
     fn during(
         &mut self,
         serve: &mut dyn FnMut(&mut dyn Source) -> Result<(), Error>,
     ) -> Result<(), Error>;
 
-    /// What would prevent missed events on this host, if anything would.
+    /// The remedy for missed events on this host. `None` if none is known.
     fn remedy_for_misses(&self) -> Option<String>;
 }
 
-/// Told from time to time that the server is not stuck.
+/// Receives a regular signal that the server is running.
 pub trait Heartbeat {
     /// How often [`Heartbeat::beat`] must be called, if at all.
     fn every(&self) -> Option<Duration>;
 
-    /// The server is not stuck.
+    /// Signals that the server is running.
     fn beat(&mut self);
 }
 
 /// A server with its clients.
 pub struct Server<'a> {
     admission: Admission<'a>,
-    /// Readable when the server is to end.
+    /// Readable when the server must stop.
     stop: BorrowedFd<'a>,
     heartbeat: &'a mut dyn Heartbeat,
     log: Log,
@@ -53,27 +53,27 @@ pub struct Server<'a> {
     booted: fn() -> u64,
     clients: Clients,
     accounts: Accounts,
-    /// No sample is taken before.
+    /// No sample is taken before this time.
     next_sample: Option<Instant>,
-    /// Counting goes on until then, with or without clients.
+    /// Counting continues until this time, with or without clients.
     linger_until: Option<Instant>,
-    /// The losses that were logged.
+    /// The losses that were already logged.
     logged: Lost,
     remedy_for_misses: Option<String>,
     stopped: bool,
 }
 
-/// What one wait has found.
+/// The result of one wait: the descriptors that are ready.
 struct Ready {
     stop: bool,
     listener: bool,
     records: bool,
-    /// One for each client.
+    /// One flag for each client.
     clients: Vec<bool>,
 }
 
 impl<'a> Server<'a> {
-    /// A server without clients.
+    /// Creates a server without clients.
     pub fn new(
         listener: &'a Listener,
         stop: BorrowedFd<'a>,
@@ -98,12 +98,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Serves until it is told to stop. Counts only while there are clients.
+    /// Serves until a stop is requested. Counts only while there are clients.
     ///
     /// # Errors
     ///
-    /// If the kernel cannot wait. Errors of clients or of counting do not end the server: they are
-    /// logged.
+    /// If waiting fails. Errors of clients or of counting are only logged, and do not end the
+    /// server.
     pub fn run(mut self, counting: &mut dyn Counting) -> Result<(), Error> {
         while !self.stopped {
             self.wait_for_first()?;
@@ -115,7 +115,7 @@ impl<'a> Server<'a> {
             let counted = counting.during(&mut |source| {
                 let text = "counting, for the first client";
                 self.log.say(Kind::Begin, Instant::now(), text);
-                // An error of the server itself ends it; one of the source is only logged.
+                // An error of the server itself ends it. An error of the source is only logged.
                 match self.serve(source) {
                     Ok(served) => served,
                     Err(error) => {
@@ -129,7 +129,7 @@ impl<'a> Server<'a> {
             match counted {
                 Ok(()) => {
                     let why = if self.stopped {
-                        "asked to end"
+                        "stopped"
                     } else {
                         "no client is left"
                     };
@@ -137,7 +137,7 @@ impl<'a> Server<'a> {
                     self.log.say(Kind::End, now, &text);
                 }
                 Err(error) => {
-                    let text = format!("all clients are dropped, since counting failed: {error}");
+                    let text = format!("all clients were dropped because counting failed: {error}");
                     self.log.say(Kind::Failed, now, &text);
                 }
             }
@@ -149,7 +149,7 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Waits for a client, or to be told to stop.
+    /// Waits for the first client or for a request to stop.
     fn wait_for_first(&mut self) -> Result<(), Error> {
         let ready = self.wait(None)?;
         self.stopped |= ready.stop;
@@ -161,7 +161,7 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Serves while there are clients. The inner error is one of the source.
+    /// Serves while there are clients. The inner error is an error of the source.
     fn serve(&mut self, source: &mut dyn Source) -> Result<Result<(), Error>, Error> {
         self.linger_until = Instant::now().checked_add(self.clients.limits().linger);
         while !self.clients.is_empty() || self.linger_until > Some(Instant::now()) {
@@ -170,15 +170,15 @@ impl<'a> Server<'a> {
             if self.stopped {
                 break;
             }
-            if let Err(error) = self.turn(source, &ready) {
+            if let Err(error) = self.handle(source, &ready) {
                 return Ok(Err(error));
             }
         }
         Ok(Ok(()))
     }
 
-    /// Does everything once that is ready to be done.
-    fn turn(&mut self, source: &mut dyn Source, ready: &Ready) -> Result<(), Error> {
+    /// Handles everything that is ready, once.
+    fn handle(&mut self, source: &mut dyn Source, ready: &Ready) -> Result<(), Error> {
         if ready.records {
             self.accounts.drain(source)?;
         }
@@ -194,10 +194,10 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Takes one sample, if it is needed. It answers everybody who has asked by now, and newcomers
+    /// Takes one sample if it is needed. All waiting requests are answered from it, and newcomers
     /// count from it.
-    fn sample(&mut self, source: &mut dyn Source, is_called: bool) -> Result<(), Error> {
-        let newcomers = if is_called {
+    fn sample(&mut self, source: &mut dyn Source, has_connection: bool) -> Result<(), Error> {
+        let newcomers = if has_connection {
             self.admission.accept(&self.clients, &mut self.log)
         } else {
             Vec::new()
@@ -214,11 +214,11 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Makes a reply for everybody who has asked; first for clients that see everything.
+    /// Creates replies for all clients that have asked, first for those that see everything.
     fn answer(&mut self, source: &dyn Source, now: Instant) {
         let booted = (self.booted)();
         let limit = self.clients.limits().replies;
-        let mut usage = self.clients.usage(Client::kept);
+        let mut usage = self.clients.usage(Client::unread_bytes);
         let mut gone = Vec::new();
         let asked = self
             .clients
@@ -243,11 +243,11 @@ impl<'a> Server<'a> {
             client.answer(now, |view| {
                 view.reply(accounts, now, booted, |process| source.is_reused(process))
             });
-            usage.add(peer, client.kept());
+            usage.add(peer, client.unread_bytes());
             let forgotten = client.view_mut().take_forgotten();
             if forgotten > 0 {
                 let text = format!(
-                    "{forgotten} ended processes were not told to a client ({peer}): it had not \
+                    "{forgotten} ended processes were not reported to a client ({peer}): it had not \
                      asked for too long"
                 );
                 self.log.say(Kind::Forgotten, now, &text);
@@ -261,17 +261,17 @@ impl<'a> Server<'a> {
         self.heartbeat.beat();
         let now = Instant::now();
         self.log.flush(now);
-        // Until the next sample may be taken, connections and requests wait.
-        let gate = self.next_sample.filter(|next| *next > now);
+        // Connections and requests wait until the next sample may be taken.
+        let not_before = self.next_sample.filter(|next| *next > now);
         let resumes = self.admission.resumes(now);
-        let is_accepting = gate.is_none() && resumes.is_none();
+        let is_accepting = not_before.is_none() && resumes.is_none();
         let linger = self.linger_until.filter(|until| *until > now);
         let beat = self
             .heartbeat
             .every()
             .and_then(|every| now.checked_add(every));
         let deadline = [
-            gate,
+            not_before,
             resumes,
             linger,
             beat,
@@ -290,8 +290,8 @@ impl<'a> Server<'a> {
             .flatten()
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        // A client that has asked is not polled: an end of its connection would be reported again
-        // and again until it is answered.
+        // A client that has asked is not polled. If it closed its connection, poll would return at
+        // once again and again until it is answered.
         let waits = |client: &Client| !client.has_asked();
         let polled = self.clients.iter().filter(|client| waits(client));
         fds.extend(
@@ -301,7 +301,7 @@ impl<'a> Server<'a> {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Error::failed("waiting for clients failed", error)),
         }
-        // An end or an error of a connection counts as well: reading or writing reports it.
+        // A closed or failed connection counts as ready: reading or writing returns its error.
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(Ready {
             stop: ready.next() == Some(true),
@@ -315,7 +315,7 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// Logs all losses since counting began, each time they have grown.
+    /// Logs all losses since counting began whenever they have grown.
     fn log_losses(&mut self, now: Instant) {
         let Lost {
             unattributed,

@@ -1,4 +1,4 @@
-//! For fuzzing: everything that the other end of a connection can do.
+//! Fuzzing of a client connection: all possible actions of the other end.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -12,9 +12,9 @@ use super::protocol::{self, Record};
 use super::view::{Baseline, View, Viewer};
 use crate::model::{Comm, Counters};
 
-/// Reads `bytes` as what a client does, a byte each: writing, reading, or closing. Returns
-/// what it got, if it stayed to the end.
-pub(crate) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
+/// Interprets each byte as an action of a client: writing, reading, or closing. Returns the bytes
+/// that it sent and received, if it stayed to the end.
+pub(crate) fn drive(bytes: &[u8]) -> std::io::Result<Option<Exchanged>> {
     let now = Instant::now();
     let (ours, theirs) = UnixStream::pair()?;
     let mut theirs = theirs;
@@ -25,19 +25,19 @@ pub(crate) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
     let view = View::new(viewer, baseline, &accounts, now);
     let peer = Peer { uid: 1, pid: 1 };
     let mut client = Client::new(ours, peer, view, now)?;
-    let mut stayed = Stayed::default();
+    let mut exchanged = Exchanged::default();
     let mut ended = false;
-    for act in bytes {
-        match act {
+    for action in bytes {
+        match action {
             0..=127 if !ended => {
-                if let Ok(count) = theirs.write(&vec![0; usize::from(*act) * 2 + 1]) {
-                    stayed.sent += count;
+                if let Ok(count) = theirs.write(&vec![0; usize::from(*action) * 2 + 1]) {
+                    exchanged.sent += count;
                 }
             }
             128..=250 => {
-                let mut room = vec![0; usize::from(*act - 127) * 100];
+                let mut room = vec![0; usize::from(*action - 127) * 100];
                 if let Ok(count) = theirs.read(&mut room) {
-                    stayed.got.extend(room.into_iter().take(count));
+                    exchanged.received.extend(room.into_iter().take(count));
                 }
             }
             251..=253 => {
@@ -61,25 +61,25 @@ pub(crate) fn drive(bytes: &[u8]) -> std::io::Result<Option<Stayed>> {
         let gone = turn(&mut client, now).is_err();
         let mut room = vec![0; 1 << 16];
         while let Ok(count @ 1..) = theirs.read(&mut room) {
-            stayed.got.extend(room.iter().take(count));
+            exchanged.received.extend(room.iter().take(count));
         }
         if gone {
-            return Ok(Some(stayed));
+            return Ok(Some(exchanged));
         }
     }
 }
 
-/// What a client sent and got that stayed until it was let go of.
+/// The number of bytes that a client sent, and the bytes that it received.
 #[derive(Debug, Default)]
-pub(crate) struct Stayed {
+pub(crate) struct Exchanged {
     pub(super) sent: usize,
-    pub(super) got: Vec<u8>,
+    pub(super) received: Vec<u8>,
 }
 
-/// How many processes a reply is about: more than fit into one write.
+/// Number of processes in a reply. They do not fit into one write.
 pub(super) const PROCESSES: u32 = 400;
 
-/// As the server does it.
+/// Reads, answers and writes as the server does.
 fn turn(client: &mut Client, now: Instant) -> Result<(), super::client::Gone> {
     if !client.is_busy() {
         client.read()?;
@@ -113,12 +113,12 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whoever stays gets as many whole replies as it has sent requests.
+        /// A client that stays gets one whole reply for each request.
         #[test]
         fn each_request_is_answered_once(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Some(stayed) = drive(&bytes).expect("sockets") {
+            if let Some(exchanged) = drive(&bytes).expect("sockets") {
                 let reply = (PROCESSES as usize + 1) * 96;
-                prop_assert_eq!(stayed.got.len(), stayed.sent / 96 * reply);
+                prop_assert_eq!(exchanged.received.len(), exchanged.sent / 96 * reply);
             }
         }
     }

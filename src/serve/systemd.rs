@@ -1,4 +1,4 @@
-//! Talks to the service manager, where there is one: `sd_notify(3)`.
+//! Notifies the service manager (`sd_notify(3)`).
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use sd_notify::NotifyState;
 
 use super::server::Heartbeat;
 
-/// Tells the service manager how it goes. Without one, nothing is told to nobody.
+/// Notifies the service manager of the server's state. Without a service manager, does nothing.
 #[derive(Debug)]
 pub struct Manager {
-    /// How often it wants to hear of the server.
+    /// The watchdog timeout. `None` if the watchdog is off.
     watchdog: Option<Duration>,
     last: Option<Instant>,
 }
 
 impl Manager {
-    /// The manager that started this process, if one did.
+    /// Reads the settings of the service manager from the environment.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -24,19 +24,19 @@ impl Manager {
         }
     }
 
-    /// Clients can connect.
+    /// Reports that clients can connect.
     pub fn ready(&self) {
-        tell(NotifyState::Ready);
+        notify(NotifyState::Ready);
     }
 
-    /// The end has begun.
+    /// Reports that the server is stopping.
     pub fn stopping(&self) {
-        tell(NotifyState::Stopping);
+        notify(NotifyState::Stopping);
     }
 }
 
 impl Heartbeat for Manager {
-    /// Half of the time after which the server would be taken for stuck.
+    /// Half of the watchdog timeout.
     fn every(&self) -> Option<Duration> {
         self.watchdog.map(|watchdog| watchdog / 2)
     }
@@ -46,18 +46,18 @@ impl Heartbeat for Manager {
             return;
         };
         let now = Instant::now();
-        // A busy server turns often; the manager need not hear of each turn.
+        // A busy server calls this often. The manager does not need every call.
         let due = self
             .last
             .is_none_or(|last| now.saturating_duration_since(last) >= every / 2);
         if due {
-            tell(NotifyState::Watchdog);
+            notify(NotifyState::Watchdog);
             self.last = Some(now);
         }
     }
 }
 
-/// A manager that does not listen will notice by itself.
-fn tell(state: NotifyState<'_>) {
+/// Sends a notification. Errors are ignored: a manager without notifications acts on its timeout.
+fn notify(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }

@@ -1,5 +1,5 @@
-//! What one client sees: whose processes, counted from when, and which exits it has been
-//! told of.
+//! The view of one client: the processes that it may see, its baseline, and the exits reported to
+//! it.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -9,12 +9,12 @@ use super::accounts::{Account, Accounts};
 use super::protocol::{self, Record};
 use crate::model::{Counters, ProcessId};
 
-/// Whose processes a client may see.
+/// The processes that a client may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Viewer {
-    /// Everybody's: root, or the user of the server.
+    /// All processes: for root, or the user of the server.
     All,
-    /// Only those that were this user's all the time, as with `/proc/PID/io`.
+    /// Only processes that always belonged to this user, as with `/proc/PID/io`.
     User(u32),
 }
 
@@ -27,12 +27,12 @@ impl Viewer {
     }
 }
 
-/// Totals at the moment when a client came: it counts from there.
+/// The totals at the moment when a client connected. Its counters start from there.
 #[derive(Debug, Default)]
 pub struct Baseline(HashMap<ProcessId, Counters>);
 
 impl Baseline {
-    /// What is there now, of what `viewer` may see.
+    /// The current totals of the processes that `viewer` may see.
     #[must_use]
     pub fn new(accounts: &Accounts, viewer: Viewer) -> Self {
         let totals = accounts
@@ -44,105 +44,110 @@ impl Baseline {
         Self(totals)
     }
 
-    /// How many totals it holds.
+    /// Number of totals.
     #[must_use]
     pub fn totals(&self) -> usize {
         self.0.len()
     }
 }
 
-/// How long an exited process stays in replies after the first one it was in. atop asks
-/// for its list of processes, and again when it has read the records of process
-/// accounting, in which it finds those that have ended.
+/// How long an exited process stays in replies after the first reply that contained it. atop
+/// requests the list of processes, and requests it again after reading the process accounting
+/// records, in which it finds the ended processes.
 const REPEATED: Duration = Duration::from_secs(2);
 
-/// Replies that follow each other so soon are one for [`REPEATED`], which is made longer
-/// by as much: there are never more to remember than fit into it.
-const TOGETHER: Duration = Duration::from_millis(50);
+/// Replies closer together than this count as one for [`REPEATED`], which is extended by the same
+/// time. This limits the number of entries in `reported`.
+const MERGE_WINDOW: Duration = Duration::from_millis(50);
 
-/// What one client has been told, and from when it counts.
+/// The state of one client: its baseline and the exits reported to it.
 #[derive(Debug)]
 pub struct View {
     viewer: Viewer,
     baseline: Rc<Baseline>,
-    /// The place of the first exited process that it has still to be told of, or again.
+    /// Position of the first exited process that must still be reported or repeated.
     from: u64,
-    /// Up to which place it had been told, and when for the first time.
-    told: VecDeque<(Instant, u64)>,
+    /// For each group of replies: the time of the first one, and the position up to which exits
+    /// were reported.
+    reported: VecDeque<(Instant, u64)>,
     asked: Instant,
-    /// How many exited processes were forgotten for it, since it asked last.
+    /// Number of exited processes forgotten for this client since its last request.
     forgotten: Option<u64>,
 }
 
 impl View {
-    /// The view of a client that comes now.
+    /// Creates the view of a client that connects now.
     #[must_use]
     pub fn new(viewer: Viewer, baseline: Rc<Baseline>, accounts: &Accounts, now: Instant) -> Self {
         Self {
             viewer,
             baseline,
-            from: accounts.end_place(),
-            told: VecDeque::new(),
+            from: accounts.end_position(),
+            reported: VecDeque::new(),
             asked: now,
             forgotten: None,
         }
     }
 
-    /// What it counts from.
+    /// The totals from which the client's counters start.
     #[must_use]
     pub fn baseline(&self) -> &Rc<Baseline> {
         &self.baseline
     }
 
-    /// The place from which on it needs exited processes.
+    /// The position from which on the client needs exited processes.
     #[must_use]
     pub fn needs_from(&self) -> u64 {
         self.from
     }
 
-    /// Lets go of the exited processes that it has been told of long enough.
+    /// Releases exited processes that have been repeated long enough.
     pub fn settle(&mut self, now: Instant) {
-        while let Some((told, place)) = self.told.front()
-            && now.saturating_duration_since(*told) > REPEATED + TOGETHER
+        while let Some((reported, position)) = self.reported.front()
+            && now.saturating_duration_since(*reported) > REPEATED + MERGE_WINDOW
         {
-            self.from = *place;
-            self.told.pop_front();
+            self.from = *position;
+            self.reported.pop_front();
         }
     }
 
-    /// Lets go of every exited process that it has been told of, however recently. Returns
-    /// whether there were any.
+    /// Releases every exited process that has been reported, however recently. Returns whether
+    /// there were any.
     pub fn settle_all(&mut self) -> bool {
-        let told = self.told.back().map(|(_, place)| *place);
-        self.told.clear();
-        self.from = told.unwrap_or(self.from);
-        told.is_some()
+        let reported = self.reported.back().map(|(_, position)| *position);
+        self.reported.clear();
+        self.from = reported.unwrap_or(self.from);
+        reported.is_some()
     }
 
-    /// Gives up all exited processes if there was no request for `silent`. Returns whether
-    /// that begins now.
+    /// Releases all exited processes if there was no request for `silent`. Returns whether this
+    /// happens for the first time since the last request.
     pub fn give_up(&mut self, accounts: &Accounts, now: Instant, silent: Duration) -> bool {
         if now.saturating_duration_since(self.asked) < silent {
             return false;
         }
-        let told = self.told.back().map_or(self.from, |(_, place)| *place);
-        self.told.clear();
+        let reported = self
+            .reported
+            .back()
+            .map_or(self.from, |(_, position)| *position);
+        self.reported.clear();
         let missed = accounts
-            .ended(told)
+            .ended(reported)
             .filter(|(_, account)| self.viewer.sees(account));
         let missed = missed.count() as u64;
-        self.from = accounts.end_place();
+        self.from = accounts.end_position();
         let begins = self.forgotten.is_none();
         self.forgotten = Some(self.forgotten.unwrap_or(0) + missed);
         begins
     }
 
-    /// How many processes ended unknown to it while it did not ask for too long.
+    /// Takes the number of ended processes that were forgotten because the client did not ask for
+    /// too long.
     pub fn take_forgotten(&mut self) -> u64 {
         self.forgotten.take().unwrap_or(0)
     }
 
-    /// How many bytes a reply can take at most, as it is now.
+    /// Maximum size of a reply in bytes at this moment.
     #[must_use]
     pub fn longest_reply(&self, accounts: &Accounts) -> usize {
         let ended = accounts.ended(self.from).map(|(_, account)| account);
@@ -150,12 +155,12 @@ impl View {
         (all.filter(|account| self.viewer.sees(account)).count() + 1) * protocol::RECORD
     }
 
-    /// Answers a request: the processes that have ended, then the living, so that with a
-    /// pid that was used again the living one is the last word.
+    /// Answers a request with the ended processes, followed by the living ones. If a pid was
+    /// reused, the living process is the last one with that pid.
     ///
-    /// `booted` is when the host was booted, in seconds since the epoch; `is_reused` tells
-    /// whether the pid of an ended process is another living one's by now: atop would take
-    /// the record for that one's.
+    /// `booted` is the boot time of the host in seconds since the epoch. `is_reused` returns
+    /// whether another living process has the pid of an ended process. The record is left out then,
+    /// because atop would attribute it to the living process.
     pub fn reply(
         &mut self,
         accounts: &Accounts,
@@ -185,17 +190,19 @@ impl View {
         }
         protocol::push_end(&mut reply);
 
-        let place = accounts.end_place();
-        match self.told.back_mut() {
-            Some((_, told)) if *told == place => {}
-            Some((when, told)) if now.saturating_duration_since(*when) < TOGETHER => *told = place,
-            None if self.from == place => {}
-            _ => self.told.push_back((now, place)),
+        let position = accounts.end_position();
+        match self.reported.back_mut() {
+            Some((_, reported)) if *reported == position => {}
+            Some((when, reported)) if now.saturating_duration_since(*when) < MERGE_WINDOW => {
+                *reported = position
+            }
+            None if self.from == position => {}
+            _ => self.reported.push_back((now, position)),
         }
         reply
     }
 
-    /// `None` where there is nothing to say to this client.
+    /// The record for this client. `None` if it may not see the process or there was no traffic.
     fn record(&self, process: ProcessId, account: &Account, booted: u64) -> Option<Record> {
         if !self.viewer.sees(account) {
             return None;

@@ -1,4 +1,4 @@
-//! The server as systemd starts and watches it.
+//! Tests of the server when systemd starts it, passes its socket and watches it.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
@@ -8,9 +8,9 @@ use super::client::Client;
 use super::harness::{NETATOP, Workload, counters, wait_for};
 use super::server::{Server, public_dir};
 
-/// The socket is systemd's, and stays when the server ends.
+/// The socket belongs to systemd, and remains when the server ends.
 #[test]
-fn a_unit_hands_over_its_socket() {
+fn a_unit_passes_its_socket() {
     let dir = public_dir();
     let socket = dir.path().join("socket");
     let child = Command::new("systemd-socket-activate")
@@ -22,7 +22,7 @@ fn a_unit_hands_over_its_socket() {
         .spawn()
         .expect("systemd-socket-activate, of the package systemd");
     let mut server = Server::watch(child, &socket);
-    // The first connection starts it.
+    // The first connection starts the server.
     let mut client = Client::connect(&socket);
     client.ask();
     server.wait_for_message("listening on the socket of the unit");
@@ -30,14 +30,14 @@ fn a_unit_hands_over_its_socket() {
     let pid = lines[0]["pid"].as_u64().expect("a pid") as u32;
     let counted = client.ask().of(pid);
     assert_eq!(counted, counters(&lines[0], counted));
-    // It has become the server: no other process is between.
+    // The process became the server by exec: no other process is in between.
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(server.wait().success());
-    assert!(socket.exists(), "the unit's, not the server's to remove");
+    assert!(socket.exists(), "the socket belongs to the unit");
 }
 
 #[test]
-fn options_for_a_socket_of_its_own_are_refused_with_a_handed_over_one() {
+fn socket_options_are_refused_with_a_passed_socket() {
     let dir = public_dir();
     let socket = dir.path().join("socket");
     let child = Command::new("systemd-socket-activate")
@@ -53,7 +53,7 @@ fn options_for_a_socket_of_its_own_are_refused_with_a_handed_over_one() {
     assert_eq!(child.0.wait().expect("wait").code(), Some(2));
 }
 
-/// A service manager in its simplest form.
+/// A minimal service manager.
 struct Manager {
     socket: UnixDatagram,
     _dir: tempfile::TempDir,
@@ -85,17 +85,17 @@ impl Manager {
 }
 
 #[test]
-fn it_says_when_it_is_ready_and_when_it_ends() {
+fn the_server_reports_when_it_is_ready_and_when_it_stops() {
     let (manager, server) = Manager::start(None);
     assert_eq!(manager.next(), "READY=1");
-    // Ready is when a client can connect.
+    // A server is ready once a client can connect.
     server.client().ask();
     server.stop();
     assert_eq!(manager.next(), "STOPPING=1");
 }
 
 #[test]
-fn it_shows_the_watchdog_that_it_lives_with_and_without_clients() {
+fn the_watchdog_is_notified_with_and_without_clients() {
     let (manager, server) = Manager::start(Some(Duration::from_millis(200)));
     assert_eq!(manager.next(), "READY=1");
     for _ in 0..5 {
@@ -106,14 +106,14 @@ fn it_shows_the_watchdog_that_it_lives_with_and_without_clients() {
         client.ask();
         assert_eq!(manager.next(), "WATCHDOG=1");
     }
-    // One that does not read must not look like one that is stuck.
+    // A client that does not read must not make the server look stuck.
     for _ in 0..5 {
         client.request();
     }
     for _ in 0..5 {
         assert_eq!(manager.next(), "WATCHDOG=1");
     }
-    // Stopped, it is silent: that is what a watchdog is for.
+    // A stopped server sends no notification, so that the watchdog can act.
     server.signal(nix::sys::signal::Signal::SIGSTOP);
     wait_for("it to stop", || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).ok()?;
@@ -133,7 +133,7 @@ fn received_now(socket: &UnixDatagram) -> std::io::Result<usize> {
     received
 }
 
-/// Its standard streams may be closed: a log that cannot be written ends nobody.
+/// The server continues if its log cannot be written, such as with closed standard streams.
 #[test]
 fn a_log_that_cannot_be_written_does_not_end_it() {
     let dir = public_dir();
@@ -159,7 +159,7 @@ fn a_log_that_cannot_be_written_does_not_end_it() {
     assert!(child.0.wait().expect("wait").success());
 }
 
-/// Ends with the test, however that ends.
+/// A child that is killed when the test ends.
 struct Ended(Child);
 
 impl Drop for Ended {

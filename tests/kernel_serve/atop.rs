@@ -1,4 +1,4 @@
-//! The real atop, as a user starts it, on the socket where it looks.
+//! Tests with the real atop, as a user starts it, on the default socket.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use super::harness::{Workload, counters, leave_out, wait_for};
 use super::server::{Server, public_dir};
 
-/// An atop that knows the socket.
+/// Path of an atop that can connect to the socket.
 fn program() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-atop");
     let output = Command::new(&script).output().expect("scripts/fetch-atop");
@@ -25,16 +25,16 @@ fn program() -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).expect("utf-8").trim())
 }
 
-/// A server where atop looks for it.
+/// A server on the path to which atop connects.
 fn server() -> Server {
     assert!(
         UnixStream::connect(DEFAULT_PATH).is_err(),
-        "atop looks at {DEFAULT_PATH} only, and another server lives there: end it first"
+        "atop connects to {DEFAULT_PATH} only, and another server is listening there: stop it first"
     );
     Server::at(Path::new(DEFAULT_PATH), &[])
 }
 
-/// An interval that no test outlasts: samples are taken by signal.
+/// An interval longer than any test: samples are triggered by signal.
 const NEVER: &str = "3600";
 
 /// One process in one sample.
@@ -45,10 +45,10 @@ struct Row {
     counters: Counters,
 }
 
-/// A sample: the last row of each pid.
+/// A sample: the last row for each pid.
 type Sample = HashMap<u32, Row>;
 
-/// Reads a line of `-P PRN`, if it is one of a process and not of a thread.
+/// Parses a line of `-P PRN`. `None` if it describes a thread.
 fn row(line: &str) -> Option<(u32, Row)> {
     let (before, after) = line.strip_prefix("PRN ")?.rsplit_once(") ")?;
     let (before, name) = before.split_once(" (")?;
@@ -114,7 +114,7 @@ impl Atop {
         Self { child, samples }
     }
 
-    /// One that prints samples, and is connected.
+    /// An atop that prints samples and is connected.
     fn live(server: &Server) -> Self {
         let atop = Self::start(&["-K", "-P", "PRN", NEVER]);
         server.wait_for_message("counting, for the first client");
@@ -146,15 +146,15 @@ impl Atop {
         });
     }
 
-    /// Has it take a sample now, instead of when its interval is over.
+    /// Makes atop take a sample now, before its interval is over.
     fn take_sample(&self) {
         self.wait_until_idle();
-        // Once this returns, it is no longer idle.
+        // When this returns, atop is no longer idle.
         nix::sys::signal::kill(self.pid(), Signal::SIGUSR1).expect("kill");
         self.wait_until_idle();
     }
 
-    /// The same, and waits until the sample is here.
+    /// Takes a sample and waits until it has been printed.
     fn sample(&self) {
         let before = self.samples.lock().expect("lock").len();
         self.take_sample();
@@ -162,7 +162,7 @@ impl Atop {
     }
 
     fn stop(&mut self) {
-        // In good order, so that process accounting is switched off again.
+        // An orderly exit, so that atop switches process accounting off again.
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = nix::sys::signal::kill(self.pid(), Signal::SIGTERM);
             let _ = self.child.wait();
@@ -176,7 +176,7 @@ impl Drop for Atop {
     }
 }
 
-/// Traffic of either kind, that begins when told and stays when it is done.
+/// Workloads with TCP and UDP traffic. They begin on command, and stay alive afterwards.
 fn workloads() -> [Workload; 2] {
     [
         &[
@@ -262,8 +262,8 @@ fn atop_writes_and_reads_back_every_message_and_byte() {
     }
 }
 
-/// The counters of the new server begin at zero, and atop must not take the difference, nor
-/// the whole, for one interval's traffic.
+/// The counters of the new server begin at zero. atop must not report the difference, or the whole,
+/// as the traffic of one interval.
 #[test]
 fn a_restart_of_the_server_gives_no_spike() {
     let first = server();
@@ -303,13 +303,12 @@ fn a_restart_of_the_server_gives_no_spike() {
         .iter()
         .take_while(|row| row.counters.is_zero())
         .count();
-    // It needs one to notice, and one to connect and begin from there.
+    // atop needs one sample to notice the restart, and one to connect and start again.
     assert!(quiet <= 2, "{quiet} samples without figures: {after:?}");
     println!("samples without figures because of the restart: {quiet}");
 }
 
-/// Why atop cannot be told of processes that have ended; it learns of them from process
-/// accounting.
+/// The reason why atop cannot learn of ended processes, for which it needs process accounting.
 fn no_accounting() -> Option<&'static str> {
     let status = fs::read_to_string("/proc/self/status").expect("status");
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -322,7 +321,7 @@ fn no_accounting() -> Option<&'static str> {
 }
 
 #[test]
-fn atop_shows_what_ended_processes_have_sent() {
+fn atop_shows_the_traffic_of_ended_processes() {
     if let Some(why) = no_accounting() {
         leave_out("process-accounting", why);
         return;
@@ -332,8 +331,8 @@ fn atop_shows_what_ended_processes_have_sent() {
     let server = server();
     let mut atop = Atop::live(&server);
     let n = format!("n={COUNT}");
-    // They end between two samples: atop asks before it reads the records of process
-    // accounting, and shows nothing of what ends between these two.
+    // The processes end between two samples. atop sends its request before it reads the process
+    // accounting records. It shows no traffic of processes that end between these two steps.
     let size = format!("size={SIZE}");
     let lines = Workload::start(&["process-storm", &n, &size]).finish();
     atop.sample();
@@ -349,7 +348,7 @@ fn atop_shows_what_ended_processes_have_sent() {
     assert_eq!(shown, counters(&lines[0], shown));
 }
 
-/// As when somebody looks at a host where another atop records.
+/// A second atop, started while another one records.
 #[test]
 fn an_atop_that_comes_later_counts_from_its_start() {
     let server = server();

@@ -1,4 +1,5 @@
-//! What the server takes: memory, descriptors, time. Times are printed, never asserted.
+//! Tests of the server's resource usage: memory, descriptors, time. Times are printed, never
+//! asserted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,9 @@ use super::harness::{NETATOP, Workload, counters, wait_for};
 use super::scaled;
 use super::server::{Server, public_dir};
 
-/// What the server holds at a moment.
+/// The resources of the server at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct Resources {
     requests: usize,
     rss: u64,
     descriptors: usize,
@@ -22,7 +23,7 @@ struct Held {
     programs: usize,
 }
 
-impl Held {
+impl Resources {
     fn by(server: &Server, requests: usize) -> Self {
         Self {
             requests,
@@ -34,10 +35,10 @@ impl Held {
     }
 }
 
-/// More than one reply's worth, and what malloc keeps for the next.
+/// Allowed growth: more than one reply, and free memory that malloc keeps.
 const SLACK_KIB: u64 = 8 << 10;
 
-/// The requests of a day of atop at one a second, as fast as they go, while processes come
+/// One day of atop's requests at one per second, sent as fast as possible, while processes start
 /// and end.
 #[test]
 fn a_day_of_requests_leaves_nothing_behind() {
@@ -56,7 +57,7 @@ fn a_day_of_requests_leaves_nothing_behind() {
         for asked in 0..=requests {
             client.ask();
             if asked % (requests / 10) == 0 {
-                table.push(Held::by(&server, asked));
+                table.push(Resources::by(&server, asked));
             }
         }
         over.store(true, Ordering::Release);
@@ -73,7 +74,7 @@ fn a_day_of_requests_leaves_nothing_behind() {
             held.requests, held.rss, held.descriptors, held.maps, held.programs
         );
     }
-    // From the second row on: in the first, nothing has happened yet.
+    // Compare from the second row on: the first one was taken before any activity.
     let early = table[1];
     for late in &table[2..] {
         assert_eq!(
@@ -108,7 +109,7 @@ fn limit_of_the_unit() -> u64 {
     digits.parse::<u64>().expect("a number") * factor
 }
 
-/// A memory cgroup of the first or second version.
+/// A memory cgroup of cgroup v1 or v2.
 struct MemoryCgroup {
     path: PathBuf,
     max_usage: &'static str,
@@ -146,8 +147,8 @@ impl Drop for MemoryCgroup {
     }
 }
 
-/// Within the memory that its unit gives it, the server counts every thread, or says what it
-/// could not count.
+/// With the memory limit of its unit, the server counts every thread, or reports what it could not
+/// count.
 #[test]
 fn the_memory_of_the_unit_is_enough_for_forty_thousand_threads() {
     let _many = ManyPids::allow();
@@ -177,11 +178,14 @@ fn the_memory_of_the_unit_is_enough_for_forty_thousand_threads() {
     client.ask();
     drop(client);
     let said = server.stop();
-    assert!(!said.contains("could not be"), "it was not enough: {said}");
+    assert!(
+        !said.contains("could not be"),
+        "the memory was not enough: {said}"
+    );
     assert_eq!(counted, counters(&truth, counted));
 }
 
-/// How long a reply takes, from the request to its last byte.
+/// Prints the time of a reply, from the request to its last byte.
 #[test]
 fn the_time_of_a_reply_is_measured() {
     let _many = ManyPids::allow();
@@ -212,7 +216,7 @@ fn the_time_of_a_reply_is_measured() {
     }
 }
 
-/// Very many clients in a row, each with a baseline of its own.
+/// Many clients one after the other, each with its own baseline.
 #[test]
 fn clients_that_come_and_go_leave_nothing_behind() {
     let server = Server::start(&[]);
@@ -224,13 +228,13 @@ fn clients_that_come_and_go_leave_nothing_behind() {
         let mut client = server.client();
         crowd.assert_not_in(&client.ask());
         if round == rounds / 5 {
-            early = Some(Held::by(&server, round));
+            early = Some(Resources::by(&server, round));
         }
     }
-    // Who has left is noticed before who asks later is answered.
+    // The server notices disconnected clients before it answers a later request.
     crowd.assert_in(&first.ask());
     let early = early.expect("some rounds");
-    let late = Held::by(&server, rounds);
+    let late = Resources::by(&server, rounds);
     assert!(late.rss <= early.rss + SLACK_KIB, "{early:?}, {late:?}");
     wait_for("the descriptors of those who left", || {
         (server.descriptors() <= early.descriptors).then_some(())

@@ -1,4 +1,4 @@
-//! A client that reads as atop does, and understands every byte.
+//! A client that reads as atop does, and checks every byte.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -10,10 +10,10 @@ use super::harness::wait_for;
 use netatop::model::Counters;
 use nix::libc;
 
-/// Length of a request, and of a record.
+/// Length of a request and of a record.
 pub const UNIT: usize = 96;
 
-/// A record as it came.
+/// A received record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub pid: u32,
@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// `None` for the one behind the last.
+    /// `None` for the record that ends the reply.
     fn parse(bytes: &[u8; UNIT]) -> Option<Self> {
         let number = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
         let pid = u32::from_ne_bytes(bytes[..4].try_into().unwrap());
@@ -43,14 +43,14 @@ impl Record {
             },
         };
         assert_eq!(bytes[4..8], [0; 4], "not where a record begins: {bytes:?}");
-        assert!(pid <= 1 << 22, "no process id: {bytes:?}");
+        assert!(pid <= 1 << 22, "not a valid process id: {bytes:?}");
         if pid == 0 {
-            assert_eq!(bytes, &[0; UNIT], "the record behind the last is empty");
+            assert_eq!(bytes, &[0; UNIT], "the end record is empty");
             return None;
         }
         assert!(
             !record.counters.is_zero(),
-            "a record that says nothing: {record:?}"
+            "a record without traffic: {record:?}"
         );
         Some(record)
     }
@@ -63,26 +63,26 @@ impl Record {
     }
 }
 
-/// All records of a reply, in their order.
+/// All records of a reply in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Reply(pub Vec<Record>);
 
 impl Reply {
-    /// What atop shows of a process: the last record with its pid.
+    /// The counters that atop shows for a process: those of the last record with its pid.
     pub fn of(&self, pid: u32) -> Counters {
         let last = self.0.iter().rev().find(|record| record.pid == pid);
         last.map(|record| record.counters).unwrap_or_default()
     }
 
-    /// The same for all.
+    /// The counters of all processes, by pid.
     pub fn by_pid(&self) -> HashMap<u32, Counters> {
         let pairs = self.0.iter().map(|record| (record.pid, record.counters));
         pairs.collect()
     }
 }
 
-/// What many replies say of processes with one datagram of a size that no other test's have,
-/// each process once. No pid may be used twice meanwhile.
+/// Counts processes over many replies, each process once. It counts processes with one datagram of
+/// a size that no other test uses. No pid may be reused meanwhile.
 pub struct Tally {
     size: u64,
     processes: HashMap<u32, Counters>,
@@ -122,25 +122,26 @@ pub struct Client {
 }
 
 impl Client {
-    /// Waits for somebody who listens: the file of a socket is there a moment before.
+    /// Connects, and waits for the server to listen: the socket's file exists a moment earlier.
     pub fn connect(socket: &Path) -> Self {
         let listening = || UnixStream::connect(socket).ok();
-        Self::of(wait_for("somebody who listens", listening))
+        Self::of(wait_for("a listening server", listening))
     }
 
     pub fn of(stream: UnixStream) -> Self {
-        // For what will never come.
+        // Fail if no answer arrives.
         let limit = Some(Duration::from_secs(120));
         stream.set_read_timeout(limit).expect("timeout");
         stream.set_write_timeout(limit).expect("timeout");
         Self { stream }
     }
 
-    /// A connection that a thread made as another user: the kernel remembers who connected.
+    /// A connection made by a thread as another user. The kernel records who connected.
     pub fn connect_as(uid: u32, socket: &Path) -> Self {
         let socket = socket.to_owned();
         let connect = move || {
-            // SAFETY: the bare system calls change this thread's user only, and it ends here.
+            // SAFETY: the raw system calls change only this thread's user, and the thread ends
+            // here.
             let changed = unsafe {
                 libc::syscall(libc::SYS_setresgid, uid, uid, uid) == 0
                     && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
@@ -157,12 +158,12 @@ impl Client {
         self.stream.write_all(&[0xA5; UNIT]).expect("request");
     }
 
-    /// Reads a reply as atop does: whatever one `recv` of 96 bytes returns is a record.
+    /// Reads a reply as atop does: the result of one `recv` of 96 bytes is a record.
     pub fn reply(&mut self) -> Reply {
         self.try_reply().expect("a whole reply")
     }
 
-    /// `None` if the server has gone before the end of it.
+    /// `None` if the server closes the connection before the end of the reply.
     pub fn try_reply(&mut self) -> Option<Reply> {
         let mut records = Vec::new();
         loop {
@@ -186,7 +187,7 @@ impl Client {
         self.reply()
     }
 
-    /// Whether anything can be read, now.
+    /// Whether any byte can be read now.
     pub fn has_answer(&self) -> bool {
         self.stream.set_nonblocking(true).expect("nonblocking");
         let mut byte = [0];

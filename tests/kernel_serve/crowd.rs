@@ -1,4 +1,4 @@
-//! Many clients at once, good and bad, and very many records.
+//! Tests with many well-behaved and misbehaving clients at once, and with many records.
 
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use super::server::Server;
 const GOOD: usize = 54;
 const REQUESTS: usize = 20;
 
-/// Sends one byte after the other, all the time, and reads what it gets.
+/// Sends one byte at a time, and reads the replies.
 fn slow(mut client: Client, crowd: &Multitude, over: &AtomicBool) {
     while !over.load(Ordering::Acquire) {
         for _ in 0..UNIT {
@@ -24,7 +24,7 @@ fn slow(mut client: Client, crowd: &Multitude, over: &AtomicBool) {
     }
 }
 
-/// Asks as often as the socket takes it, and never reads.
+/// Asks as often as the socket accepts requests, and never reads.
 fn deaf(client: &Client, over: &AtomicBool) {
     client.stream.set_nonblocking(true).expect("nonblocking");
     while !over.load(Ordering::Acquire) {
@@ -36,20 +36,20 @@ fn deaf(client: &Client, over: &AtomicBool) {
     }
 }
 
-/// Has nothing to say after its request; that is no reason not to answer.
+/// Closes its sending side after its request, and must still be answered.
 fn half_closing(server: &Server, crowd: &Multitude, over: &AtomicBool) {
     while !over.load(Ordering::Acquire) {
         let mut client = Client::connect(&server.socket);
-        // It has just come: of the crowd it sees nothing.
+        // It has just connected, so it sees no traffic of the crowd.
         client.request();
         client.stream.shutdown(Shutdown::Write).expect("shutdown");
         let reply = client.reply();
         assert!(reply.of(crowd.truths[0].0).is_zero());
-        assert!(client.try_reply().is_none(), "then it is let go of");
+        assert!(client.try_reply().is_none(), "then it is dropped");
     }
 }
 
-/// Sends anything, in lengths that are no request's.
+/// Sends arbitrary bytes, in lengths that differ from a request's.
 fn noise(mut client: Client, crowd: &Multitude, over: &AtomicBool) {
     let mut state = 88_172_645_463_325_252_u64;
     let mut sent = 0;
@@ -73,7 +73,7 @@ fn noise(mut client: Client, crowd: &Multitude, over: &AtomicBool) {
     }
 }
 
-/// Asks, and is gone before the answer comes.
+/// Asks, and disconnects before the answer.
 fn early(server: &Server, over: &AtomicBool) {
     while !over.load(Ordering::Acquire) {
         let mut client = Client::connect(&server.socket);
@@ -83,10 +83,10 @@ fn early(server: &Server, over: &AtomicBool) {
 
 #[test]
 fn sixty_four_clients_and_the_good_ones_get_everything() {
-    // With places to spare: it may not have noticed yet who left.
+    // The limit has spare places, because the server may not have noticed yet which clients left.
     let mut server = Server::start(&["--max-clients", "100"]);
     let mut clients: Vec<Client> = (0..GOOD).map(|_| server.client()).collect();
-    // There before the crowd, as the good ones.
+    // Connected before the crowd starts, like the well-behaved clients.
     let [_idle, _silent, slow_1, slow_2, deaf_1, deaf_2, noise_1] =
         [(); 7].map(|()| server.client());
     let crowd = Multitude::start(300);
@@ -121,9 +121,9 @@ fn sixty_four_clients_and_the_good_ones_get_everything() {
     crowd.end();
 }
 
-/// atop takes what one `recv` of 96 bytes returns for a record, and so does this client.
+/// atop takes the result of one `recv` of 96 bytes for a record, and so does this client.
 #[test]
-fn a_million_records_come_whole() {
+fn a_million_records_arrive_whole() {
     let _many = super::exits::ManyPids::allow();
     let processes = scaled(10_000, 2000);
     let records = scaled(1_000_000, 60_000);

@@ -1,4 +1,4 @@
-//! Processes that end between two requests.
+//! Tests with processes that end between two requests.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use super::harness::{Workload, counters, wait_for};
 use super::scaled;
 use super::server::Server;
 
-/// Lets there be as many processes as Linux can have, so that no pid comes twice in a test.
-/// It is the kernel's own maximum, and many distributions set it.
+/// Raises the limit on pids to the kernel's maximum, so that no pid is reused during a test. Many
+/// distributions set it to this value.
 pub struct ManyPids {
     before: String,
 }
@@ -31,11 +31,11 @@ impl Drop for ManyPids {
     }
 }
 
-/// Of a datagram; nothing else sends so many bytes.
+/// Size of a datagram. No other test sends this size.
 const SIZE: u64 = 333;
 
-/// A client that asks all the time, one that asks now and then, and one that asks once, when
-/// all is over: each gets every datagram of a storm of short-lived processes.
+/// Three clients: one asks all the time, one now and then, and one only at the end. Each gets every
+/// datagram of a storm of short-lived processes.
 #[test]
 fn every_datagram_of_a_storm_reaches_every_client() {
     let _many = ManyPids::allow();
@@ -90,8 +90,8 @@ fn every_datagram_of_a_storm_reaches_every_client() {
     );
 }
 
-/// The same with a client that asks every so many exits, as atop does every ten seconds, and
-/// with nobody else who asks: everything waits for it.
+/// The only client asks once per many exits, as atop does every ten seconds. All exits wait for its
+/// requests.
 #[test]
 fn every_datagram_of_a_storm_reaches_a_client_that_seldom_asks() {
     let _many = ManyPids::allow();
@@ -112,7 +112,7 @@ fn every_datagram_of_a_storm_reaches_a_client_that_seldom_asks() {
     assert_eq!(tally.count(), rounds * count);
 }
 
-/// atop asks two or three times in a sample, and looks for the ended ones in the last answer.
+/// atop asks two or three times per sample, and searches the last answer for ended processes.
 #[test]
 fn an_ended_process_is_repeated_for_two_seconds_and_then_forgotten() {
     let server = Server::start(&[]);
@@ -128,21 +128,21 @@ fn an_ended_process_is_repeated_for_two_seconds_and_then_forgotten() {
             told += 1;
             return None;
         }
-        assert!(told > 0, "it was not told at all");
-        // By the server's clock it was later still, however slow this machine is.
+        assert!(told > 0, "it was never reported");
+        // On a slow machine, even more time has passed by the server's clock.
         assert!(
             first.elapsed() > Duration::from_secs(2),
             "after {told} replies"
         );
         Some(())
     });
-    // A client that comes later never hears of it.
+    // A client that connects later gets no record of it.
     assert!(Client::connect(&server.socket).ask().of(pid).is_zero());
 }
 
-/// One that ends while others of its process's family go on, and one that is killed.
+/// One process ends while others of its family continue, and one is killed.
 #[test]
-fn however_a_process_ends_it_is_told_exactly() {
+fn every_kind_of_exit_is_reported_exactly() {
     let server = Server::start(&[]);
     let mut client = server.client();
     for scenario in [

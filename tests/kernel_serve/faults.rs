@@ -1,4 +1,4 @@
-//! What the daemon before it got wrong, each held against what the workload knows.
+//! Regression tests for faults of an earlier daemon, compared with the workload's own counts.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +12,7 @@ use super::harness::{Workload, counters, is_left_out, wait_for};
 use super::scaled;
 use super::server::Server;
 
-/// Runs a scenario of one process, and compares while that is still there.
+/// Runs a scenario with one process, and compares while the process is alive.
 fn assert_exact(server: &Server, scenario: &str) {
     let mut client = server.client();
     let mut workload = Workload::start(&[scenario, "hold=1"]);
@@ -24,7 +24,7 @@ fn assert_exact(server: &Server, scenario: &str) {
     let counted = client.ask().of(pid);
     assert_eq!(counted, counters(&line, counted), "{scenario}: {line}");
     workload.finish();
-    // What it had is its last word, too.
+    // Its final counters are the same.
     assert_eq!(
         client.ask().of(pid),
         counted,
@@ -32,7 +32,7 @@ fn assert_exact(server: &Server, scenario: &str) {
     );
 }
 
-/// One EAGAIN was shown as 2^64 - 11 bytes.
+/// The daemon counted one EAGAIN as 2^64 - 11 bytes.
 #[test]
 fn failed_calls_count_nothing() {
     assert_exact(&Server::start(&[]), "errors");
@@ -69,7 +69,7 @@ fn every_operation_is_exact_in_a_reply() {
     }
 }
 
-/// Processes that are all there at the same time, with their truths by pid.
+/// Processes that are alive at the same time, with their true counters by pid.
 pub struct Multitude {
     workload: Workload,
     pub truths: Vec<(u32, Counters)>,
@@ -89,7 +89,7 @@ impl Multitude {
         Self { workload, truths }
     }
 
-    /// Each is in the reply, once, with what it did.
+    /// Asserts that the reply has each process once, with its true counters.
     #[track_caller]
     pub fn assert_in(&self, reply: &super::client::Reply) {
         let by_pid = reply.by_pid();
@@ -101,7 +101,7 @@ impl Multitude {
         assert_eq!(records.count(), pids.len(), "one record each");
     }
 
-    /// None of them is in the reply.
+    /// Asserts that the reply has none of the processes.
     #[track_caller]
     pub fn assert_not_in(&self, reply: &super::client::Reply) {
         let by_pid = reply.by_pid();
@@ -115,7 +115,7 @@ impl Multitude {
     }
 }
 
-/// It skipped what was in front of pid 1 in its table, and had room for 40,960.
+/// The daemon skipped the entries before pid 1 in its table, and had room for 40,960 processes.
 #[test]
 fn every_process_is_in_the_reply_however_many_they_are() {
     let _many = super::exits::ManyPids::allow();
@@ -125,7 +125,7 @@ fn every_process_is_in_the_reply_however_many_they_are() {
     let crowd = Multitude::start(count);
     crowd.assert_in(&client.ask());
     crowd.assert_in(&client.ask());
-    // Now they are those that have ended.
+    // Now the processes have ended.
     let truths = crowd.truths.clone();
     crowd.end();
     let by_pid = client.ask().by_pid();
@@ -134,9 +134,9 @@ fn every_process_is_in_the_reply_however_many_they_are() {
     }
 }
 
-/// A signal for a closed connection killed it.
+/// A SIGPIPE for a closed connection killed the daemon.
 #[test]
-fn clients_that_leave_early_hurt_nobody() {
+fn clients_that_disconnect_early_do_not_affect_others() {
     let mut server = Server::start(&[]);
     let mut good = server.client();
     let crowd = Multitude::start(2000);
@@ -172,7 +172,7 @@ fn clients_that_leave_early_hurt_nobody() {
 }
 
 #[test]
-fn a_client_that_does_not_read_keeps_nobody_waiting() {
+fn a_client_that_does_not_read_does_not_block_others() {
     let server = Server::start(&[]);
     let mut good = server.client();
     let mut deaf = server.client();
@@ -181,7 +181,7 @@ fn a_client_that_does_not_read_keeps_nobody_waiting() {
     for _ in 0..requests {
         deaf.request();
     }
-    // More than its socket holds, so it stays in the middle of a reply.
+    // More than fits into its socket, so it stays in the middle of a reply.
     for _ in 0..50 {
         crowd.assert_in(&good.ask());
     }
@@ -191,9 +191,9 @@ fn a_client_that_does_not_read_keeps_nobody_waiting() {
     crowd.end();
 }
 
-/// Every dead process was forgotten for all, whoever asked.
+/// After any client's request, the daemon forgot ended processes for all clients.
 #[test]
-fn an_ended_process_is_told_to_every_client() {
+fn an_ended_process_is_reported_to_every_client() {
     let server = Server::start(&[]);
     let mut often = server.client();
     let mut others = [server.client(), server.client()];
@@ -201,9 +201,10 @@ fn an_ended_process_is_told_to_every_client() {
     let pid = lines[0]["pid"].as_u64().expect("a pid") as u32;
     let counted = often.ask().of(pid);
     assert_eq!(counted, counters(&lines[0], counted));
-    wait_for("it to be forgotten for who asks often", || {
-        often.ask().of(pid).is_zero().then_some(())
-    });
+    wait_for(
+        "the process to be forgotten for the client that asks often",
+        || often.ask().of(pid).is_zero().then_some(()),
+    );
     for client in &mut others {
         let counted = client.ask().of(pid);
         assert_eq!(counted, counters(&lines[0], counted));
@@ -217,7 +218,7 @@ fn start_tick(pid: u32) -> u64 {
     field.parse().expect("a number")
 }
 
-/// Starts a workload that gets this pid, later than `after` as /proc shows it.
+/// Starts a workload with this pid and a start time later than `after`, as /proc shows it.
 fn with_pid(pid: u32, after: u64, args: &[&str]) -> Workload {
     wait_for("the pid to come again", || {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("ns_last_pid");
@@ -225,15 +226,15 @@ fn with_pid(pid: u32, after: u64, args: &[&str]) -> Workload {
         if workload.pid() == pid && start_tick(pid) > after {
             return Some(workload);
         }
-        // To its end: unreaped it would keep the pid.
+        // Wait for its end: a zombie would keep its pid.
         workload.finish();
         None
     })
 }
 
-/// It lost the counts of the second process.
+/// The daemon lost the counters of the second process.
 #[test]
-fn a_pid_that_is_used_again_shows_the_new_process() {
+fn a_reused_pid_shows_the_new_process() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let mut late = server.client();
@@ -257,33 +258,37 @@ fn a_pid_that_is_used_again_shows_the_new_process() {
         let counted = reply.of(pid);
         assert_eq!(counted, counters(&new, counted), "{new}");
         let records = reply.0.iter().filter(|record| record.pid == pid);
-        assert_eq!(records.count(), 1, "the old one would be taken for it");
+        assert_eq!(
+            records.count(),
+            1,
+            "a second record would be attributed to the new process"
+        );
     }
     second.finish();
-    // Both have ended: the last word is the later one's.
+    // Both have ended. The last record is that of the later process.
     for client in [&mut client, &mut late] {
         let counted = client.ask().of(pid);
         assert_eq!(counted, counters(&new, counted), "{new}");
     }
 }
 
-/// One byte was answered in full.
+/// The daemon answered a single byte with a full reply.
 #[test]
-fn a_request_is_answered_when_it_is_whole() {
+fn a_request_is_answered_once_it_is_complete() {
     let server = Server::start(&[]);
     let mut other = server.client();
     let mut client = server.client();
     for sent in 0..UNIT {
         assert!(!client.has_answer(), "answered after {sent} bytes");
         client.stream.write_all(&[0]).expect("write");
-        // The server has been round since.
+        // The server has completed a loop since.
         other.ask();
     }
     client.reply();
     assert!(!client.has_answer(), "one request, one reply");
 }
 
-/// Restarting atop must not show the past as one interval's traffic.
+/// A restarted atop must not show earlier traffic in its first interval.
 #[test]
 fn a_client_counts_from_its_own_connection() {
     let server = Server::start(&[]);

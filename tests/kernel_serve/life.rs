@@ -1,4 +1,4 @@
-//! Beginning and end: of counting, of the socket, of the server.
+//! Tests of the start and end of counting, of the socket, and of the server.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -11,15 +11,15 @@ use super::harness::{NETATOP, Workload, counters, wait_for};
 use super::server::{Server, exists, public_dir};
 
 #[test]
-fn it_counts_from_the_first_client_to_the_last() {
+fn the_server_counts_while_there_are_clients() {
     let server = Server::start(&[]);
-    assert_eq!(server.held(), [], "nothing is loaded for nobody");
+    assert_eq!(server.held(), [], "nothing is loaded without a client");
     for _ in 0..3 {
         let mut first = server.client();
         let held = server.held();
         assert!(held.len() > 5 && held.iter().all(exists), "{held:?}");
         let second = server.client();
-        assert_eq!(server.held(), held, "one for all");
+        assert_eq!(server.held(), held, "one set of programs for all clients");
         drop(second);
         let lines = Workload::start(&["udp"]).finish();
         let pid = lines[0]["pid"].as_u64().expect("a pid") as u32;
@@ -57,9 +57,9 @@ fn each_way_of_ending_removes_the_socket_and_the_programs() {
     }
 }
 
-/// In the middle of a reply, too.
+/// The server also ends in the middle of a reply.
 #[test]
-fn it_ends_at_once_though_clients_do_not_read() {
+fn the_server_ends_at_once_although_clients_do_not_read() {
     let mut server = Server::start(&[]);
     let mut client = server.client();
     let crowd = super::faults::Multitude::start(2000);
@@ -84,11 +84,11 @@ fn refused(socket: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_second_server_is_refused_and_harms_nothing() {
+fn a_second_server_is_refused_and_does_not_affect_the_first() {
     let mut server = Server::start(&[]);
     let mut client = server.client();
     let said = refused(&server.socket);
-    assert!(said.contains("another server answers"), "{said}");
+    assert!(said.contains("another server is listening"), "{said}");
     client.ask();
     server.client().ask();
     server.assert_alive();
@@ -100,7 +100,7 @@ fn a_server_of_another_kind_is_left_alone() {
     let socket = dir.path().join("socket");
     let _other = UnixListener::bind(&socket).expect("bind");
     let said = refused(&socket);
-    assert!(said.contains("another server answers"), "{said}");
+    assert!(said.contains("another server is listening"), "{said}");
     assert!(socket.exists());
 }
 
@@ -112,7 +112,7 @@ fn the_socket_of_a_killed_server_is_replaced() {
     let client = killed.client();
     killed.signal(Signal::SIGKILL);
     killed.wait();
-    assert!(socket.exists(), "it is left behind");
+    assert!(socket.exists(), "a killed server leaves its socket");
     drop(client);
     let next = Server::at(&socket, &[]);
     next.client().ask();
@@ -120,7 +120,7 @@ fn the_socket_of_a_killed_server_is_replaced() {
     assert!(!socket.exists());
 }
 
-/// Where descriptors are few, the server counts for as many as it can, and goes on.
+/// With few descriptors, the server admits as many clients as it can, and continues.
 #[test]
 fn sixteen_descriptors_are_a_reason_to_wait_not_to_end() {
     let dir = public_dir();
@@ -150,13 +150,14 @@ fn sixteen_descriptors_are_a_reason_to_wait_not_to_end() {
         messages.contains("netatop: ").then_some(true)
     });
     if ended {
-        // Too few to load the programs: said at the start, not when a client comes.
+        // With too few descriptors to load the programs, the error appears at startup, not when a
+        // client connects.
         let status = server.wait();
         assert_eq!(status.code(), Some(1), "{}", server.messages());
         assert!(!socket.exists());
         return;
     }
-    // More clients than descriptors, and each that comes in is answered.
+    // There are more clients than descriptors, and each admitted client is answered.
     let mut clients: Vec<Client> = (0..16).map(|_| Client::connect(&socket)).collect();
     for client in &mut clients {
         client.request();

@@ -1,7 +1,7 @@
-//! `netatop serve` with real traffic, real clients, and the real atop.
+//! Tests of `netatop serve` with real traffic, real clients, and the real atop.
 //!
-//! Needs root. Every comparison is with what the workload itself counted. The sizes are
-//! small ones; `NETATOP_TEST_SCALE=1` makes them whole, as `scaled` says.
+//! Needs root. Every comparison is with the counts of the workload itself. By default, the sizes
+//! are reduced; `NETATOP_TEST_SCALE=1` restores them, as `scaled` describes.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -22,8 +22,8 @@ mod life;
 mod server;
 mod users;
 
-/// A size, for the time that there is: `whole` with NETATOP_TEST_SCALE=1, a fiftieth of it
-/// unless it says something else; at least `least`.
+/// Scales a size to the available time: `whole` multiplied by NETATOP_TEST_SCALE (default: 1/50),
+/// and at least `least`.
 fn scaled(whole: usize, least: usize) -> usize {
     let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.02, |text| {
         text.parse::<f64>().expect("NETATOP_TEST_SCALE is a number")

@@ -1,4 +1,4 @@
-//! The server as its users start it, and what it holds meanwhile.
+//! Runs the server as users start it, and reads its resources.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::client::Client;
 use super::harness::{NETATOP, wait_for};
 
-/// A running server. It is ended when dropped, if it was not before.
+/// A running server. Dropping it stops the server.
 pub struct Server {
     pub socket: PathBuf,
     child: Child,
@@ -24,7 +24,7 @@ pub struct Server {
     _dir: Option<tempfile::TempDir>,
 }
 
-/// A directory that every user may look into.
+/// A directory that every user may access.
 pub fn public_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -32,7 +32,7 @@ pub fn public_dir() -> tempfile::TempDir {
 }
 
 impl Server {
-    /// One with a socket of its own that takes connections.
+    /// Starts a server with its own socket, and waits until it accepts connections.
     pub fn start(args: &[&str]) -> Self {
         let dir = public_dir();
         let mut server = Self::at(&dir.path().join("socket"), args);
@@ -40,14 +40,14 @@ impl Server {
         server
     }
 
-    /// One with its socket at this path.
+    /// Starts a server with its socket at this path.
     pub fn at(socket: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(NETATOP);
         command.arg("serve").arg("--socket").arg(socket).args(args);
         Self::of(command, socket)
     }
 
-    /// One that this command becomes.
+    /// Starts this command as the server.
     pub fn of(mut command: Command, socket: &Path) -> Self {
         let child = command
             .stdin(Stdio::null())
@@ -59,7 +59,7 @@ impl Server {
         server
     }
 
-    /// Takes over what may become a server.
+    /// Watches a child that may become a server.
     pub fn watch(mut child: Child, socket: &Path) -> Self {
         let messages = Arc::new(Mutex::new(String::new()));
         let kept = Arc::clone(&messages);
@@ -84,26 +84,26 @@ impl Server {
         self.child.id()
     }
 
-    /// A client of this user, of whom it has taken notice.
+    /// Connects a client of this user, and waits until it is admitted.
     pub fn client(&self) -> Client {
         let mut client = Client::connect(&self.socket);
         client.ask();
         client
     }
 
-    /// What it has said so far.
+    /// The server's messages so far.
     pub fn messages(&self) -> String {
         self.messages.lock().expect("lock").clone()
     }
 
-    /// Waits until it says this.
+    /// Waits for a message with this text.
     pub fn wait_for_message(&self, text: &str) {
         wait_for(&format!("the message {text:?}"), || {
             let messages = self.messages();
             if self.reader.as_ref().is_some_and(JoinHandle::is_finished)
                 && !self.messages().contains(text)
             {
-                panic!("it has ended without saying {text:?}: {messages}");
+                panic!("the server ended without the message {text:?}: {messages}");
             }
             messages.contains(text).then_some(())
         });
@@ -113,7 +113,7 @@ impl Server {
         nix::sys::signal::kill(Pid::from_raw(self.pid() as i32), signal).expect("kill");
     }
 
-    /// Ends it in good order, and returns what it said.
+    /// Stops the server with a signal, and returns its messages.
     pub fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
@@ -122,7 +122,7 @@ impl Server {
         messages
     }
 
-    /// Waits until it has ended.
+    /// Waits until the server has ended.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("wait");
         if let Some(reader) = self.reader.take() {
@@ -131,13 +131,13 @@ impl Server {
         status
     }
 
-    /// Fails if it has ended.
+    /// Fails if the server has ended.
     pub fn assert_alive(&mut self) {
         let ended = self.child.try_wait().expect("wait");
         assert!(ended.is_none(), "{ended:?}: {}", self.messages());
     }
 
-    /// A field of its `/proc/PID/status`, in KiB: VmRSS, VmHWM.
+    /// A field of `/proc/PID/status` in KiB, such as VmRSS or VmHWM.
     pub fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
         let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -151,7 +151,7 @@ impl Server {
             .count()
     }
 
-    /// The programs and maps it holds in the kernel, by kind and number.
+    /// The BPF programs, maps and links of the server, by kind and id.
     pub fn held(&self) -> Vec<(&'static str, String)> {
         let mut held = Vec::new();
         let infos = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("fdinfo");
@@ -161,7 +161,7 @@ impl Server {
             };
             let mut text = String::new();
             let _ = file.read_to_string(&mut text);
-            // A link names its program, too.
+            // The fdinfo of a link also contains the id of its program.
             let is_link = text.contains("link_id:");
             for line in text.lines() {
                 for (key, kind) in [("prog_id:", "prog"), ("map_id:", "map")] {
@@ -176,13 +176,13 @@ impl Server {
         held
     }
 
-    /// How many of this kind it holds.
+    /// Number of its BPF objects of this kind.
     pub fn holds(&self, kind: &str) -> usize {
         self.held().iter().filter(|(held, _)| *held == kind).count()
     }
 }
 
-/// Whether the kernel still has it, whoever holds it.
+/// Whether the BPF object still exists in the kernel.
 pub fn exists((kind, id): &(&'static str, String)) -> bool {
     let show = Command::new("bpftool")
         .args([kind, "show", "id", id])
@@ -193,7 +193,7 @@ pub fn exists((kind, id): &(&'static str, String)) -> bool {
 impl Drop for Server {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // In good order, so that its socket goes; by force, if it does not take that.
+            // A signal first, so that the server removes its socket. SIGKILL if it does not end.
             let pid = Pid::from_raw(self.pid() as i32);
             let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
             let deadline = Instant::now() + Duration::from_secs(10);
@@ -203,9 +203,9 @@ impl Drop for Server {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        // What a failed test leaves is told with it.
+        // Print the server's messages if the test failed.
         if std::thread::panicking() {
-            eprintln!("the server said:\n{}", self.messages());
+            eprintln!("the server's messages:\n{}", self.messages());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who sees what: root everything, everybody else their own.
+//! Tests of visibility: root sees everything, and other users see their own processes.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -12,14 +12,14 @@ use super::client::Client;
 use super::harness::{NOBODY, Workload, counters, on_overlay, public_workload, wait_for};
 use super::server::{Server, public_dir};
 
-/// A user without an entry anywhere.
+/// A user id without an entry in the user database.
 const SOMEBODY: u32 = 54321;
 
 fn run_as(uid: u32, program: &Path, args: &[&str]) -> Workload {
     Workload::of(Command::new(program).args(args).uid(uid).gid(uid))
 }
 
-/// A client is told what happens after its first sample, which newcomers share if they come soon
+/// A client sees traffic after its first sample, which newcomers share if they connect soon
 /// after one another. The first reply says that it was taken.
 fn begin(clients: &mut [&mut Client]) {
     for client in clients {
@@ -56,13 +56,13 @@ fn root_sees_all_and_users_see_their_own() {
         };
         look();
         workload.finish();
-        // When it has ended, it is not everybody's.
+        // An ended process does not become visible to all users.
         look();
     }
 }
 
 #[test]
-fn what_a_set_user_id_program_does_is_not_for_who_started_it() {
+fn traffic_of_a_set_user_id_program_is_hidden_from_its_caller() {
     let dir = public_dir();
     let program = public_workload(dir.path(), 0o4755);
     let server = Server::start(&[]);
@@ -83,7 +83,7 @@ fn what_a_set_user_id_program_does_is_not_for_who_started_it() {
     assert_sees(&mut nobody, pid, &line, false);
 }
 
-/// A rootless container: its root has all capabilities, but only in a user namespace of its own.
+/// A rootless container: its root has all capabilities, but only in its own user namespace.
 #[test]
 fn a_user_sees_what_runs_in_the_users_own_namespaces() {
     let dir = public_dir();
@@ -116,8 +116,8 @@ fn a_user_sees_what_runs_in_the_users_own_namespaces() {
     assert_sees(&mut somebody, pid, &line, false);
 }
 
-/// While a process works on an overlay file system, it acts with the credentials of the user who
-/// mounted it. Its own user must see it all the same.
+/// During an operation on an overlay file system, a process acts with the credentials of the user
+/// that mounted it. The process's own user must still see it.
 #[test]
 fn a_user_sees_what_works_on_an_overlay_file_system() {
     let dir = public_dir();
@@ -137,13 +137,13 @@ fn a_user_sees_what_works_on_an_overlay_file_system() {
     });
     let lines = workload.finish();
     let truth = counters(&lines[0], last);
-    // Requests that come soon after one another share a sample.
+    // Requests close together share a sample.
     wait_for("all of it", || {
         (nobody.ask().of(pid) == truth).then_some(())
     });
 }
 
-/// A user may not fill every place, nor keep root out.
+/// An ordinary user can neither take all connections nor lock out root.
 #[test]
 fn a_user_cannot_take_every_place() {
     let server = Server::start(&["--max-clients", "8"]);
@@ -156,7 +156,7 @@ fn a_user_cannot_take_every_place() {
     let _ = std::io::Write::write_all(&mut third.stream, &[0; 96]);
     assert!(
         third.try_reply().is_none(),
-        "a quarter of the places is theirs"
+        "a user gets a quarter of the connections"
     );
     server.wait_for_message("a client was refused");
     root.ask();

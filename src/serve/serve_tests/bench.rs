@@ -1,4 +1,4 @@
-//! The server's part without sockets, over a world of its own and with a time of its own.
+//! A test bench for accounts and views, without sockets, with its own world and its own clock.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, every client is told everything.
+//! With events in any order, every client gets everything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::model::ProcessId;
 #[derive(Clone, Debug)]
 enum Step {
     Send(u32),
-    /// Its pid is another process's from now on.
+    /// The process ends, and a new process gets its pid.
     Replace(u32),
     Exit(u32),
     Silence(u32),
@@ -36,17 +36,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What one client must be told.
+/// A client and the replies that it must get.
 struct Client {
     view: View,
-    /// By process: bytes since it connected, and when it was first told of its end.
+    /// By process: bytes since the client connected, and when its end was first reported.
     truth: BTreeMap<ProcessId, (u64, Option<Duration>)>,
 }
 
 proptest! {
-    /// Whatever happens in whatever order: every reply says of each living process
-    /// exactly what it did since this client connected, and of each that has ended too,
-    /// from the first reply after its end for two seconds.
+    /// With events in any order, every reply contains exactly what each living process did since
+    /// this client connected. It also contains each ended process, for two seconds from the first
+    /// reply after its end.
     #[test]
     fn every_client_is_told_everything(steps in prop::collection::vec(step(), 1..120)) {
         let mut bench = Bench::new();
@@ -75,7 +75,7 @@ proptest! {
                     alive.insert(pid, bench.world.lock().start(pid, 0));
                 }
                 Step::Silence(pid) => {
-                    // With another pid than any other, so that nobody takes it.
+                    // It has a unique pid, so that no other process reuses it.
                     let pid = pid + 100;
                     if let Some(process) = alive.remove(&pid) {
                         bench.world.lock().end_silent(process);
@@ -101,7 +101,7 @@ proptest! {
                     let at = which.index(clients.len());
                     let client = &mut clients[at];
                     let reply = bench.ask(&mut client.view);
-                    // As atop does: the last record of a pid is the one that counts.
+                    // As in atop, the last record of a pid counts.
                     let seen: HashMap<u32, u64> = reply.iter().map(|r| (r.0, r.2)).collect();
                     let now = bench.passed;
                     let mut due: HashMap<u32, Option<u64>> = HashMap::new();

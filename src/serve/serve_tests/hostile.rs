@@ -1,4 +1,4 @@
-//! The server with clients that do not behave: none of them harms another.
+//! Tests of the server with misbehaving clients: none of them affects another client.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -32,7 +32,7 @@ fn less_than_a_request_is_not_answered_and_two_at_once_are_answered_twice() {
     client.answer();
 }
 
-/// However fast a client asks, and however many there are: samples have a distance.
+/// Samples keep their minimum distance, regardless of the number of clients and requests.
 #[test]
 fn requests_that_come_fast_share_samples() {
     let limits = Limits {
@@ -49,7 +49,7 @@ fn requests_that_come_fast_share_samples() {
         for client in &mut clients {
             client.answer();
         }
-        // Each newcomer needs a sample as well.
+        // Each newcomer needs a sample, too.
         drop(server.connect_only());
     }
     let taken = server.world.lock().samples - before;
@@ -62,7 +62,7 @@ fn requests_that_come_fast_share_samples() {
 }
 
 #[test]
-fn a_client_that_closes_one_end_is_answered_and_let_go_of() {
+fn a_client_that_closes_its_sending_side_is_answered_and_dropped() {
     let server = Running::new();
     let mut stays = server.connect();
     let mut half = server.connect();
@@ -72,7 +72,7 @@ fn a_client_that_closes_one_end_is_answered_and_let_go_of() {
     assert_eq!(half.answer().len(), 1000);
     assert_eq!(half.answer().len(), 1000);
     wait_for("the end", || half.is_closed());
-    // In the midst of a request.
+    // In the middle of a request.
     let mut quarter = server.connect();
     quarter.0.write_all(&[0; 24]).expect("write");
     quarter.0.shutdown(Shutdown::Write).expect("shut down");
@@ -81,7 +81,7 @@ fn a_client_that_closes_one_end_is_answered_and_let_go_of() {
 }
 
 #[test]
-fn clients_that_leave_early_hurt_nobody() {
+fn clients_that_disconnect_early_do_not_affect_others() {
     let server = Running::new();
     let mut stays = server.connect();
     populate(&server.world, 1..=5000);
@@ -97,7 +97,7 @@ fn clients_that_leave_early_hurt_nobody() {
 }
 
 #[test]
-fn those_who_have_left_make_room() {
+fn disconnected_clients_free_their_places() {
     let server = Running::with(Limits::new(4));
     let mut stays = server.connect();
     for _ in 0..20 {
@@ -110,7 +110,7 @@ fn those_who_have_left_make_room() {
 }
 
 #[test]
-fn replies_that_nobody_reads_are_bounded() {
+fn unread_replies_are_bounded() {
     let limits = Limits {
         replies: 3 * 96 * 40_001,
         ..Limits::new(64)
@@ -133,7 +133,7 @@ fn replies_that_nobody_reads_are_bounded() {
 }
 
 #[test]
-fn one_that_does_not_read_stops_nobody_and_is_dropped_in_the_end() {
+fn a_client_that_does_not_read_does_not_block_others_and_is_dropped() {
     let limits = Limits {
         stalled: Duration::from_secs(5),
         ..Limits::new(64)
@@ -141,7 +141,7 @@ fn one_that_does_not_read_stops_nobody_and_is_dropped_in_the_end() {
     let server = Running::with(limits);
     let mut reads = server.connect();
     let mut deaf = server.connect();
-    // Far more than a socket holds.
+    // Far more than fits into the socket's buffer.
     populate(&server.world, 1..=40_000);
     deaf.0.write_all(&[0; 96 * 20]).expect("ask often");
     for _ in 0..5 {
@@ -153,7 +153,7 @@ fn one_that_does_not_read_stops_nobody_and_is_dropped_in_the_end() {
         "{line}"
     );
     let mut rest = Vec::new();
-    // The requests that were never read make it a reset.
+    // The server closes with unread requests, so the client gets a reset.
     let _ = deaf.0.read_to_end(&mut rest);
     assert!(rest.len() < 40_000 * 96);
     assert_eq!(reads.ask().len(), 40_000);
@@ -208,7 +208,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A server each: fewer than usual, unless `PROPTEST_CASES` says how many.
+/// Each case starts a server, so there are fewer cases than usual unless `PROPTEST_CASES` is set.
 fn cases() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -220,8 +220,8 @@ fn cases() -> ProptestConfig {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Whatever three clients write, read and close in whatever pieces: a fourth one is
-    /// always answered, and each gets as many whole replies as it has sent requests.
+    /// Three clients write, read and close in arbitrary pieces. A fourth one is always answered,
+    /// and each client gets one whole reply per request.
     #[test]
     fn nothing_that_clients_do_breaks_the_server(
         acts in prop::collection::vec((0usize..3, act()), 1..60)
@@ -264,7 +264,7 @@ proptest! {
                 stream.shutdown(Shutdown::Write).expect("shut down");
             }
             stream.read_to_end(got).expect("the rest");
-            // A reply holds a record each, or none for whoever came after; and the end.
+            // A reply has one record per process (none for a newcomer), and the end record.
             let ends = got.chunks(96).filter(|record| record[..4] == [0; 4]).count();
             prop_assert_eq!(got.len() % 96, 0);
             prop_assert_eq!(ends, *sent / 96);

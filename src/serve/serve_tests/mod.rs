@@ -1,4 +1,4 @@
-//! The server against a world that knows what every process did.
+//! Tests of the server with a simulated world that knows what every process did.
 
 mod bench;
 mod everything;

@@ -1,4 +1,4 @@
-//! A server with real sockets in a thread of its own, and clients for it.
+//! A server with real sockets in its own thread, and clients for it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -48,7 +48,7 @@ impl Heartbeat for Unwatched {
     fn beat(&mut self) {}
 }
 
-/// A server in a thread of its own; ends when dropped.
+/// A server in its own thread. Dropping it ends the server.
 pub(super) struct Running {
     path: PathBuf,
     pub(super) world: Shared,
@@ -59,7 +59,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// One that takes a sample for each request, so that a test need not wait.
+    /// A server that takes a sample for each request, so that a test need not wait.
     pub(super) fn with(limits: Limits) -> Self {
         Self::exactly(Limits {
             between: Duration::ZERO,
@@ -97,13 +97,13 @@ impl Running {
         Self::with(Limits::new(64))
     }
 
-    /// A client, when the server counts for it.
+    /// Connects a client. Returns once the server counts for it.
     pub(super) fn connect(&self) -> Peer {
         let client = self.connect_only();
         let samples = self.world.lock().samples;
         wait_for("counting", || self.world.lock().counting);
         let mut peer = Peer(client);
-        // Answered, so it has its place and its baseline.
+        // An answered client has been admitted and has a baseline.
         peer.ask();
         assert!(self.world.lock().samples > samples);
         peer
@@ -111,7 +111,7 @@ impl Running {
 
     pub(super) fn connect_only(&self) -> UnixStream {
         let client = UnixStream::connect(&self.path).expect("connect");
-        // For what will never come.
+        // Fail if no answer arrives.
         let limit = Some(Duration::from_secs(60));
         client.set_read_timeout(limit).expect("a limit");
         client
@@ -122,14 +122,14 @@ impl Running {
             let line = self
                 .log
                 .recv_timeout(Duration::from_secs(60))
-                .unwrap_or_else(|_| panic!("nothing was said of {what:?}"));
+                .unwrap_or_else(|_| panic!("the log has no message with {what:?}"));
             if line.contains(what) {
                 return line;
             }
         }
     }
 
-    /// Ends it as a signal does.
+    /// Ends the server as a signal does.
     fn end(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -143,7 +143,7 @@ impl Drop for Running {
         if !thread::panicking() {
             self.end();
             let left = std::fs::read_dir(self.dir.path()).expect("read").count();
-            assert_eq!(left, 0, "the socket is left behind");
+            assert_eq!(left, 0, "the socket file was not removed");
         }
     }
 }
@@ -151,7 +151,7 @@ impl Drop for Running {
 pub(super) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !ready() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         thread::yield_now();
     }
 }
@@ -168,7 +168,7 @@ impl Peer {
         parse(&self.read_reply())
     }
 
-    /// As atop does it: whatever one `recv` returns is taken for a record.
+    /// Reads as atop does: the result of one `recv` is taken for a record.
     fn read_reply(&mut self) -> Vec<u8> {
         let mut reply = Vec::new();
         loop {
@@ -195,7 +195,7 @@ impl Peer {
     }
 }
 
-/// So many processes with one datagram each.
+/// Creates processes with these pids that send one datagram each.
 pub(super) fn populate(world: &Shared, pids: std::ops::RangeInclusive<u32>) {
     let mut world = world.lock();
     for pid in pids {

@@ -1,4 +1,4 @@
-//! The server with clients that behave.
+//! Tests of the server with well-behaved clients.
 
 use std::io::{Read, Write};
 
@@ -6,7 +6,7 @@ use super::super::limits::Limits;
 use super::running::{Peer, Running, populate, wait_for};
 
 #[test]
-fn it_counts_from_the_first_client_to_the_last() {
+fn the_server_counts_while_there_are_clients() {
     let server = Running::new();
     assert!(!server.world.lock().counting);
     let mut first = server.connect();
@@ -27,13 +27,13 @@ fn it_counts_from_the_first_client_to_the_last() {
 }
 
 #[test]
-fn too_many_are_refused_and_that_is_said() {
+fn clients_above_the_limit_are_refused_and_logged() {
     let server = Running::with(Limits::new(3));
     let mut good: Vec<Peer> = (0..3).map(|_| server.connect()).collect();
     let mut refused = Peer(server.connect_only());
     wait_for("the refusal", || refused.is_closed());
     let line = server.wait_for_log("refused");
-    assert!(line.contains("3 already"), "{line}");
+    assert!(line.contains("3 clients are connected"), "{line}");
     drop(good.pop());
     wait_for("a free place", || {
         let mut next = Peer(server.connect_only());
@@ -45,7 +45,7 @@ fn too_many_are_refused_and_that_is_said() {
 }
 
 #[test]
-fn too_many_counters_from_before_are_refused() {
+fn clients_with_too_large_baselines_are_refused() {
     let limits = Limits {
         baselines: 150,
         ..Limits::new(64)
@@ -73,7 +73,7 @@ fn one_that_lets_too_many_exits_pile_up_is_dropped_and_the_others_are_not() {
         populate(&server.world, pid..=pid);
         server.world.lock().exit(pid);
     }
-    // Told, but still to be repeated to it.
+    // The exits were reported to this client, and must still be repeated.
     assert_eq!(good.ask().len(), 100);
     populate(&server.world, 200..=200);
     server.world.lock().exit(200);
@@ -113,7 +113,7 @@ fn replies_of_any_length_arrive_in_whole_records() {
     let server = Running::new();
     let mut client = server.connect();
     let mut there = 0;
-    // Around the length of one write, and far beyond what a socket holds.
+    // Near the maximum size of one write, and far beyond the socket's buffer.
     for processes in [378, 379, 380, 381, 760, 761, 10_000, 40_000] {
         populate(&server.world, there + 1..=processes);
         there = processes;

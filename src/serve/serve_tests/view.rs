@@ -1,4 +1,4 @@
-//! What each client is told, against a world that knows what every process did.
+//! Tests of the replies to each client with a simulated world that knows what every process did.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn an_exited_process_is_told_to_each_client_for_two_seconds_from_its_first_time(
     assert_eq!(bench.ask(&mut rarely), [(10, 1, 1)]);
     bench.passed += Duration::from_secs(1);
     assert_eq!(bench.ask(&mut rarely), []);
-    // Nobody needs it any more.
+    // No client needs the process any more.
     often.settle(bench.now());
     let needed = often.needs_from().min(rarely.needs_from());
     bench.accounts.forget_before(needed);
@@ -49,7 +49,7 @@ fn an_exited_process_is_told_to_each_client_for_two_seconds_from_its_first_time(
 }
 
 #[test]
-fn the_end_of_an_idle_process_is_told_with_all_it_did() {
+fn the_end_of_an_idle_process_is_reported_with_its_total() {
     let mut bench = Bench::new();
     let mut view = bench.connect(Viewer::All);
     bench.world.lock().start(10, 0);
@@ -62,7 +62,7 @@ fn the_end_of_an_idle_process_is_told_with_all_it_did() {
 }
 
 #[test]
-fn a_process_whose_busy_threads_have_ended_is_there_until_it_ends() {
+fn a_process_whose_busy_threads_have_ended_is_reported_until_it_ends() {
     let mut bench = Bench::new();
     let mut view = bench.connect(Viewer::All);
     bench.world.lock().start(10, 0);
@@ -109,11 +109,12 @@ fn a_recycled_pid_shows_the_new_process() {
     bench.world.lock().send(10, 100);
     bench.world.lock().exit(10);
     bench.world.lock().start(10, 0);
-    // The new one has done nothing: the old one's counts would be taken for its own.
+    // The new process has no traffic. A record of the old process would be attributed to the new
+    // one.
     assert_eq!(bench.ask(&mut view), []);
     bench.world.lock().send(10, 7);
     assert_eq!(bench.ask(&mut view), [(10, 1, 7)]);
-    // Both are gone: the later one comes last.
+    // Both have ended. The later one is last in the reply.
     bench.world.lock().exit(10);
     assert_eq!(bench.ask(&mut view), [(10, 1, 100), (10, 1, 7)]);
 }
@@ -132,7 +133,7 @@ fn of_many_with_the_same_pid_the_last_comes_last() {
 }
 
 #[test]
-fn a_silent_process_that_ended_is_told_before_a_later_one_of_its_pid() {
+fn an_ended_silent_process_is_reported_before_a_later_one_with_its_pid() {
     let mut bench = Bench::new();
     let mut view = bench.connect(Viewer::All);
     bench.world.lock().start(10, 0);
@@ -169,7 +170,7 @@ fn silent_processes_do_not_pile_up() {
 }
 
 #[test]
-fn who_comes_before_a_late_record_is_told_only_what_came_after() {
+fn a_client_that_connects_before_a_late_record_gets_only_later_traffic() {
     let mut bench = Bench::new();
     let _first = bench.connect(Viewer::All);
     let process = bench.world.lock().start(10, 0);
@@ -196,8 +197,8 @@ fn users_see_what_was_theirs_all_the_time() {
     bench.world.lock().get(13).identity.owner = None;
     assert_eq!(bench.ask(&mut root).len(), 5);
     assert_eq!(bench.ask(&mut user), [(11, 1, 1), (14, 1, 1)]);
-    // A program that has taken on another user's rights is not its user's any more,
-    // not even when it gives them back.
+    // A program that has switched to another user's credentials no longer belongs to its user, even
+    // after it switches back.
     bench.world.lock().get(14).identity.owner = Some(0);
     bench.world.lock().send(14, 1);
     assert_eq!(bench.ask(&mut user), [(11, 1, 1)]);
@@ -217,7 +218,7 @@ fn a_late_record_of_an_ended_process_is_told_with_the_rest() {
     bench.world.lock().send(10, 100);
     bench.world.lock().exit(10);
     assert_eq!(bench.ask(&mut view), [(10, 1, 100)]);
-    // A second thread of it, seen nowhere before.
+    // A second thread of the process that was never seen before.
     bench.world.lock().start(10, 0);
     bench.world.lock().get(10).identity.process = process;
     bench.world.lock().send(10, 5);
@@ -226,7 +227,7 @@ fn a_late_record_of_an_ended_process_is_told_with_the_rest() {
 }
 
 #[test]
-fn who_has_not_asked_for_long_is_told_how_much_was_forgotten() {
+fn the_number_of_forgotten_processes_is_reported_after_a_long_silence() {
     let mut bench = Bench::new();
     let mut view = bench.connect(Viewer::All);
     let silent = Duration::from_secs(3600);
@@ -247,7 +248,7 @@ fn who_has_not_asked_for_long_is_told_how_much_was_forgotten() {
 }
 
 #[test]
-fn what_is_said_of_memory_is_so() {
+fn documented_sizes_are_correct() {
     assert_eq!(size_of::<(ProcessId, Account)>(), 104);
     assert_eq!(size_of::<(ProcessId, Counters)>(), 80);
 }

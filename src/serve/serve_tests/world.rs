@@ -1,4 +1,4 @@
-//! A kernel's side for the tests of the server: knows what every process did.
+//! A simulated kernel for the tests of the server. It knows what every process did.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -8,29 +8,29 @@ use crate::error::Error;
 use crate::model::{Comm, Counters, Extent, Losses, ProcessId, ThreadRecord};
 use crate::source::{Sample, Source};
 
-/// Processes that come, send and go.
+/// Processes that start, send and end.
 #[derive(Default)]
 pub(super) struct World {
     living: BTreeMap<u32, ThreadRecord>,
     exits: Vec<ThreadRecord>,
-    /// Alive, though no thread with traffic is left.
+    /// Living processes whose threads with traffic have all ended.
     silent: BTreeSet<ProcessId>,
     blocks: u64,
-    /// What samples had of each block last.
+    /// The counters in the last sample, by block.
     shown: BTreeMap<u64, Counters>,
-    /// Reported with the next sample.
+    /// The losses to report with the next sample.
     pub(super) losses: Losses,
     /// The next sample fails.
     pub(super) broken: bool,
-    /// How many samples were taken.
+    /// Number of samples taken.
     pub(super) samples: u64,
-    /// Whether somebody counts, and how often that began.
+    /// Whether the server is counting, and how often it began.
     pub(super) counting: bool,
     pub(super) begun: u32,
 }
 
 impl World {
-    /// A process that is new, with its number as start.
+    /// Starts a new process, with the number of its block as start time.
     pub(super) fn start(&mut self, pid: u32, uid: u32) -> ProcessId {
         self.blocks += 1;
         let process = ProcessId {
@@ -49,7 +49,7 @@ impl World {
         self.living.get_mut(&pid).expect("alive")
     }
 
-    /// One datagram.
+    /// Sends one datagram.
     pub(super) fn send(&mut self, pid: u32, bytes: u64) {
         let record = self.get(pid);
         record.counters.udp_send_msgs += 1;
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Its only thread with traffic ends; the process goes on until it is `ended`.
+    /// Ends the process's only thread with traffic. The process lives until `end_silent`.
     pub(super) fn fall_silent(&mut self, pid: u32) -> ProcessId {
         let mut record = self.living.remove(&pid).expect("alive");
         record.exited = true;
@@ -135,7 +135,7 @@ impl Source for Shared {
     }
 }
 
-/// A reply as a reader sees it: pid, messages, bytes.
+/// Parses a reply into pid, messages and bytes.
 pub(super) fn parse(reply: &[u8]) -> Vec<(u32, u64, u64)> {
     assert_eq!(reply.len() % 96, 0);
     let number = |record: &[u8], at: usize| {
