@@ -40,7 +40,7 @@ fn nothing_is_appended_to_a_compressed_file_that_ends_within_an_interval() {
         .expect("gzip");
     fs::write(&path, &whole.stdout).expect("write");
     let ran = record_to(&path, &["--append"]);
-    assert_refused(&ran, 2, "(15 bytes of it)");
+    assert_refused(&ran, 2, "(15 bytes)");
     assert_refused(&ran, 2, "--append --force");
     assert_eq!(fs::read(&path).expect("read"), whole.stdout);
 }

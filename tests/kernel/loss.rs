@@ -237,7 +237,7 @@ fn a_recording_stopped_during_more_exits_than_there_is_room_for_tells_what_it_lo
         told.contains(&format!("unattributed of these: {lost} messages")),
         "{told}"
     );
-    let why = format!("{lost} threads ended while there was no room for a record of it");
+    let why = format!("{lost} threads ended while the ring buffer had no room for an exit record");
     assert!(told.contains(&why), "{told}");
 }
 
