@@ -259,7 +259,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The progress line, if the user would otherwise see nothing. A command has output of its own.
 fn progress(options: &Options, destination: &Destination, sink: &Sink) -> Option<Progress> {
     let schedule = options.schedule;
-    let is_too_short = schedule.duration.is_some_and(|d| d <= Progress::WORTH_IT);
+    let is_too_short = schedule
+        .duration
+        .is_some_and(|d| d <= Progress::SHORTEST_RECORDING);
     let standard_output = Kind::of(io::stdout()).ok();
     let wanted = !options.quiet
         && options.targets.command.is_empty()

@@ -12,7 +12,7 @@ use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Trac
 use netatop::model::{Counters, Extent, Layout, Ledger};
 use netatop::output::{Existing, Json, Lines, Sink};
 use netatop::rollup::{Rows, SortKey};
-use netatop::session::{Clock, Outlet, Schedule, Session, Summary, Woken};
+use netatop::session::{Clock, ReaderWait, Schedule, Session, Summary, Woken};
 use netatop::source::Source;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -184,8 +184,8 @@ impl Clock for AtOnce {
         &mut self,
         _: BorrowedFd<'_>,
         _: Option<BorrowedFd<'_>>,
-    ) -> Result<Outlet, Error> {
-        Ok(Outlet::TooLate)
+    ) -> Result<ReaderWait, Error> {
+        Ok(ReaderWait::TimedOut)
     }
 }
 
