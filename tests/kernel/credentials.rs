@@ -1,5 +1,5 @@
-//! Whose traffic it is: the user of a row is the task's own user, whatever it works on, and the
-//! owner is the user whom the kernel lets look into the task.
+//! The user of a row is the task's own user, even while the task has other credentials. The owner is
+//! the user to whom the kernel shows the task.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -15,8 +15,8 @@ const SOMEBODY: u32 = 54321;
 /// User 33 of a namespace that maps 33 to this.
 const MAPPED: u32 = 200_033;
 
-/// While a task works on an overlay file system, it acts with the credentials of the user who
-/// mounted it. Containers work on such file systems all the time.
+/// During an operation on an overlay file system, a task has the credentials of the user who mounted
+/// the file system. Containers use such file systems all the time.
 #[test]
 fn work_on_an_overlay_file_system_changes_nobodys_user() {
     for scenario in ["flow", "udp-flow"] {
