@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::harness::{counting, of_pid};
 
-/// The sizes of iperf3's control messages: parameters and results.
+/// Upper limit for the bytes of iperf3's control messages: parameters and results.
 const CONTROL: u64 = 4096;
 
 struct Ends {
