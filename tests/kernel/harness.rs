@@ -175,10 +175,10 @@ impl Workload {
     }
 }
 
-/// Owns nothing, on every system.
+/// An unprivileged user that owns no files.
 pub const NOBODY: u32 = 65534;
 
-/// A copy of the workload in `dir` that every user can run.
+/// A copy of the workload in `dir` that every user can execute.
 pub fn public_workload(dir: &Path, mode: u32) -> PathBuf {
     let path = dir.join("workload");
     fs::copy(workload(), &path).expect("copy");
@@ -187,8 +187,9 @@ pub fn public_workload(dir: &Path, mode: u32) -> PathBuf {
     path
 }
 
-/// Starts a flow that is nobody's and makes and removes files on an overlay file system that root
-/// has mounted in `dir`. The mounts are in a mount namespace of the workload's own, and go with it.
+/// Starts a flow as the user nobody, which creates and removes files on an overlay file system. Root
+/// mounts the file system in `dir`, in the workload's own mount namespace, which vanishes with the
+/// workload.
 pub fn on_overlay(dir: &Path, scenario: &str) -> Workload {
     let program = public_workload(dir, 0o755);
     let script = format!(
