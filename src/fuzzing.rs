@@ -46,8 +46,8 @@ pub fn targets() -> Vec<Target> {
         ("line_ends", |bytes| {
             for lines in [Lines::Plain, Lines::Quoted] {
                 let mut ends = LineEnds::new(lines);
-                ends.look(bytes);
-                let _ = ends.half();
+                ends.scan(bytes);
+                let _ = ends.unfinished();
             }
         }),
         ("compressed", |bytes| {

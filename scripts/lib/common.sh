@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the scripts share: where the repository is, how to speak, how to become root.
-# Sourced, never run; the script that sources it has set -euo pipefail.
+# Shared functions of the scripts: the path of the repository, messages, and running as root.
+# Sourced by scripts that have set -euo pipefail.
 
 # shellcheck disable=SC2034 # read by the scripts that source this file
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
@@ -12,7 +12,7 @@ if ! command -v cargo >/dev/null && [[ -x $cargo_bin/cargo ]]; then
 	export PATH=$cargo_bin:$PATH
 fi
 
-# Everything said goes to standard error: standard output belongs to netatop, or to the tests.
+# Messages go to standard error: standard output belongs to netatop or to the tests.
 say() {
 	printf '%s: %s\n' "$me" "$*" >&2
 }
@@ -30,7 +30,7 @@ is_root() {
 	[[ $(id -u) == 0 ]]
 }
 
-# Runs a command as root. Whoever calls it has made sure that this is possible.
+# Runs a command as root. The caller must first check that this is possible.
 as_root() {
 	if is_root; then
 		"$@"
@@ -77,8 +77,8 @@ can_build() {
 	have cargo && (cd "$root" && cargo --version) >/dev/null 2>&1
 }
 
-# Builds the release program and prints its path: cargo's own word for where it is, whatever target
-# directory is configured. Arguments go to cargo, whose messages go to standard error.
+# Builds the release program and prints its path, as reported by cargo for any target directory.
+# Arguments are passed to cargo. cargo's messages go to standard error.
 build_program() (
 	cd "$root" || return
 	cargo build --release --locked --bin netatop --message-format=json-render-diagnostics "$@" \

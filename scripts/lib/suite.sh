@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Packages of another release of Debian: from where this one's own come, checked by apt as ever, and
-# never installed. Sourced behind common.sh.
+# Downloads packages of another Debian release without installing them. The packages come from the
+# archive of the running release, and apt verifies them. Sourced after common.sh.
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# True where there is an apt that knows whom to trust.
+# True if there is an apt with the keys of the archive.
 can_fetch() {
 	have apt-get && [[ -r /etc/debian_version && -r $keyring ]]
 }
 
-# Where the packages of the running release come from; apt knows it in either form of its sources.
+# Prints the archive of the running release, from either format of apt's sources.
 own_archive() {
 	local uri codename component
 	# shellcheck disable=SC2016 # apt's variables, not the shell's
@@ -22,8 +22,8 @@ own_archive() {
 	return 1
 }
 
-# open_suite NAME DIR: reads what the release NAME has, and keeps it in DIR. suite_apt and suite_cache
-# then are apt-get and apt-cache with nothing of this system's but its trust and its way to the archive.
+# open_suite NAME DIR: downloads the package lists of the release NAME to DIR. After that, suite_apt
+# and suite_cache run apt-get and apt-cache with these lists, and with this system's keys and archive.
 open_suite() {
 	local suite=$1 dir=$2 archive
 	# shellcheck source=/dev/null

@@ -1,9 +1,9 @@
-//! When this host was booted.
+//! Boot time of this host.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
 
-/// When the host was booted, by its wall clock as it stands now.
+/// Boot time of the host, computed from the current wall clock.
 #[must_use]
 pub fn booted() -> DateTime<Utc> {
     let up = clock_gettime(ClockId::Boottime);

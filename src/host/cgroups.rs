@@ -1,4 +1,4 @@
-//! Names of cgroups: from the id that the kernel reports to a path.
+//! Names of cgroups: maps ids reported by the kernel to paths.
 
 use std::fs;
 use std::os::unix::fs::DirEntryExt;
@@ -10,20 +10,20 @@ use foldhash::HashMap;
 use super::proc;
 use crate::model::CgroupChange;
 
-/// The paths of all living cgroups, and of removed ones that can still be in a row.
+/// The paths of all existing cgroups, and of removed cgroups that can still appear in a row.
 ///
-/// The hierarchy is read once. After that, changes are reported by the kernel, so that a cgroup has
-/// a name however short it lives.
+/// The hierarchy is read once. After that, the kernel reports changes, so that even a short-lived
+/// cgroup has a name.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     mount: Option<PathBuf>,
-    /// `None` for a path that the kernel did not report in full.
+    /// Paths by cgroup id. `None` for a path that the kernel did not report in full.
     paths: HashMap<u64, Option<Rc<str>>>,
-    /// Removed cgroups: since the last call of `forget_removed`, and before it.
+    /// Ids of removed cgroups: since the last call of `forget_removed`, and before that call.
     removed: [Vec<u64>; 2],
 }
 
-/// Why cgroups cannot be used on a host without [`cgroup_mount`], and the remedy.
+/// The error and the remedy for a host without [`cgroup_mount`].
 pub const NO_CGROUPS: [&str; 2] = [
     "this host has no cgroup v2 hierarchy: none is mounted",
     "start it with systemd.unified_cgroup_hierarchy=1, or filter by process",
@@ -35,16 +35,16 @@ const ROOT: u64 = 1;
 /// `PROC_CGROUP_INIT_INO` of include/uapi/linux/nsfs.h.
 const INITIAL_CGROUP_NS: u64 = 0xEFFF_FFFB;
 
-/// Whether this is the initial cgroup namespace. In another one the paths that this process sees
-/// are not those of the host.
+/// Whether this process is in the initial cgroup namespace. In another namespace, the paths that
+/// this process sees differ from the host's.
 #[must_use]
 pub fn is_initial_cgroup_namespace() -> bool {
     proc::namespace("cgroup") == Some(INITIAL_CGROUP_NS)
 }
 
 impl Cgroups {
-    /// Finds the cgroup v2 hierarchy of this host, on hybrid hosts too, and reads it. Knows no path
-    /// in another cgroup namespace than the initial one.
+    /// Finds and reads the cgroup v2 hierarchy of this host, on hybrid hosts too. Outside the
+    /// initial cgroup namespace, no paths are known.
     #[must_use]
     pub fn new() -> Self {
         let mut cgroups = Self {
@@ -55,14 +55,14 @@ impl Cgroups {
         cgroups
     }
 
-    /// Takes over a change of the hierarchy.
+    /// Applies a change of the hierarchy.
     pub fn apply(&mut self, change: CgroupChange) {
         if self.mount.is_none() {
             return;
         }
         let path = change.path.map(Rc::from);
         if change.removed {
-            // Perhaps it was removed before the hierarchy was read.
+            // The cgroup may have been removed before the hierarchy was read.
             self.paths.entry(change.id).or_insert(path);
             self.removed[0].push(change.id);
         } else {
@@ -70,20 +70,20 @@ impl Cgroups {
         }
     }
 
-    /// The path below the cgroup root, `/` for the root itself. `None` if it is not known.
+    /// The path below the cgroup root, `/` for the root itself. `None` if the path is not known.
     #[must_use]
     pub fn path(&self, id: u64) -> Option<&Rc<str>> {
         self.paths.get(&id)?.as_ref()
     }
 
-    /// How many removed cgroups are still known.
+    /// How many removed cgroups are still remembered.
     #[must_use]
     pub fn removed(&self) -> usize {
         self.removed.iter().map(Vec::len).sum()
     }
 
-    /// Forgets cgroups that were removed before the last call: no traffic from them is left
-    /// without a path.
+    /// Forgets cgroups that were removed before the last call. All their traffic has been written
+    /// by then.
     pub fn forget_removed(&mut self) {
         let [new, old] = &mut self.removed;
         for id in old.drain(..) {
@@ -92,7 +92,7 @@ impl Cgroups {
         std::mem::swap(new, old);
     }
 
-    /// Reads the whole hierarchy, for cgroups whose changes were not reported.
+    /// Reads the whole hierarchy, to find cgroups whose changes were not reported.
     pub fn scan(&mut self) {
         let Some(mount) = self.mount.clone() else {
             return;
@@ -102,7 +102,7 @@ impl Cgroups {
     }
 
     fn scan_directory(&mut self, directory: &Path, path: &str) {
-        // A cgroup can go at any moment; a removed one has no children.
+        // A cgroup can be removed at any moment. A removed cgroup has no children.
         let Ok(entries) = fs::read_dir(directory) else {
             return;
         };
@@ -116,14 +116,14 @@ impl Cgroups {
     }
 }
 
-/// Where cgroup v2 is mounted, on pure and on hybrid hosts; `None` where it is not.
+/// The mount point of cgroup v2, on pure and on hybrid hosts; `None` if cgroup v2 is not mounted.
 #[must_use]
 pub fn cgroup_mount() -> Option<PathBuf> {
     find_mount(&proc::mountinfo()?)
 }
 
-/// Whether there are hierarchies of cgroup v1 with controllers: on a hybrid host, a container may be
-/// in these alone.
+/// Whether there are cgroup v1 hierarchies with controllers. On a hybrid host, a container may have
+/// cgroups only in these.
 #[must_use]
 pub fn has_cgroup1() -> bool {
     proc::own_cgroups().is_some_and(|text| names_cgroup1(&text))
@@ -142,13 +142,13 @@ pub(crate) fn find_mount(mountinfo: &str) -> Option<PathBuf> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let kind = filesystem.split(' ').next()?;
         let mut fields = mount.split(' ').skip(3);
-        // A part of the hierarchy that is mounted somewhere has another root.
+        // A bind mount of a part of the hierarchy has another root.
         let whole = fields.next()? == "/";
         (kind == "cgroup2" && whole).then(|| fields.next().map(unescape))?
     })
 }
 
-/// Undoes the octal escapes of blanks in mountinfo.
+/// Replaces the octal escapes of mountinfo by their characters.
 fn unescape(field: &str) -> PathBuf {
     let mut path = field.to_owned();
     for (escape, character) in [
@@ -215,7 +215,7 @@ mod tests {
 
     /// A day of short-lived containers.
     #[test]
-    fn memory_does_not_grow_with_cgroups_that_have_gone() {
+    fn memory_does_not_grow_with_removed_cgroups() {
         let mut cgroups = Cgroups {
             mount: Some("/nonexistent".into()),
             ..Cgroups::default()

@@ -1,27 +1,27 @@
-//! Everything that is read from /proc, in the formats of proc(5).
+//! Reads and parses files of /proc (proc(5)).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// What /proc/PID/status says.
+/// Fields of /proc/PID/status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Effective capabilities: bit N is capability N. `None` if the line is missing.
     pub capabilities: Option<u64>,
     /// Ignored signals: bit N-1 is signal N. `None` if the line is missing.
     pub ignored: Option<u64>,
-    /// A seccomp filter decides which system calls the process may make.
+    /// Whether a seccomp filter restricts the system calls of the process.
     pub seccomp_filter: bool,
 }
 
-/// The status of this process; nothing is known of it without /proc.
+/// The status of this process; the default without /proc.
 #[must_use]
 pub fn own_status() -> Status {
     let text = fs::read_to_string("/proc/self/status");
     text.map_or_else(|_| Status::default(), |text| parse_status(&text))
 }
 
-/// Reads /proc/PID/status.
+/// Parses /proc/PID/status.
 pub(crate) fn parse_status(text: &str) -> Status {
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -36,7 +36,7 @@ pub(crate) fn parse_status(text: &str) -> Status {
     }
 }
 
-/// What /proc/PID/stat says.
+/// Fields of /proc/PID/stat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// The state of the first thread, such as `S` or `Z`.
@@ -50,12 +50,12 @@ pub struct Stat {
 /// The stat of process `pid`; `None` if there is no such process, or if /proc hides it.
 #[must_use]
 pub fn stat(pid: u32) -> Option<Stat> {
-    // A name is bytes, not always UTF-8.
+    // The process name is not always UTF-8.
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&stat))
 }
 
-/// Reads /proc/PID/stat (do_task_stat in fs/proc/array.c).
+/// Parses /proc/PID/stat (do_task_stat in fs/proc/array.c).
 pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
     // The name in parentheses can contain parentheses and blanks.
     let (_, rest) = text.rsplit_once(") ")?;
@@ -74,10 +74,10 @@ pub fn threads() -> Option<u32> {
     parse_loadavg(&fs::read_to_string("/proc/loadavg").ok()?)
 }
 
-/// The number behind the slash in /proc/loadavg (fs/proc/loadavg.c).
+/// The number after the slash in /proc/loadavg (fs/proc/loadavg.c).
 pub(crate) fn parse_loadavg(text: &str) -> Option<u32> {
-    let of_threads = text.split_ascii_whitespace().nth(3)?;
-    of_threads.split_once('/')?.1.parse().ok()
+    let running_and_total = text.split_ascii_whitespace().nth(3)?;
+    running_and_total.split_once('/')?.1.parse().ok()
 }
 
 /// The inode number of this process's namespace of a kind, such as `user`; `None` without /proc.
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_can_contain_everything() {
+    fn a_process_name_can_contain_parentheses_and_blanks() {
         let text = "7 (a) b) S 1 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 123 1 2 3";
         let stat = Stat {
             state: 'S',
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_counted_behind_the_slash() {
+    fn the_number_of_threads_follows_the_slash() {
         assert_eq!(parse_loadavg("0.00 0.01 0.05 2/345 1234\n"), Some(345));
         assert_eq!(parse_loadavg("0.00 0.01\n"), None);
         assert!(threads().is_some_and(|threads| threads > 0));

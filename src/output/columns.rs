@@ -1,5 +1,4 @@
-//! The one definition of the row schema: what csv and json write and the documentation
-//! explains.
+//! The row schema, defined once for csv, json and the documentation.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,19 +10,19 @@ use crate::model::{GroupBy, Layout, Report, Row, State, Who};
 /// A column of csv and json.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its name, in csv's header and as json's key.
+    /// The name of the column: the csv header and the json key.
     pub id: &'static str,
-    /// What its values are measured in; empty for plain values.
+    /// The unit of the values; empty for values without a unit.
     pub unit: &'static str,
-    /// What it says, and when it is absent.
+    /// The meaning of the values, and when they are absent.
     pub doc: &'static str,
     value: for<'a> fn(&Context<'a>) -> Value<'a>,
 }
 
-/// One value, before it is written in some format.
+/// One value, not yet formatted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// Nothing to say: null in json, empty in csv.
+    /// No value: null in json, empty in csv.
     Absent,
     /// Text.
     Text(Cow<'a, str>),
@@ -33,7 +32,7 @@ pub enum Value<'a> {
     Seconds(f64),
 }
 
-/// All that a value can come from.
+/// The inputs from which values are computed.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) host: &'a str,
@@ -179,7 +178,7 @@ const GROUP_CGROUP: Column = Column::new(
     "",
     "cgroup that the processes share; absent for those that were removed before they could be looked up",
     |c| match &c.row.who {
-        // The root is `/`: only one that is not known has an empty path.
+        // An empty path means an unknown cgroup: the path of the root is `/`.
         Who::Group { key, .. } if key.is_empty() => Value::Absent,
         _ => name(c, |_| Value::Absent),
     },
@@ -213,7 +212,7 @@ pub fn columns(layout: Layout) -> Vec<Column> {
     [&[TIME, INTERVAL, HOST], identity, &COUNTERS].concat()
 }
 
-/// A column that only rows of a process have.
+/// The value of a column that only rows of processes have.
 fn process<'a>(
     context: &Context<'a>,
     value: impl FnOnce(&'a crate::model::Process) -> Value<'a>,
@@ -224,7 +223,7 @@ fn process<'a>(
     }
 }
 
-/// The column that every row has: what it is called.
+/// The value of the name column, which every row has.
 fn name<'a>(
     context: &Context<'a>,
     value: impl FnOnce(&'a crate::model::Process) -> Value<'a>,
@@ -237,16 +236,16 @@ fn name<'a>(
     }
 }
 
-/// Name of the row that holds what `--top` left out.
+/// Name of the row with the sum of all rows that `--top` leaves out.
 pub(super) const OTHER: &str = "(other)";
-/// Name of the row that holds what was counted for nobody.
+/// Name of the row with the traffic that could not be attributed.
 pub(super) const UNATTRIBUTED: &str = "(unattributed)";
 
 fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Whole microseconds, so that a value prints in a few digits.
+/// Seconds, rounded down to whole microseconds so that the value prints in few digits.
 fn seconds(interval: Duration) -> f64 {
     interval.as_micros() as f64 / 1e6
 }

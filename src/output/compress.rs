@@ -1,8 +1,8 @@
-//! Compressed output: gzip and Zstandard, in members that can be decompressed at once.
+//! Compressed output in gzip or Zstandard format.
 //!
 //! Each interval is one gzip member or Zstandard frame. Both formats may be concatenated, so a file
-//! is complete after each interval: whoever reads it meanwhile, or after a kill, gets all finished
-//! intervals and no error.
+//! is complete after each interval. All finished intervals can be read without an error during the
+//! recording, or after netatop was killed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -20,11 +20,11 @@ pub enum Compression {
     Zstd,
 }
 
-/// zlib's and Zstandard's own defaults.
+/// The default levels of zlib and Zstandard.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
-/// Compresses text, one member after another. Between members it needs no memory.
+/// Compresses text into members. The encoder holds no buffers between members.
 pub(super) struct Encoder {
     compression: Compression,
     member: Option<Member>,
@@ -58,8 +58,8 @@ impl Encoder {
         }
     }
 
-    /// A member of its own for `text`, whatever is in progress.
-    pub(super) fn alone(&self, text: &[u8]) -> io::Result<Vec<u8>> {
+    /// Compresses `text` as a separate member. The member in progress is unaffected.
+    pub(super) fn separate_member(&self, text: &[u8]) -> io::Result<Vec<u8>> {
         let mut other = Self {
             compression: self.compression,
             member: Some(Member::new(self.compression)?),
@@ -68,7 +68,7 @@ impl Encoder {
         other.finish()
     }
 
-    /// Ends the member in progress and returns it; empty if there is none.
+    /// Ends and returns the member in progress; empty if there is none.
     pub(super) fn finish(&mut self) -> io::Result<Vec<u8>> {
         match self.member.take() {
             None => Ok(Vec::new()),
@@ -87,7 +87,7 @@ impl Member {
             )),
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-                // A damaged frame is noticed, as gzip notices a damaged member.
+                // The checksum detects damaged frames; gzip always has one.
                 encoder.include_checksum(true)?;
                 Self::Zstd(encoder)
             }
@@ -95,7 +95,7 @@ impl Member {
     }
 }
 
-/// A reader that knows how far it got, and whether the file itself could not be read.
+/// A reader that counts consumed bytes, and remembers an error of the underlying reader.
 struct Counted<R> {
     reader: R,
     consumed: u64,
@@ -128,7 +128,7 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-/// What a compressed file holds.
+/// The result of scanning a compressed file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scanned {
     /// Bytes of the file up to the last member after which the text ends in a whole line.
@@ -137,13 +137,13 @@ pub(crate) struct Scanned {
     pub(super) start: Vec<u8>,
 }
 
-/// Decompresses a file from its beginning, as far as it is whole. `limit` bytes of the text are
-/// kept.
+/// Decompresses a file from the beginning up to the first damaged or incomplete member. Returns the
+/// first `limit` bytes of the text.
 ///
 /// # Errors
 ///
-/// If the file cannot be read. Data that cannot be decompressed is no error: the file is whole up
-/// to there.
+/// If the file cannot be read. Data that cannot be decompressed is not an error: the file counts
+/// as whole up to that point.
 pub(super) fn scan(
     file: &mut File,
     compression: Compression,
@@ -154,7 +154,7 @@ pub(super) fn scan(
     scan_from(BufReader::new(file), compression, lines, limit)
 }
 
-/// The same from any reader.
+/// Like [`scan`], from any reader.
 pub(crate) fn scan_from(
     reader: impl BufRead,
     compression: Compression,
@@ -177,7 +177,7 @@ pub(crate) fn scan_from(
         }
         let before = reader.consumed;
         let mut take = |text: &[u8]| {
-            ends.look(text);
+            ends.scan(text);
             let room = limit.saturating_sub(scanned.start.len());
             scanned
                 .start
@@ -196,7 +196,7 @@ pub(crate) fn scan_from(
         if done.is_err() || reader.consumed == before {
             return Ok(scanned);
         }
-        if ends.half() == 0 {
+        if ends.unfinished() == 0 {
             scanned.whole = reader.consumed;
         }
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_makes_no_member() {
+    fn empty_text_makes_no_member() {
         for compression in BOTH {
             assert_eq!(member(compression, b""), b"");
         }
@@ -271,7 +271,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_cut_off_anywhere_is_whole_up_to_a_member(cut in 0.0..1.0_f64) {
+        fn a_truncated_file_is_whole_up_to_a_member(cut in 0.0..1.0_f64) {
             for compression in BOTH {
                 let members: Vec<_> = (0..4)
                     .map(|n| member(compression, format!("{n},{}\n", "y".repeat(n * 50)).as_bytes()))

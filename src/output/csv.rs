@@ -12,7 +12,7 @@ pub struct Csv {
 }
 
 impl Csv {
-    /// For rows of `layout` on `host`; without a header where one is there already.
+    /// Makes a writer for rows of `layout` on `host`; `header` is unset if the file has a header.
     #[must_use]
     pub fn new(layout: Layout, host: String, header: bool) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Csv {
         fill: impl FnOnce(&mut csv::Writer<&mut Vec<u8>>) -> csv::Result<()>,
     ) {
         let mut writer = csv::Writer::from_writer(out);
-        // Writing to memory cannot fail, and every record has as many fields.
+        // Writing to memory cannot fail, and all records have the same number of fields.
         let written = fill(&mut writer).and_then(|()| Ok(writer.flush()?));
         debug_assert!(written.is_ok());
     }

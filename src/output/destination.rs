@@ -1,4 +1,4 @@
-//! Where rows go: decided once, from the options and from what the streams are.
+//! Decides where rows go, from the options and from the kind of each stream.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use super::stream::Kind;
 use crate::error::Error;
 use crate::inherited::was_closed;
 
-/// What the user asked for.
+/// The options that decide where rows go.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `--output`.
@@ -23,19 +23,19 @@ pub struct Request<'a> {
     pub format: Option<OutputFormat>,
     /// `--append` and `--force`.
     pub existing: Existing,
-    /// A command runs, and standard output is its own.
+    /// Whether a command runs, which uses standard output for itself.
     pub has_command: bool,
 }
 
-/// Which stream or file.
+/// The stream or file that rows are written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
-    /// A descriptor that was handed over; 1 and 2 are the standard streams.
+    /// An inherited descriptor; 1 and 2 are the standard streams.
     Descriptor(i32),
     File(PathBuf),
 }
 
-/// Where rows go, and how they are written there.
+/// Where rows go, and in which format and compression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     target: Target,
@@ -45,12 +45,12 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Decides from what was asked for alone.
+    /// Decides from the options alone.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if the name of the file does not say how to write it, and `--format`
-    /// neither; or if a table is to be appended to a file.
+    /// [`Error::Usage`] if the format is known neither from the extension nor from `--format`, or
+    /// if a table would be appended to a file.
     pub fn decide(request: Request<'_>) -> Result<Self, Error> {
         let stream = |descriptor, format: Option<_>| Self {
             target: Target::Descriptor(descriptor),
@@ -59,7 +59,7 @@ impl Destination {
             existing: Existing::Refuse,
         };
         let Some(path) = request.output else {
-            // Beside a command's own output, rows go to standard error.
+            // A command uses standard output, so rows go to standard error.
             let descriptor = if request.has_command { 2 } else { 1 };
             return Ok(stream(descriptor, request.format));
         };
@@ -74,7 +74,8 @@ impl Destination {
             .ok_or_else(|| ending.unknown(path))?;
         if matches!(request.existing, Existing::Append { .. }) && format == OutputFormat::Table {
             return Err(Error::Usage(
-                "--append needs rows that can be told apart later: --format csv or json".to_owned(),
+                "--append cannot be used with a table: add --format csv or --format json"
+                    .to_owned(),
             ));
         }
         Ok(Self {
@@ -85,17 +86,17 @@ impl Destination {
         })
     }
 
-    /// How rows are written.
+    /// The format of the rows.
     #[must_use]
     pub fn format(&self) -> OutputFormat {
         self.format
     }
 
-    /// Opens it, and changes nothing yet.
+    /// Opens the output without changing it.
     ///
     /// # Errors
     ///
-    /// As [`Sink::open`] and [`Sink::descriptor`]; and if the stream was closed when netatop was
+    /// As [`Sink::open`] and [`Sink::descriptor`]; and if the stream was closed when netatop
     /// started.
     pub fn open(&self) -> Result<Sink, Error> {
         let lines = self.format.lines();
@@ -111,21 +112,21 @@ impl Destination {
                     .then(|| duplicate(*descriptor))
                     .flatten()
                     .ok_or_else(|| {
-                        Error::Failed(format!("{name} is closed: rows have nowhere to go"))
+                        Error::Failed(format!("{name} is closed: no output to write rows to"))
                     })?;
                 Sink::descriptor(&name, fd, lines, self.compression)
             }
         }
     }
 
-    /// Whether a person sees the rows: names must be escaped then.
+    /// Whether rows go to a terminal. If so, names must be escaped.
     #[must_use]
     pub fn is_terminal(&self, sink: &Sink) -> bool {
         sink.kind() == Kind::Terminal
     }
 
-    /// Whether other text on standard error would be taken for rows: CSV and JSON go there too, and
-    /// not to a person.
+    /// Whether a summary on standard error would be mixed with CSV or JSON rows that a program
+    /// reads.
     #[must_use]
     pub fn excludes_summary(&self, sink: &Sink) -> bool {
         self.format != OutputFormat::Table
@@ -133,28 +134,27 @@ impl Destination {
                 || (sink.kind() != Kind::Terminal && sink.is_same_as(io::stderr())))
     }
 
-    /// Whether a line on standard error that is drawn again and again would be in the way.
-    /// `standard_output` is what that is; `rows_run_by` is whether rows are written all the time.
+    /// Whether a progress line on standard error would disturb other output. `standard_output` is
+    /// the kind of standard output. `has_intervals` is set if rows are written repeatedly.
     ///
-    /// A pipe may lead to a program that draws on the same terminal, such as `less` or `tee`.
+    /// A pipe may lead to a program that writes to the same terminal, such as `less` or `tee`.
     #[must_use]
     pub fn excludes_progress(
         &self,
         sink: Kind,
         standard_output: Option<Kind>,
-        rows_run_by: bool,
+        has_intervals: bool,
     ) -> bool {
         let leads_elsewhere = |kind| matches!(kind, Kind::Pipe | Kind::Socket);
         leads_elsewhere(sink)
             || standard_output.is_some_and(leads_elsewhere)
             || self.target == Target::Descriptor(2)
-            || (sink == Kind::Terminal && rows_run_by)
+            || (sink == Kind::Terminal && has_intervals)
     }
 }
 
-/// The descriptor that a path means: `-` by old custom, and the names under which the kernel shows
-/// the descriptors of a process. Opening such a name would fail for sockets, and would overwrite a
-/// file from its beginning.
+/// The descriptor that a path stands for: `-`, or a name of a descriptor under /dev or /proc. Such
+/// names are not opened: opening fails for sockets, and would overwrite a file from its beginning.
 fn descriptor_of(path: &Path) -> Option<i32> {
     match path.to_str()? {
         "-" | "/dev/stdout" => Some(1),
@@ -167,17 +167,17 @@ fn descriptor_of(path: &Path) -> Option<i32> {
     }
 }
 
-/// Whether it is a standard stream that was closed when netatop started: the runtime opened
-/// /dev/null in its place.
+/// Whether `descriptor` is a standard stream that was closed when netatop started. The Rust runtime
+/// opens /dev/null in place of a closed standard stream.
 fn is_closed(descriptor: i32) -> bool {
     u8::try_from(descriptor).is_ok_and(was_closed)
 }
 
-/// A duplicate of a descriptor that was handed over; `None` if it was not. This program's own
-/// descriptors are closed on exec, and ones that were handed over cannot be.
+/// A duplicate of an inherited descriptor; `None` for other descriptors. This program's own
+/// descriptors have `FD_CLOEXEC`, and inherited descriptors do not.
 fn duplicate(descriptor: i32) -> Option<OwnedFd> {
-    // SAFETY: only two system calls use the descriptor. The first tells whether it is open, and
-    // nothing closes it in between: this program closes none that it did not open.
+    // SAFETY: only two system calls use the descriptor. The first call checks that the descriptor
+    // is open. Nothing closes it between the calls: this program closes only its own descriptors.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let flags = rustix::io::fcntl_getfd(borrowed).ok()?;
     if flags.contains(FdFlags::CLOEXEC) {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_is_given_wins_over_the_ending() {
+    fn the_option_format_overrides_the_extension() {
         for (name, compression) in [
             ("a.csv", None),
             ("a.parquet", None),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_descriptors_are_the_descriptors_themselves() {
+    fn paths_under_dev_and_proc_name_descriptors() {
         let target = |output: Option<&str>, has_command| {
             let request = Request {
                 has_command,
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_of_this_program_itself_is_not_one_to_write_to() {
+    fn a_descriptor_that_was_not_inherited_is_refused() {
         use std::os::fd::AsRawFd;
         let own = std::fs::File::create(tempfile::tempdir().expect("dir").path().join("own"));
         let path = format!("/dev/fd/{}", own.as_ref().expect("a file").as_raw_fd());
@@ -262,30 +262,36 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_drawn_where_nothing_else_writes() {
-        let excluded = |output: Option<&str>, has_command, sink, stdout, rows_run_by| {
+    fn progress_is_excluded_if_other_output_reaches_the_terminal() {
+        let excluded = |output: Option<&str>, has_command, sink, stdout, has_intervals| {
             let request = Request {
                 has_command,
                 ..request(output)
             };
             let destination = Destination::decide(request).expect("known");
-            destination.excludes_progress(sink, Some(stdout), rows_run_by)
+            destination.excludes_progress(sink, Some(stdout), has_intervals)
         };
         use Kind::{Device, File, Pipe, Terminal};
-        for rows_run_by in [false, true] {
-            assert!(!excluded(Some("a.csv"), false, File, Terminal, rows_run_by));
-            assert!(!excluded(None, false, File, File, rows_run_by));
-            assert!(!excluded(None, false, Device, Device, rows_run_by));
-            assert!(excluded(None, false, Pipe, Pipe, rows_run_by));
-            assert!(excluded(Some("a.csv"), false, File, Pipe, rows_run_by));
+        for has_intervals in [false, true] {
+            assert!(!excluded(
+                Some("a.csv"),
+                false,
+                File,
+                Terminal,
+                has_intervals
+            ));
+            assert!(!excluded(None, false, File, File, has_intervals));
+            assert!(!excluded(None, false, Device, Device, has_intervals));
+            assert!(excluded(None, false, Pipe, Pipe, has_intervals));
+            assert!(excluded(Some("a.csv"), false, File, Pipe, has_intervals));
             assert!(excluded(
                 Some("fifo.csv"),
                 false,
                 Pipe,
                 Terminal,
-                rows_run_by
+                has_intervals
             ));
-            assert!(excluded(None, true, Terminal, Terminal, rows_run_by));
+            assert!(excluded(None, true, Terminal, Terminal, has_intervals));
         }
         assert!(!excluded(None, false, Terminal, Terminal, false));
         assert!(excluded(None, false, Terminal, Terminal, true));

@@ -1,4 +1,4 @@
-//! What the name of a file says of how it is written.
+//! Format and compression of a file, from the extensions of its name.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::lines::Lines;
 use crate::error::Error;
 use crate::text::{shown, shown_path};
 
-/// How rows are written.
+/// The format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// For people
@@ -21,7 +21,7 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Where the lines of a file of this format end.
+    /// The rule for line ends in this format.
     pub(super) fn lines(self) -> Lines {
         match self {
             Self::Csv => Lines::Quoted,
@@ -30,7 +30,7 @@ impl OutputFormat {
     }
 }
 
-/// The endings that say how a file is written, without regard to case.
+/// File extensions and their formats. Case is ignored.
 const ENDINGS: [(&str, OutputFormat); 7] = [
     ("csv", OutputFormat::Csv),
     ("json", OutputFormat::Json),
@@ -41,20 +41,20 @@ const ENDINGS: [(&str, OutputFormat); 7] = [
     ("out", OutputFormat::Table),
 ];
 
-/// The endings that say how a file is compressed; they come after one of the others.
+/// File extensions of compressed files, which follow the extension of the format.
 const COMPRESSED: [(&str, Compression); 2] =
     [("gz", Compression::Gzip), ("zst", Compression::Zstd)];
 
-/// What the name of a file says.
+/// Format and compression that the name of a file stands for.
 pub(super) struct Ending<'a> {
     pub(super) format: Option<OutputFormat>,
     pub(super) compression: Option<Compression>,
-    /// An ending that says nothing.
+    /// An extension that is not known.
     unknown: Option<&'a str>,
 }
 
 impl<'a> Ending<'a> {
-    /// Reads the name of a file, without its directory.
+    /// Parses the name of a file, without its directory.
     pub(super) fn of(name: &'a str) -> Self {
         let (rest, compression) = match name.rsplit_once('.') {
             Some((rest, ending)) => match known(&COMPRESSED, ending) {
@@ -65,7 +65,7 @@ impl<'a> Ending<'a> {
         };
         let parts = rest.rsplit_once('.');
         let format = parts.and_then(|(_, ending)| known(&ENDINGS, ending));
-        // `.name` is the whole name of a hidden file.
+        // A name such as `.name` has no extension: it is a hidden file.
         let ending = parts
             .filter(|(stem, _)| format.is_some() || !stem.is_empty())
             .map(|(_, ending)| ending);
@@ -76,7 +76,7 @@ impl<'a> Ending<'a> {
             unknown: match (format, ending) {
                 (Some(_), _) => None,
                 (None, Some(ending)) => Some(ending),
-                // `rec.gz`: compressed, but what?
+                // `rec.gz` does not say which format is compressed.
                 (None, None) => compression.and(name.rsplit('.').next()),
             },
         }
@@ -84,14 +84,14 @@ impl<'a> Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// The refusal of an ending that says nothing.
+    /// The error for an unknown extension.
     pub(super) fn unknown(&self, path: &Path) -> Error {
         let known: Vec<_> = ENDINGS
             .iter()
             .map(|(ending, _)| format!(".{ending}"))
             .collect();
         Error::Usage(format!(
-            "{}: the ending .{} does not say how to write it: use one of {}, with .gz or .zst behind it to compress, or --format",
+            "{}: unknown file extension .{}: use one of {}, add .gz or .zst to compress, or give --format",
             shown_path(path),
             shown(self.unknown.unwrap_or_default()),
             known.join(" "),
@@ -112,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_ending_decides_without_regard_to_case() {
+    fn the_extension_decides_in_any_case() {
         use Compression::{Gzip, Zstd};
         use OutputFormat::{Csv, Json, Table};
         for (name, format, compression) in [
@@ -129,18 +129,18 @@ mod tests {
             (".hidden", Table, None),
             ("a.log.gz", Table, Some(Gzip)),
         ] {
-            let said = Ending::of(name);
+            let parsed = Ending::of(name);
             assert_eq!(
-                (said.format, said.compression),
+                (parsed.format, parsed.compression),
                 (Some(format), compression),
                 "{name}"
             );
-            assert_eq!(said.unknown, None, "{name}");
+            assert_eq!(parsed.unknown, None, "{name}");
         }
     }
 
     #[test]
-    fn an_unknown_ending_is_named_with_the_known_ones() {
+    fn an_unknown_extension_is_named_with_the_known_ones() {
         for (name, unknown, compression) in [
             ("a.tsv", "tsv", None),
             ("a.parquet", "parquet", None),
@@ -151,27 +151,30 @@ mod tests {
             ("a.csv ", "csv ", None),
             (".gz", "gz", Some(Compression::Gzip)),
         ] {
-            let said = Ending::of(name);
+            let parsed = Ending::of(name);
             assert_eq!(
-                (said.format, said.compression),
+                (parsed.format, parsed.compression),
                 (None, compression),
                 "{name}"
             );
-            assert_eq!(said.unknown, Some(unknown), "{name}");
-            let told = said.unknown(Path::new(name)).to_string();
-            assert_eq!(told.lines().count(), 1);
-            assert!(told.contains(".csv") && told.contains(".zst"), "{told}");
+            assert_eq!(parsed.unknown, Some(unknown), "{name}");
+            let message = parsed.unknown(Path::new(name)).to_string();
+            assert_eq!(message.lines().count(), 1);
+            assert!(
+                message.contains(".csv") && message.contains(".zst"),
+                "{message}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn no_name_makes_a_long_message(name in "(?s).{0,5000}") {
-            let said = Ending::of(&name);
-            prop_assert_eq!(said.format.is_none(), said.unknown.is_some());
-            let told = said.unknown(Path::new(&name)).to_string();
-            prop_assert_eq!(told.lines().count(), 1);
-            prop_assert!(told.chars().count() < 700);
+            let parsed = Ending::of(&name);
+            prop_assert_eq!(parsed.format.is_none(), parsed.unknown.is_some());
+            let message = parsed.unknown(Path::new(&name)).to_string();
+            prop_assert_eq!(message.lines().count(), 1);
+            prop_assert!(message.chars().count() < 700);
         }
     }
 }

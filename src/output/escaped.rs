@@ -1,10 +1,10 @@
-//! Makes the output of another format safe to show on a terminal.
+//! Escapes control characters in the output of another format, for a terminal.
 
 use super::Format;
 use crate::model::Report;
 use crate::text::escaped;
 
-/// Another format, made safe to show. A name with a line end in it still spans lines.
+/// Another format with control characters escaped. A name with a line feed still spans two lines.
 pub struct Escaped(pub Box<dyn Format>);
 
 impl Escaped {

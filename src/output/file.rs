@@ -1,4 +1,5 @@
-//! Writing to a regular file: what others do to it meanwhile, and whole lines when a write fails.
+//! Writes to a regular file. Detects changes by other programs, and keeps lines whole if a write
+//! fails.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -12,22 +13,22 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub(super) struct Regular {
     file: File,
-    /// Writes go to its end, wherever that is by then.
+    /// Whether the file is in append mode: each write goes to the current end of the file.
     appends: bool,
-    /// It had a name when it was opened.
+    /// Whether the file had a name when it was opened.
     is_named: bool,
-    /// Its length after the last write.
+    /// Length of the file after the last write.
     end: u64,
 }
 
 /// What happened to a file since the last write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meanwhile {
-    /// Nothing that matters.
+pub(super) enum FileChange {
+    /// The file was not deleted or emptied.
     Unchanged,
-    /// Somebody emptied it, as logrotate does with `copytruncate`.
+    /// Another program emptied the file, for example logrotate with `copytruncate`.
     Emptied,
-    /// Its last name is gone: nobody could read what is written now.
+    /// The last name of the file was removed, so further rows could not be read.
     Deleted,
 }
 
@@ -42,12 +43,12 @@ impl Regular {
         })
     }
 
-    /// Its length when this program last knew it.
+    /// The length at the last check or write.
     pub(super) fn length(&self) -> u64 {
         self.end
     }
 
-    /// Cuts it to `length`, unless it is shorter already.
+    /// Truncates the file to `length`, unless the file is shorter.
     pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
         if self.file.metadata()?.len() > length {
             self.file.set_len(length)?;
@@ -56,30 +57,31 @@ impl Regular {
         Ok(())
     }
 
-    /// Looks what happened to it, and goes on at its end if it is shorter than it was.
-    pub(super) fn look(&mut self) -> io::Result<Meanwhile> {
+    /// Checks for changes by other programs. If the file has become shorter, writing continues at
+    /// the new end.
+    pub(super) fn check(&mut self) -> io::Result<FileChange> {
         let metadata = self.file.metadata()?;
         if self.is_named && metadata.nlink() == 0 {
-            return Ok(Meanwhile::Deleted);
+            return Ok(FileChange::Deleted);
         }
         let length = metadata.len();
         let position = if self.appends {
             self.end
         } else {
-            // Shared with other processes, such as the shell that opened it.
+            // The position is shared with other processes, such as the shell that opened the file.
             self.file.stream_position()?
         };
         if length < position {
             if !self.appends {
-                // Else the gap would be filled with zeros.
+                // Without the seek, the kernel would fill the gap with zeros.
                 self.file.seek(SeekFrom::End(0))?;
             }
             self.end = length;
             if length == 0 {
-                return Ok(Meanwhile::Emptied);
+                return Ok(FileChange::Emptied);
             }
         }
-        Ok(Meanwhile::Unchanged)
+        Ok(FileChange::Unchanged)
     }
 
     /// Writes all of `bytes`.
@@ -108,8 +110,8 @@ impl Regular {
         Ok(())
     }
 
-    /// Removes the last `bytes` bytes: the part of a line that was written before a write failed.
-    pub(super) fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+    /// Removes the last `bytes` bytes: the part of a line written before a write failed.
+    pub(super) fn remove_last(&mut self, bytes: u64) -> io::Result<()> {
         if bytes > 0 {
             let length = self.file.metadata()?.len();
             self.file.set_len(length.saturating_sub(bytes))?;
@@ -120,11 +122,11 @@ impl Regular {
         Ok(())
     }
 
-    /// Waits until everything is on the disk: some errors, such as a quota or a bad block, are
-    /// reported only then.
+    /// Waits until all data is on the disk. Some errors, such as an exceeded quota or a bad block,
+    /// are reported only at this point.
     pub(super) fn sync(&self) -> io::Result<()> {
         match rustix::fs::fdatasync(&self.file) {
-            // A file system that cannot tell.
+            // Some file systems do not support this call.
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -13,7 +13,7 @@ pub struct Json {
 }
 
 impl Json {
-    /// For rows of `layout` on `host`.
+    /// Makes a writer for rows of `layout` on `host`.
     #[must_use]
     pub fn new(layout: Layout, host: String) -> Self {
         Self {

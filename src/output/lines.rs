@@ -1,25 +1,25 @@
-//! Where lines end, in files that are whole lines or should be.
+//! Finds line ends in files made of lines.
 
-/// Where a line of a file ends.
+/// The rule for line ends in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// At each line end.
+    /// Each line feed ends a line.
     Plain,
-    /// As in csv: a line end within quotes is a part of a name.
+    /// As in csv: a line feed within quotes is part of a name.
     Quoted,
 }
 
-/// Finds where lines end in a text that is looked at from its beginning, piece by piece.
+/// Finds line ends in a text that is read in pieces from the beginning.
 pub(crate) struct LineEnds {
     lines: Lines,
     quoted: bool,
-    /// Bytes looked at so far, and how many of them are whole lines.
+    /// Bytes read so far, and how many of them belong to whole lines.
     seen: u64,
     whole: u64,
 }
 
 impl LineEnds {
-    /// Before any of the text.
+    /// The state before the first piece.
     pub(crate) fn new(lines: Lines) -> Self {
         Self {
             lines,
@@ -29,8 +29,8 @@ impl LineEnds {
         }
     }
 
-    /// Takes the next piece.
-    pub(crate) fn look(&mut self, text: &[u8]) {
+    /// Scans the next piece.
+    pub(crate) fn scan(&mut self, text: &[u8]) {
         let base = self.seen;
         for at in memchr::memchr2_iter(b'"', b'\n', text) {
             if text.get(at) == Some(&b'\n') {
@@ -38,7 +38,7 @@ impl LineEnds {
                     self.whole = base + at as u64 + 1;
                 }
             } else if self.lines == Lines::Quoted {
-                // A quote within quotes is doubled, and so changes nothing in the end.
+                // A quote within quotes is doubled: the two quotes cancel out.
                 self.quoted = !self.quoted;
             }
         }
@@ -50,8 +50,8 @@ impl LineEnds {
         self.whole
     }
 
-    /// Bytes behind the last line end.
-    pub(crate) fn half(&self) -> u64 {
+    /// Bytes after the last line end.
+    pub(crate) fn unfinished(&self) -> u64 {
         self.seen.saturating_sub(self.whole)
     }
 }
@@ -65,11 +65,11 @@ mod tests {
         let text = b"h\n1,\"a\"\"\nb\",2\n3,\"c\n";
         for size in 1..text.len() {
             let mut ends = LineEnds::new(Lines::Quoted);
-            text.chunks(size).for_each(|piece| ends.look(piece));
-            assert_eq!(ends.half(), 5, "{size}");
+            text.chunks(size).for_each(|piece| ends.scan(piece));
+            assert_eq!(ends.unfinished(), 5, "{size}");
         }
         let mut json = LineEnds::new(Lines::Plain);
-        json.look(b"{\"a\":\"\\\"\"}\n{\"b");
-        assert_eq!(json.half(), 3);
+        json.scan(b"{\"a\":\"\\\"\"}\n{\"b");
+        assert_eq!(json.unfinished(), 3);
     }
 }

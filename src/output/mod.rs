@@ -1,4 +1,4 @@
-//! Rows to text: a table for people, CSV and JSON Lines for programs.
+//! Turns rows into text: a table for people, CSV and JSON Lines for programs.
 
 mod columns;
 mod compress;
@@ -33,13 +33,13 @@ use crate::model::Report;
 
 /// Turns reports into text.
 pub trait Format {
-    /// What comes once, before the first interval; nothing where a file is appended to.
+    /// Writes the text before the first interval; nothing if a file is appended to.
     fn begin(&mut self, out: &mut Vec<u8>);
 
-    /// Appends one interval to `out`, or a part of its rows.
+    /// Appends one interval, or a part of its rows, to `out`.
     fn report(&mut self, report: &Report, out: &mut Vec<u8>);
 
-    /// Whether a row looks the same whatever other rows its interval has, so that these can
+    /// Whether the text of a row is independent of the interval's other rows. If so, the rows can
     /// be written in several parts.
     fn rows_are_independent(&self) -> bool;
 
@@ -51,7 +51,7 @@ pub trait Format {
         false
     }
 
-    /// Appends what all `intervals` of a recording come to, after the last one.
+    /// Appends the totals of all `intervals`, after the last interval.
     fn overall(&mut self, _report: &Report, _intervals: u64, _out: &mut Vec<u8>) {}
 }
 

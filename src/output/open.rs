@@ -1,4 +1,4 @@
-//! Opening an output file: what happens to one that exists, and who else may write to it.
+//! Opens output files. Handles existing files, and locks the file against other recordings.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,32 +18,33 @@ use crate::text::to_stderr;
 /// What to do about an output file that exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Leave it alone and refuse.
+    /// Report an error, and leave the file unchanged.
     #[default]
     Refuse,
-    /// Start it anew.
+    /// Replace the contents.
     Replace,
-    /// Write behind what is there; `repair` cuts off an unfinished end.
+    /// Write after the existing contents.
     Append {
-        /// Cut back to the last whole line.
+        /// Whether to cut off an unfinished line at the end.
         repair: bool,
     },
 }
 
-/// How long to wait for another recording that writes to the same file. Periodic recordings overlap
-/// a little: one begins when the last one is about to end.
-const OTHER_MAY_END: Duration = Duration::from_secs(5);
+/// How long to wait for another recording that writes to the same file. Periodic recordings can
+/// overlap a little: one begins while the one before is about to end.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// No header and no row of ours is longer.
+/// An upper limit for the length of a header or a row, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 
 /// A regular file, open for appending and locked.
 #[derive(Debug)]
 pub(super) struct Opened {
-    /// Removes the file again if it was made here; before `file`, whose end unlocks it.
-    pub(super) made: Option<Made>,
+    /// Removes a new file on drop. The field is declared before `file`, because dropping `file`
+    /// releases the lock.
+    pub(super) new_file: Option<NewFile>,
     pub(super) file: File,
-    /// The length to cut it to before the first write.
+    /// The length to truncate the file to before the first write.
     pub(super) cut_to: Option<u64>,
     /// The first line of a file that is appended to.
     pub(super) first_line: Option<Vec<u8>>,
@@ -51,20 +52,20 @@ pub(super) struct Opened {
 
 /// A new file. Dropping this removes the file.
 #[derive(Debug)]
-pub(super) struct Made(PathBuf);
+pub(super) struct NewFile(PathBuf);
 
-impl Made {
-    /// Leaves the file where it is.
+impl NewFile {
+    /// Keeps the file.
     pub(super) fn keep(mut self) {
         self.0 = PathBuf::new();
     }
 }
 
-impl Drop for Made {
+impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
-            // The recording never began, and the reason was reported: an empty file would only be
-            // in the way of the next one.
+            // The recording never began, and the reason was reported. An empty file would make the
+            // next recording fail.
             let _ = fs::remove_file(&self.0);
         }
     }
@@ -74,8 +75,8 @@ impl Drop for Made {
 ///
 /// # Errors
 ///
-/// If it exists and must not be touched, is being written by another recording, has an unfinished
-/// end that must not be cut off, or cannot be opened.
+/// If the file exists and must not be changed, is being written by another recording, has an
+/// unfinished end that must not be cut off, or cannot be opened.
 pub(super) fn open_file(
     path: &Path,
     name: &str,
@@ -83,11 +84,11 @@ pub(super) fn open_file(
     lines: Lines,
     compression: Option<Compression>,
 ) -> Result<Opened, Error> {
-    let (mut file, made) = open_locked(path, name, existing)?;
+    let (mut file, new_file) = open_locked(path, name, existing)?;
     let mut opened = Opened {
         cut_to: None,
         first_line: None,
-        made,
+        new_file,
         file: file.try_clone().map_err(|error| unreadable(name, &error))?,
     };
     match existing {
@@ -114,12 +115,12 @@ fn unfinished(name: &str, bytes: u64, compression: Option<Compression>) -> Error
         Some(_) => "in an unfinished part",
     };
     Error::Usage(format!(
-        "{name} ends {what} ({bytes} bytes of it)\n\
-         --append --force cuts these off; or repair the file by hand"
+        "{name} ends {what} ({bytes} bytes)\n\
+         --append --force removes these bytes; or repair the file by hand"
     ))
 }
 
-/// Opens other things than regular files: FIFOs and devices.
+/// Opens a FIFO or a device.
 ///
 /// # Errors
 ///
@@ -130,14 +131,15 @@ pub(super) fn open_other(path: &Path, name: &str) -> Result<File, Error> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     match options.clone().custom_flags(raw(flags)).open(path) {
         Ok(file) => {
-            // The flag was only for the opening. The description is this program's own, and stays
-            // open: a FIFO without a writer would end for its reader.
+            // The flag was needed only for opening. The open file description is not shared. It
+            // stays open, since the reader of a FIFO without a writer would see the end of the file.
             let flags = fcntl_getfl(&file).map(|flags| flags - OFlags::NONBLOCK);
             let cleared = flags.and_then(|flags| fcntl_setfl(&file, flags));
             cleared.map_err(|error| unopened(name, &error.into()))?;
             return Ok(file);
         }
-        // A FIFO without a reader. Opening it waits for one, and a signal still ends the program.
+        // A FIFO without a reader. Opening the FIFO waits for a reader; a signal still ends the
+        // program.
         Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
             if fs::metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
                 return Err(Error::Usage(format!(
@@ -159,40 +161,44 @@ fn raw(flags: OFlags) -> i32 {
 }
 
 fn unopened(name: &str, error: &io::Error) -> Error {
-    Error::Failed(format!("{name}: could not be opened for writing: {error}"))
+    Error::Failed(format!("{name}: cannot open for writing: {error}"))
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Error {
-    Error::Failed(format!("{name}: could not be read: {error}"))
+    Error::Failed(format!("{name}: cannot read: {error}"))
 }
 
-/// Opens and locks the file that `path` names then.
-fn open_locked(path: &Path, name: &str, existing: Existing) -> Result<(File, Option<Made>), Error> {
+/// Opens and locks the file. When this returns, `path` still names the locked file.
+fn open_locked(
+    path: &Path,
+    name: &str,
+    existing: Existing,
+) -> Result<(File, Option<NewFile>), Error> {
     loop {
         let (file, is_new) = open_or_create(path, name, existing)?;
         lock(&file, name)?;
-        // Whoever had the lock may have removed the file, and data would go nowhere.
+        // The previous holder of the lock may have removed the file. Data would be lost then.
         let ours = file.metadata().map_err(|error| unopened(name, &error))?;
         if fs::metadata(path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
         {
-            return Ok((file, is_new.then(|| Made(path.to_owned()))));
+            return Ok((file, is_new.then(|| NewFile(path.to_owned()))));
         }
     }
 }
 
-/// Opens `path`, and tells whether it had to be made.
+/// Opens or creates `path`. Also returns whether the file is new.
 fn open_or_create(path: &Path, name: &str, existing: Existing) -> Result<(File, bool), Error> {
     let reads = matches!(existing, Existing::Append { .. });
     let mut options = OpenOptions::new();
-    // Appending even where the file is new: when somebody empties the file (logrotate's
-    // copytruncate), the next row is written to its beginning.
+    // Use append mode for new files too. If another program empties the file (logrotate's
+    // copytruncate), the next row is then written at the beginning.
     options.read(reads).append(true);
     match options.clone().create_new(true).open(path) {
         Ok(file) => Ok((file, true)),
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(unopened(name, &error)),
         Err(_) if existing == Existing::Refuse => Err(exists(name)),
-        // Through a link that leads nowhere a file can be made, but not with `create_new`.
+        // `create_new` refuses a dangling symbolic link, but `create` makes its target.
         Err(_) => match options.create(true).open(path) {
             Ok(file) => Ok((file, false)),
             Err(error) => Err(unopened(name, &error)),
@@ -200,17 +206,17 @@ fn open_or_create(path: &Path, name: &str, existing: Existing) -> Result<(File, 
     }
 }
 
-/// The refusal to overwrite something.
+/// The error for a file that exists and must not be overwritten.
 pub(super) fn exists(name: &str) -> Error {
     Error::Usage(format!(
         "{name} exists: --force replaces it, --append adds to it"
     ))
 }
 
-/// Locks the file for as long as it is open. Two recordings would each write a header and cut off
-/// what they take for the other's unfinished end.
+/// Locks the file as long as it is open. Without the lock, two recordings would each write a header
+/// and could cut off the other's unfinished line.
 fn lock(file: &File, name: &str) -> Result<(), Error> {
-    let deadline = Instant::now() + OTHER_MAY_END;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
@@ -218,27 +224,27 @@ fn lock(file: &File, name: &str) -> Result<(), Error> {
             Err(Errno::AGAIN) if Instant::now() < deadline => sleep(Duration::from_millis(50)),
             Err(Errno::AGAIN) => {
                 return Err(Error::Failed(format!(
-                    "{name} is being written by another recording: wait for its end, or choose another file"
+                    "{name} is being written by another recording: wait until the other recording ends, or choose another file"
                 )));
             }
-            // A file system without locks.
+            // The file system has no locks.
             Err(_) => return Ok(()),
         }
     }
 }
 
-/// What an existing file holds.
+/// The contents of an existing file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Contents {
-    /// Bytes up to the end of its last whole line, or member.
+    /// Bytes up to the end of the last whole line or member.
     whole: u64,
-    /// Bytes behind that.
+    /// Bytes after that.
     unfinished: u64,
     first_line: Option<Vec<u8>>,
 }
 
 impl Contents {
-    /// Reads it from its beginning: only from there is it known what is within quotes.
+    /// Reads the file from the beginning, which is needed to know which line ends are quoted.
     fn of(file: &mut File, lines: Lines, compression: Option<Compression>) -> io::Result<Self> {
         let (whole, start) = match compression {
             Some(compression) => {
@@ -263,7 +269,7 @@ impl Contents {
     }
 }
 
-/// Looks at a whole file, and returns its first bytes.
+/// Scans a whole file for line ends, and returns its first bytes.
 fn read_all(file: &mut File, ends: &mut LineEnds) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(0))?;
     let mut start = Vec::new();
@@ -273,7 +279,7 @@ fn read_all(file: &mut File, ends: &mut LineEnds) -> io::Result<Vec<u8>> {
             Ok(0) => return Ok(start),
             Ok(count) => {
                 let text = block.get(..count).unwrap_or_default();
-                ends.look(text);
+                ends.scan(text);
                 let room = LONGEST_LINE.saturating_sub(start.len());
                 start.extend_from_slice(text.get(..room).unwrap_or(text));
             }

@@ -1,4 +1,4 @@
-//! An open output: takes text, writes whole lines, and reports what became of them.
+//! An open output: buffers text, writes whole lines, and reports errors.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,31 +9,32 @@ use std::path::Path;
 use rustix::fs::fstat;
 
 use super::compress::{Compression, Encoder};
-use super::file::{Meanwhile, Regular};
+use super::file::{FileChange, Regular};
 use super::lines::{LineEnds, Lines};
-use super::open::{Existing, Made, exists, open_file, open_other};
+use super::open::{Existing, NewFile, exists, open_file, open_other};
 use super::stream::{Kind, Stream, is_open_for_writing};
 use crate::error::Error;
 use crate::text::shown_path;
 
 /// An open output.
 pub struct Sink {
-    /// Until it is begun: the file if it is new. Before `output`: the file is removed while it is
-    /// locked.
-    made: Option<Made>,
+    /// A new file, until [`Sink::begin`]. The field is declared before `output`, so that the file
+    /// is removed while it is locked.
+    new_file: Option<NewFile>,
     name: String,
     lines: Lines,
     output: Output,
     encoder: Option<Encoder>,
-    /// Written to the beginning of the file: a CSV header.
+    /// Text for the beginning of the file: a CSV header.
     header: Vec<u8>,
-    /// Whole lines that are not written, or not compressed yet.
+    /// Whole lines that are not yet written or compressed.
     text: Vec<u8>,
-    /// What goes out next, and how much of it is written.
+    /// Bytes to write next.
     pending: Vec<u8>,
+    /// How many bytes of `pending` are written.
     written: usize,
     first_line: Option<Vec<u8>>,
-    /// Until it is begun: the length to cut the file to.
+    /// The length to truncate the file to in [`Sink::begin`].
     cut_to: Option<u64>,
 }
 
@@ -42,22 +43,21 @@ enum Output {
     Stream(Stream),
 }
 
-/// How far a flush got.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
     /// Everything is written.
     All,
-    /// The reader takes nothing now; [`Sink::as_fd`] is writable when it does.
+    /// The reader is slow. [`Sink::as_fd`] becomes writable when there is room again.
     Stalled,
 }
 
 impl Sink {
-    /// An output that is open already: a standard stream, or another descriptor that was handed
-    /// over.
+    /// Wraps an open output: a standard stream, or another inherited descriptor.
     ///
     /// # Errors
     ///
-    /// If it is not open for writing.
+    /// If the descriptor is not open for writing.
     pub fn descriptor(
         name: &str,
         fd: OwnedFd,
@@ -77,12 +77,12 @@ impl Sink {
         Ok(Self::new(name.to_owned(), output, lines, compression))
     }
 
-    /// Opens or creates `path`, and changes nothing in it before [`Sink::begin`].
+    /// Opens or creates `path`. The contents stay unchanged until [`Sink::begin`].
     ///
     /// # Errors
     ///
-    /// If it exists and must not be touched, is locked by another recording, ends in half a line
-    /// that must not be cut off, or cannot be written.
+    /// If the file exists and must not be changed, is locked by another recording, ends in half a
+    /// line that must not be cut off, or cannot be written.
     pub fn open(
         path: &Path,
         existing: Existing,
@@ -94,7 +94,7 @@ impl Sink {
             Ok(there) if there.is_dir() => {
                 return Err(Error::Failed(format!("{name} is a directory: give a file")));
             }
-            // Only what holds data can be overwritten by mistake.
+            // A block device holds data that could be overwritten by mistake.
             Ok(there) if there.file_type().is_block_device() && existing == Existing::Refuse => {
                 return Err(exists(&name));
             }
@@ -109,14 +109,14 @@ impl Sink {
         Ok(Self {
             first_line: opened.first_line,
             cut_to: opened.cut_to,
-            made: opened.made,
+            new_file: opened.new_file,
             ..Self::new(name, Output::File(regular), lines, compression)
         })
     }
 
     fn new(name: String, output: Output, lines: Lines, compression: Option<Compression>) -> Self {
         Self {
-            made: None,
+            new_file: None,
             name,
             lines,
             output,
@@ -130,59 +130,61 @@ impl Sink {
         }
     }
 
-    /// Makes it ready for writing: what is to be replaced or cut off goes now, when nothing stands
-    /// in the way of the recording any more. `header` comes first, unless the file goes on.
+    /// Prepares the output for writing. Old contents are removed only now, when all other setup of
+    /// the recording has succeeded. `header` is written first, unless rows are appended to a file
+    /// with a header.
     ///
     /// # Errors
     ///
-    /// If the file cannot be cut.
+    /// If the file cannot be truncated.
     pub fn begin(&mut self, header: &[u8]) -> Result<(), Error> {
-        if let Some(made) = self.made.take() {
-            made.keep();
+        if let Some(new_file) = self.new_file.take() {
+            new_file.keep();
         }
-        let goes_on = match &mut self.output {
+        let is_continued = match &mut self.output {
             Output::Stream(_) => false,
             Output::File(file) => {
                 if let Some(length) = self.cut_to.take() {
                     file.cut(length).map_err(|error| {
-                        Error::Failed(format!("{}: could not be cut back: {error}", self.name))
+                        Error::Failed(format!("{}: cannot truncate the file: {error}", self.name))
                     })?;
                 }
-                // What the shell appends to is not known, and gets a header.
+                // The contents of a file that the shell opened with `>>` are unknown, so it gets a
+                // header too.
                 self.first_line.is_some() && file.length() > 0
             }
         };
         self.header = header.to_vec();
-        if !goes_on {
+        if !is_continued {
             self.pending = self.first_part()?;
         }
         Ok(())
     }
 
-    /// What a file begins with. A compressed one has a member even without a header: an empty file
-    /// cannot be decompressed.
+    /// The first bytes of a file. A compressed file has a member even without a header, because an
+    /// empty file cannot be decompressed.
     fn first_part(&self) -> Result<Vec<u8>, Error> {
         match &self.encoder {
             None => Ok(self.header.clone()),
             Some(encoder) => encoder
-                .alone(&self.header)
+                .separate_member(&self.header)
                 .map_err(|error| Error::write(&self.name, &error)),
         }
     }
 
-    /// The first line of a file that is appended to; `None` if it has none.
+    /// The first line of a file that is appended to; `None` if the file has no lines.
     #[must_use]
     pub fn first_line(&self) -> Option<&[u8]> {
         self.first_line.as_deref()
     }
 
-    /// What to call it in messages.
+    /// The name of the output in messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it is.
+    /// The kind of the output.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match &self.output {
@@ -191,17 +193,17 @@ impl Sink {
         }
     }
 
-    /// Where whole lines are added, to be written by [`Sink::flush`].
+    /// The buffer for whole lines. [`Sink::flush`] writes it.
     pub fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
     }
 
-    /// Writes as much of the text as the reader takes.
+    /// Writes as much of the text as possible without blocking.
     ///
     /// # Errors
     ///
-    /// [`Error::ClosedPipe`] if the reader has gone, else with the file's name. Only whole lines
-    /// are left in a file then.
+    /// [`Error::ClosedPipe`] if the reader has closed the pipe, otherwise an error with the name of
+    /// the file. After an error, a file holds only whole lines.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
         if self.pending.is_empty() {
             self.take_text()?;
@@ -213,7 +215,7 @@ impl Sink {
         self.write_pending()
     }
 
-    /// Hands the text on: to the encoder, or to what goes out next.
+    /// Moves the text to the encoder, or to `pending` if there is no compression.
     fn take_text(&mut self) -> Result<(), Error> {
         match &mut self.encoder {
             None => std::mem::swap(&mut self.text, &mut self.pending),
@@ -226,7 +228,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Ends what can be decompressed at once, before the last flush of an interval.
+    /// Ends the compressed member, before the last flush of an interval.
     ///
     /// # Errors
     ///
@@ -235,13 +237,13 @@ impl Sink {
         self.end_member()?;
         let flushed = self.write_pending()?;
         if flushed == Flushed::All {
-            // Between intervals the buffers would only take memory.
+            // Free the buffers between intervals.
             (self.text, self.pending) = (Vec::new(), Vec::new());
         }
         Ok(flushed)
     }
 
-    /// Moves a compressed member, or text that is not, to what goes out next.
+    /// Moves the compressed member, or uncompressed text, to `pending`.
     fn end_member(&mut self) -> Result<(), Error> {
         let Some(encoder) = &mut self.encoder else {
             self.pending.append(&mut self.text);
@@ -271,20 +273,20 @@ impl Sink {
             return Ok(());
         };
         match file
-            .look()
+            .check()
             .map_err(|error| Error::write(&self.name, &error))?
         {
-            Meanwhile::Deleted => {
+            FileChange::Deleted => {
                 return Err(Error::Failed(format!(
-                    "{} was deleted during the recording: what follows has nowhere to go",
+                    "{} was deleted during the recording: cannot write further rows",
                     self.name
                 )));
             }
-            Meanwhile::Emptied => {
+            FileChange::Emptied => {
                 let first = self.first_part()?;
                 self.pending.splice(0..0, first);
             }
-            Meanwhile::Unchanged => {}
+            FileChange::Unchanged => {}
         }
         let Output::File(file) = &mut self.output else {
             return Ok(());
@@ -292,14 +294,14 @@ impl Sink {
         file.write(&self.pending).map_err(|(written, error)| {
             let written = self.pending.get(..written).unwrap_or_default();
             let half = match &self.encoder {
-                // A part of a member cannot be decompressed.
+                // A part of a member cannot be decompressed, so remove all of it.
                 Some(_) => written.len() as u64,
-                None => half_of(self.lines, written),
+                None => unfinished_bytes(self.lines, written),
             };
-            match file.take_back(half) {
+            match file.remove_last(half) {
                 Ok(()) => Error::write(&self.name, &error),
                 Err(cut) => Error::Failed(format!(
-                    "{}: could not be written: {error}; its last line is not whole ({cut})",
+                    "{}: cannot write: {error}; the last line is incomplete ({cut})",
                     self.name
                 )),
             }
@@ -312,10 +314,10 @@ impl Sink {
         };
         while let Some(rest) = self.pending.get(self.written..).filter(|r| !r.is_empty()) {
             let chunk = rest.get(..stream.chunk()).unwrap_or(rest);
-            // Whole lines, if the chunk has any: then a reader that stalls has no half one.
+            // Write whole lines if the chunk has any, so that a stalled reader has no half line.
             let half = match &self.encoder {
                 Some(_) => 0,
-                None => usize::try_from(half_of(self.lines, chunk)).unwrap_or(0),
+                None => usize::try_from(unfinished_bytes(self.lines, chunk)).unwrap_or(0),
             };
             let whole = chunk.get(..chunk.len() - half).filter(|w| !w.is_empty());
             match stream.write(whole.unwrap_or(chunk)) {
@@ -327,11 +329,11 @@ impl Sink {
         Ok(Flushed::All)
     }
 
-    /// After the last interval.
+    /// Waits until a file is on the disk, after the last interval.
     ///
     /// # Errors
     ///
-    /// If a file could not be written to its disk.
+    /// If the disk reports an error.
     pub fn finish(&mut self) -> Result<(), Error> {
         match &self.output {
             Output::Stream(_) => Ok(()),
@@ -341,12 +343,12 @@ impl Sink {
         }
     }
 
-    /// The error of a reader that did not read on after the request to stop.
+    /// The error for a reader that is still stalled some time after a request to stop.
     #[must_use]
     pub fn stalled(&self) -> Error {
         let left = self.pending.len().saturating_sub(self.written);
         Error::Failed(format!(
-            "{}: its reader does not read; the last {left} bytes were not written",
+            "{}: the reader is stalled; the last {left} bytes were not written",
             self.name
         ))
     }
@@ -368,9 +370,9 @@ impl AsFd for Sink {
     }
 }
 
-/// Bytes of `text` behind its last line end.
-fn half_of(lines: Lines, text: &[u8]) -> u64 {
+/// The number of bytes after the last line end of `text`.
+fn unfinished_bytes(lines: Lines, text: &[u8]) -> u64 {
     let mut ends = LineEnds::new(lines);
-    ends.look(text);
-    ends.half()
+    ends.scan(text);
+    ends.unfinished()
 }

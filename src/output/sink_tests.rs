@@ -1,4 +1,4 @@
-//! Output files: what happens to one that exists, that others change, and that cannot be written.
+//! Tests of output files: existing files, files changed by other programs, and write errors.
 
 mod compressed;
 
@@ -140,7 +140,7 @@ fn a_file_that_cannot_be_made_is_named() {
     }
 }
 
-/// `logrotate` with `copytruncate`, and `: > out.csv`.
+/// Files are emptied by `logrotate` with `copytruncate`, and by `: > out.csv`.
 #[test]
 fn a_file_that_is_emptied_goes_on_with_a_header_and_without_a_gap() {
     for existing in [Existing::Refuse, Existing::Replace, APPEND] {
@@ -153,14 +153,14 @@ fn a_file_that_is_emptied_goes_on_with_a_header_and_without_a_gap() {
             write(&mut sink, b"b\n").expect("write");
             assert_eq!(read(path), b"head\nb\n");
         }
-        // Without rows, the header alone.
+        // Without rows, the file gets only the header.
         fs::write(path, "").expect("empty it");
         write(&mut sink, b"").expect("write");
         assert_eq!(read(path), b"head\n");
     }
 }
 
-/// What a shell opens with `>` is not in append mode, and the position is shared.
+/// A file that a shell opened with `>` is not in append mode, and shares its position.
 #[test]
 fn a_redirected_file_that_is_emptied_has_no_gap_either() {
     let place = place("out.csv");
@@ -203,7 +203,7 @@ fn a_file_that_is_renamed_goes_on_under_its_new_name() {
 fn a_second_recording_to_the_same_file_is_refused_while_the_first_one_writes() {
     let place = place("out.csv");
     let first = begun(&place.path, APPEND);
-    // All at once, since each of them waits for a while.
+    // Run all attempts at once, since each attempt waits for a while.
     let seconds = [APPEND, REPAIR, Existing::Replace].map(|existing| {
         let path = place.path.clone();
         std::thread::spawn(move || refused(open(&path, existing)))
@@ -218,7 +218,7 @@ fn a_second_recording_to_the_same_file_is_refused_while_the_first_one_writes() {
     drop(open(&place.path, APPEND).expect("it has ended"));
 }
 
-/// Periodic recordings overlap a little.
+/// Periodic recordings can overlap a little.
 #[test]
 fn a_second_recording_waits_for_the_first_one_and_sees_what_that_wrote_last() {
     let place = place("out.csv");
@@ -235,7 +235,7 @@ fn a_second_recording_waits_for_the_first_one_and_sees_what_that_wrote_last() {
     assert_eq!(read(&place.path), b"head\na\nb\n");
 }
 
-/// The one that made the file never begins, and removes it.
+/// The recording that created the file never begins, and removes the file.
 #[test]
 fn a_second_recording_does_not_write_to_a_file_that_was_removed_while_it_waited() {
     let place = place("out.csv");
@@ -250,7 +250,7 @@ fn a_second_recording_does_not_write_to_a_file_that_was_removed_while_it_waited(
         let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
         links.filter(|link| *link == place.path).count()
     };
-    // The file is open twice, or the second one has begun already.
+    // The file is open twice, or the second recording has already begun.
     while open_now() < 2 && !second.is_finished() {
         std::thread::yield_now();
     }

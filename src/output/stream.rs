@@ -1,4 +1,4 @@
-//! Writing without waiting: to pipes, terminals and sockets, whose readers may stall.
+//! Writes without blocking to pipes, terminals and sockets, whose readers may stall.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::termios::isatty;
 
-/// What an output is.
+/// The kind of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -26,11 +26,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What `fd` refers to.
+    /// The kind of the file that `fd` refers to.
     ///
     /// # Errors
     ///
-    /// If it is not open.
+    /// If `fd` is not open.
     pub fn of(fd: impl AsFd) -> io::Result<Self> {
         let stat = fstat(&fd)?;
         Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -42,17 +42,18 @@ impl Kind {
         })
     }
 
-    /// Whether a write can wait for a reader.
+    /// Whether a write can block until a reader reads.
     fn can_stall(self) -> bool {
         matches!(self, Self::Pipe | Self::Terminal | Self::Socket)
     }
 }
 
-/// How much is written at once. A pipe takes this much (PIPE_BUF) as a whole or not at all, so that
-/// a reader that stalls has whole lines.
+/// How many bytes are written at once (PIPE_BUF). A pipe takes such a write as a whole or not at
+/// all, so that a stalled reader has received whole lines.
 const CHUNK: usize = 4096;
 
-/// The same for a terminal that cannot be opened anew: one that is writable has room for this much.
+/// The same for a terminal that cannot be reopened: a writable terminal has room for this many
+/// bytes.
 const SMALL_CHUNK: usize = 256;
 
 /// An output that is not a regular file.
@@ -60,12 +61,12 @@ const SMALL_CHUNK: usize = 256;
 pub(super) struct Stream {
     file: File,
     kind: Kind,
-    /// Writes do not wait, because of `O_NONBLOCK`.
+    /// Whether the file has `O_NONBLOCK`.
     is_nonblocking: bool,
 }
 
 impl Stream {
-    /// Takes over an open output.
+    /// Wraps an open output.
     pub(super) fn new(file: File, kind: Kind) -> Self {
         match reopened(&file, kind) {
             Some(file) => Self {
@@ -85,7 +86,7 @@ impl Stream {
         self.kind
     }
 
-    /// The most that one call should write, so that it is taken as a whole.
+    /// The maximum size of one write, so that the reader receives it as a whole.
     pub(super) fn chunk(&self) -> usize {
         match self.kind {
             Kind::Terminal if !self.is_nonblocking => SMALL_CHUNK,
@@ -94,10 +95,11 @@ impl Stream {
         }
     }
 
-    /// Writes some of `bytes`; returns how much, or `None` if the reader takes nothing now.
+    /// Writes some of `bytes`. Returns the number of bytes written, or `None` if there is no room
+    /// now.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
         let written = if self.kind == Kind::Socket {
-            // Without a signal: the error is enough.
+            // Suppress SIGPIPE: the error is enough.
             send(&self.file, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
         } else if self.kind.can_stall() && !self.is_nonblocking && !is_writable(&self.file) {
             Err(Errno::AGAIN)
@@ -108,7 +110,7 @@ impl Stream {
             Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN) => Ok(None),
-            // Nothing was written, and nothing keeps the next try from succeeding.
+            // Nothing was written. The next attempt may succeed.
             Err(Errno::INTR) => Ok(Some(0)),
             Err(error) => Err(error.into()),
         }
@@ -121,34 +123,33 @@ impl AsFd for Stream {
     }
 }
 
-/// The same pipe or terminal by an open file description of its own, with `O_NONBLOCK`. Setting
-/// that flag on the description that was handed over would change it for all other processes that
-/// share it, such as the shell.
+/// Reopens a pipe or terminal with `O_NONBLOCK`, as a new open file description. Setting the flag on
+/// the inherited description would change it for other processes too, such as the shell.
 fn reopened(file: &File, kind: Kind) -> Option<File> {
     if !matches!(kind, Kind::Pipe | Kind::Terminal) || is_multiplexer(file) {
         return None;
     }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // Another user's terminal, or no /proc: then each write is preceded by a poll.
+    // Fails for another user's terminal, or without /proc. `write` then polls before each write.
     let again = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let (before, after) = (fstat(file).ok()?, fstat(&again).ok()?);
     let same = (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino);
     same.then(|| File::from(again))
 }
 
-/// Whether it is `/dev/ptmx`: opening that again would make another terminal.
+/// Whether the file is `/dev/ptmx`: reopening it would make another terminal.
 fn is_multiplexer(file: &File) -> bool {
     fstat(file).is_ok_and(|stat| (major(stat.st_rdev), minor(stat.st_rdev)) == (5, 2))
 }
 
 fn is_writable(file: &File) -> bool {
     let mut fds = [PollFd::new(file, PollFlags::OUT)];
-    // An error is found out by writing.
+    // On an error of the file, the next write reports it.
     poll(&mut fds, Some(&Timespec::default())) != Ok(0)
 }
 
-/// Whether `fd` is open for writing. One that is not is an error before anything is counted.
+/// Whether `fd` is open for writing.
 pub(super) fn is_open_for_writing(fd: &OwnedFd) -> bool {
     fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR))
 }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_takes_nothing_and_its_description_stays_as_it_is() {
+    fn a_full_pipe_stalls_and_its_open_file_description_is_unchanged() {
         let (reader, writer) = pipe().expect("pipe");
         let shared = writer.try_clone().expect("dup");
         for reopen in [true, false] {
@@ -190,16 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_an_error_not_a_stall() {
+    fn a_closed_reader_is_an_error_not_a_stall() {
         let (reader, writer) = pipe().expect("pipe");
         drop(reader);
         let stream = Stream::new(File::from(writer), Kind::Pipe);
-        let error = stream.write(b"x").expect_err("nobody reads");
+        let error = stream.write(b"x").expect_err("no reader");
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
-    fn a_full_socket_takes_nothing() {
+    fn a_full_socket_stalls() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let stream = Stream::new(File::from(OwnedFd::from(ours)), Kind::Socket);
         assert!(fill(&stream) > 0);

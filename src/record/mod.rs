@@ -1,4 +1,4 @@
-//! `netatop record`: measures for a while and writes rows.
+//! `netatop record`: counts traffic for a while and writes rows.
 
 mod command;
 mod run;

@@ -1,4 +1,4 @@
-//! Puts a recording together: output first, then the kernel's side, then the session.
+//! Sets up a recording: first the output, then the BPF programs, then the session.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,36 +22,37 @@ use crate::session::{Clock, Progress, Schedule, Session, Summary, SystemClock};
 use crate::signals::report_file_size_limit;
 use crate::text::to_stderr;
 
-/// Everything that `netatop record` was asked for, checked.
+/// The checked command line of `netatop record`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// When it reports and ends.
+    /// When the recording reports and ends.
     pub schedule: Schedule,
-    /// What it is about.
+    /// The processes, cgroups or command to record.
     pub targets: Targets,
-    /// What rows stand for.
+    /// What each row stands for.
     pub layout: Layout,
-    /// Their order.
+    /// The order of the rows.
     pub sort: SortKey,
-    /// How many of them.
+    /// The number of rows to show; all without it.
     pub top: Option<usize>,
-    /// How they are written; by the ending of `output` without one.
+    /// The format of the rows. If `None`, the extension of `output` decides.
     pub format: Option<OutputFormat>,
-    /// Where to; standard output without one.
+    /// The output file. If `None`, rows go to standard output.
     pub output: Option<PathBuf>,
-    /// What to do if that exists.
+    /// What to do if the output file exists.
     pub existing: Existing,
-    /// No progress, no summary.
+    /// Whether to leave out the progress line and the summary.
     pub quiet: bool,
-    /// Also libbpf's messages, and how long attaching took.
+    /// Whether to print libbpf's messages and the time that attaching took.
     pub verbose: bool,
 }
 
-/// Records, and returns the exit status: COMMAND's if there is one, else 0.
+/// Records, and returns the exit status: that of COMMAND if there is one, otherwise 0.
 ///
 /// # Errors
 ///
-/// If the output cannot be written, this host cannot count, or something failed on the way.
+/// If the options contradict each other, the output cannot be written, or the kernel does not allow
+/// counting.
 pub fn run(options: &Options) -> Result<u8, Error> {
     let targets = &options.targets;
     libbpf_messages(options.verbose);
@@ -72,8 +73,8 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         has_command: !targets.command.is_empty(),
     })?;
     report_file_size_limit()?;
-    // Before anything is attached: a file that cannot be written is no reason to count. And before
-    // signals are taken over: they end the program while it waits for the reader of a FIFO.
+    // Open the output before attaching, so that nothing is counted for an unwritable file. Open it
+    // before the signal handlers are installed, so that signals end a wait for a FIFO's reader.
     let mut sink = destination.open()?;
     let writer = writer(
         options.layout,
@@ -82,8 +83,8 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         &sink,
     )?;
     let progress = progress(options, &destination, &sink);
-    let tells = !options.quiet && !destination.excludes_summary(&sink);
-    // The command's process first: it is forked, and so must be before there are threads.
+    let prints_summary = !options.quiet && !destination.excludes_summary(&sink);
+    // Fork the command first: a fork must come before the program starts threads.
     let mut command = match targets.command.as_slice() {
         [] => None,
         command => Some(PausedCommand::start(command, targets.user.as_deref())?),
@@ -107,14 +108,14 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         progress,
         command: command.as_mut(),
     };
-    // Before the recording: nothing about the host is looked up while results are written.
+    // Gather facts before the recording, so that writing the results needs no lookups.
     let facts = HostFacts::gather();
     let remedy = remedy_for_misses(&facts);
     let recorded = recording.run(&facts, writer, &mut sink, &mut clock);
     let changes = || describe_changes(&cgroups);
     let Some(mut command) = command else {
         let summary = recorded?;
-        if tells {
+        if prints_summary {
             let living = if targets.follow {
                 describe_living(&summary, 0)
             } else {
@@ -133,8 +134,8 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         Err(error) => return after_failure(error, &mut command, &mut clock),
     };
     let status = command.status()?;
-    // A command that could not be executed has said why, and did nothing.
-    if tells && !command.is_failed() {
+    // If the command could not be executed, its error was printed and there is no traffic.
+    if prints_summary && !command.is_failed() {
         let left = match status {
             Some(_) => String::new(),
             None => format!("\nthe command is left running: {}", command.pid()),
@@ -149,8 +150,8 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     Ok(status.unwrap_or(0))
 }
 
-/// After a recording that failed. A command that runs is not the recording's to end: netatop waits
-/// for it, as if it had not been recorded.
+/// Handles a failed recording. A running command is not killed: netatop waits for the command to
+/// end, as it would without a failure.
 fn after_failure(
     error: Error,
     command: &mut PausedCommand,
@@ -165,7 +166,7 @@ fn after_failure(
     if command.status()?.is_none() && !is_closed_pipe {
         to_stderr(format!(
             "netatop: {error}\n\
-             netatop: not recording any more; waiting for the command to end ({})",
+             netatop: the recording has stopped; waiting for the command to end ({})",
             command.pid()
         ));
         error = Error::Reported;
@@ -174,10 +175,10 @@ fn after_failure(
         if let Some(status) = command.status()? {
             break status;
         }
-        // SIGTERM is passed on; a second Ctrl-C ends netatop.
+        // SIGTERM is passed on to the command; a second Ctrl-C ends netatop.
         clock.wait(None, None)?;
     };
-    // Without a reader of the output the command's own status counts.
+    // If only the output's reader is gone, return the command's own status.
     if is_closed_pipe {
         Ok(status)
     } else {
@@ -185,18 +186,18 @@ fn after_failure(
     }
 }
 
-/// What one recording takes, once everything is open.
+/// The inputs of one recording, after all files and processes are open.
 struct Recording<'a> {
     options: &'a Options,
     filter: &'a Filter,
-    /// The processes whose end is its end.
+    /// The recording ends when all of these processes have ended.
     processes: Vec<OwnedFd>,
     progress: Option<Progress>,
     command: Option<&'a mut PausedCommand>,
 }
 
 impl Recording<'_> {
-    /// Attaches, lets the command go if there is one, and records.
+    /// Attaches the BPF programs, releases the command if there is one, and records.
     fn run(
         self,
         facts: &HostFacts,
@@ -205,7 +206,7 @@ impl Recording<'_> {
         clock: &mut SystemClock,
     ) -> Result<Summary, Error> {
         let options = self.options;
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut storage = Storage::default();
         let names_cgroups = writer.names_cgroups() && cgroup_mount().is_some();
         let capacity = Capacity {
@@ -213,19 +214,19 @@ impl Recording<'_> {
             ..Capacity::of_host()
         };
         let mut tracer = Tracer::attach_to(&mut storage, capacity, self.filter, facts)?;
-        // After the programs are attached, so that no change is missed.
+        // Read the hierarchy after the programs are attached, so that no change is missed.
         let cgroups = if names_cgroups {
             Cgroups::new()
         } else {
             Cgroups::default()
         };
-        // Only now is it sure that no other process had got one of the ids.
-        targets::still_there(&self.processes)?;
+        // If no process has ended by now, its id cannot have been reused before the filter was set.
+        targets::ensure_running(&self.processes)?;
         clock.watch(self.processes);
         if options.verbose {
             to_stderr(format!(
                 "netatop: attached in {} ms",
-                begun.elapsed().as_millis()
+                started.elapsed().as_millis()
             ));
         }
         let rows = Rows {
@@ -239,7 +240,7 @@ impl Recording<'_> {
             schedule.grace = Some(GRACE);
             clock.pass_on_to(command.pid());
         }
-        // Its time begins before the command's, which may be over in a moment.
+        // Start the clock before the command is released: a short command may end at once.
         let session = Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
             .with_progress(self.progress);
         if let Some(command) = self.command {
@@ -249,16 +250,18 @@ impl Recording<'_> {
     }
 }
 
-/// The ring buffer for names of cgroups: thousands of them between two looks at it.
+/// Size of the ring buffer for cgroup names. It holds thousands of changes between two reads.
 const CGROUP_BYTES: u32 = 1 << 19;
 
-/// How long a command may take to end after Ctrl-C until the recording ends without it.
+/// How long the recording waits for the command to end after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Only for a person who would otherwise see nothing: a command has its own output.
+/// The progress line, if the user would otherwise see nothing. A command has output of its own.
 fn progress(options: &Options, destination: &Destination, sink: &Sink) -> Option<Progress> {
     let schedule = options.schedule;
-    let is_too_short = schedule.duration.is_some_and(|d| d <= Progress::WORTH_IT);
+    let is_too_short = schedule
+        .duration
+        .is_some_and(|d| d <= Progress::SHORTEST_RECORDING);
     let standard_output = Kind::of(io::stdout()).ok();
     let wanted = !options.quiet
         && options.targets.command.is_empty()

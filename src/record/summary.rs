@@ -1,11 +1,11 @@
-//! The closing words: what was recorded, and what could not be.
+//! The summary after a recording: totals and losses.
 
 use std::time::Duration;
 
 use crate::session::Summary;
 use crate::text::{bytes, counted};
 
-/// The closing line, and one for each kind of loss. `remedy_for_misses` is what would prevent
+/// The totals line, and one line for each kind of loss. `remedy_for_misses` says how to prevent
 /// missed events on this host.
 pub(super) fn describe(summary: &Summary, remedy_for_misses: Option<&str>) -> String {
     let messages = |count| counted(count, "message", "messages");
@@ -36,13 +36,13 @@ pub(super) fn describe(summary: &Summary, remedy_for_misses: Option<&str>) -> St
         losses.exits_lost,
         "thread",
         "threads",
-        "ended while there was no room for a record of it: the reader was held up",
+        "ended while the ring buffer had no room for an exit record: netatop was delayed",
     );
     add(
         losses.no_memory.msgs(),
         "message",
         "messages",
-        "came when the kernel had no memory to count them by thread",
+        "could not be counted by thread: the kernel had no memory",
     );
     add(
         losses.no_task.msgs(),
@@ -54,13 +54,13 @@ pub(super) fn describe(summary: &Summary, remedy_for_misses: Option<&str>) -> St
         losses.untracked,
         "new task",
         "new tasks",
-        "could not be followed for want of memory: the traffic is missing",
+        "could not be followed, no memory: their traffic is missing",
     );
     add(
         losses.cgroups,
-        "change of a cgroup",
-        "changes of cgroups",
-        "could not be reported in time: some names may be missing",
+        "cgroup change",
+        "cgroup changes",
+        "were lost, ring buffer full: some names may be missing",
     );
     add(
         losses.missed_events,
@@ -71,12 +71,12 @@ pub(super) fn describe(summary: &Summary, remedy_for_misses: Option<&str>) -> St
     if losses.missed_events > 0
         && let Some(remedy) = remedy_for_misses
     {
-        text.push_str(&format!("\nto miss none, {remedy}"));
+        text.push_str(&format!("\nto avoid missed events, {remedy}"));
     }
     text
 }
 
-/// A length of time. A short command takes milliseconds.
+/// Formats a duration, with milliseconds for short commands.
 fn seconds(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     if seconds < 10.0 {
@@ -86,9 +86,9 @@ fn seconds(elapsed: Duration) -> String {
     }
 }
 
-/// Descendants that live on, for a recording that followed some.
+/// Followed processes that are still running, without the process `except`.
 pub(super) fn describe_living(summary: &Summary, except: u32) -> String {
-    /// More would not be read.
+    /// The line names at most this many processes.
     const NAMED: usize = 10;
     let living: Vec<_> = summary
         .living
@@ -107,7 +107,7 @@ pub(super) fn describe_living(summary: &Summary, except: u32) -> String {
         names.push(format!("{} more", living.len() - NAMED));
     }
     format!(
-        "\nstill running, and counted up to now: {}",
+        "\nstill running, counted until the recording ended: {}",
         names.join(", ")
     )
 }
@@ -118,7 +118,7 @@ mod tests {
     use crate::model::{Counters, Losses};
 
     #[test]
-    fn what_could_not_be_counted_is_told_by_its_cause() {
+    fn each_kind_of_loss_has_a_line_with_its_cause() {
         let one = |bytes| Counters {
             udp_send_msgs: 1,
             udp_send_bytes: bytes,
@@ -136,15 +136,15 @@ mod tests {
             losses,
             ..Summary::default()
         };
-        let told = describe(&summary, None);
-        let lines: Vec<&str> = told.lines().skip(1).collect();
+        let text = describe(&summary, None);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines,
             [
-                "3 threads ended while there was no room for a record of it: the reader was held up",
-                "1 message came when the kernel had no memory to count them by thread",
+                "3 threads ended while the ring buffer had no room for an exit record: netatop was delayed",
+                "1 message could not be counted by thread: the kernel had no memory",
                 "2 messages belonged to no task",
-                "4 new tasks could not be followed for want of memory: the traffic is missing",
+                "4 new tasks could not be followed, no memory: their traffic is missing",
                 "5 events missed by the kernel, of unknown size",
             ]
         );

@@ -1,4 +1,4 @@
-//! What a recording is about: all, some processes, a command, some cgroups.
+//! The targets of a recording: all processes, some processes, a command, or some cgroups.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,26 +14,26 @@ use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace, proc};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
 use crate::text::shown_path;
 
-/// What was asked for on the command line.
+/// The targets given on the command line. If all fields are empty, everything is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
-    /// These processes.
+    /// Ids of processes.
     pub pids: Vec<u32>,
-    /// And what they fork.
+    /// Whether to record the descendants of these processes too.
     pub follow: bool,
-    /// Processes in these cgroups: paths as given.
+    /// Cgroups whose processes are recorded: paths as the user typed them.
     pub cgroups: Vec<PathBuf>,
-    /// This command and its descendants.
+    /// A command to run; the command and its descendants are recorded.
     pub command: Vec<OsString>,
-    /// As this user.
+    /// The user to run the command as.
     pub user: Option<String>,
 }
 
-/// Gets hold of processes, so that a pid that is used again is not mistaken for one.
+/// Opens pidfds, so that a reused pid is not mistaken for the process that had the pid before.
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for a pid that nobody has, or that is a thread's.
+/// [`Error::Usage`] if a pid belongs to no process, or is the id of a thread.
 pub(super) fn open_pids(pids: &[u32]) -> Result<Vec<OwnedFd>, Error> {
     pids.iter().map(|pid| open_pid(*pid)).collect()
 }
@@ -46,50 +46,50 @@ fn open_pid(pid: u32) -> Result<OwnedFd, Error> {
         .ok_or_else(unknown)?;
     pidfd_open(raw, PidfdFlags::empty()).map_err(|error| match error {
         rustix::io::Errno::SRCH => unknown(),
-        // Before and since 6.15, for the id of a thread that is not the first.
+        // The id of a thread other than the first: EINVAL before Linux 6.15, ENOENT since.
         rustix::io::Errno::INVAL | rustix::io::Errno::NOENT => Error::Usage(format!(
             "{pid} is a thread, not a process: give the id of its process"
         )),
-        error => Error::failed(format!("process {pid} cannot be watched"), error),
+        error => Error::failed(format!("cannot watch process {pid}"), error),
     })
 }
 
-/// Checks that none of these processes has ended. What was done by their ids before was
-/// then done to them.
+/// Checks that none of these processes has ended. If none has ended, every earlier use of their
+/// pids referred to these processes.
 ///
 /// # Errors
 ///
-/// [`Error::Failed`] if one has.
-pub(super) fn still_there(processes: &[OwnedFd]) -> Result<(), Error> {
+/// [`Error::Failed`] if a process has ended.
+pub(super) fn ensure_running(processes: &[OwnedFd]) -> Result<(), Error> {
     let mut fds: Vec<PollFd<'_>> = processes
         .iter()
         .map(|process| PollFd::new(process, PollFlags::IN))
         .collect();
-    // One that cannot be asked is as good as gone.
+    // Treat a failed poll like an ended process.
     let ended = poll(&mut fds, Some(&Timespec::default())).map_or(1, |ended| ended);
     if ended == 0 {
         return Ok(());
     }
     Err(Error::Failed(
-        "a process that was to be recorded ended before the recording began".to_owned(),
+        "a process given with --pid ended before the recording began".to_owned(),
     ))
 }
 
-/// A cgroup that was asked for.
+/// A cgroup given with `--cgroup`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cgroup {
     path: PathBuf,
     pub(super) wanted: WantedCgroup,
 }
 
-/// Refuses `option` in another cgroup namespace than the initial one: the paths that are seen there
-/// are not those of the host.
+/// Refuses `option` outside the initial cgroup namespace: the paths seen in another namespace
+/// differ from the host's.
 ///
 /// # Errors
 ///
 /// [`Error::Failed`], with the remedy.
 pub(super) fn need_cgroup_namespace(option: &str) -> Result<(), Error> {
-    // Without /proc it is not known, and the mount of cgroups is not found either.
+    // Without /proc the namespace is unknown. The cgroup mount is not found then either.
     if is_initial_cgroup_namespace() || proc::namespace("cgroup").is_none() {
         return Ok(());
     }
@@ -103,20 +103,20 @@ pub(super) fn need_cgroup_namespace(option: &str) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for what is no cgroup v2 directory, [`Error::Failed`] on a host
-/// without them.
+/// [`Error::Usage`] for a path that is not a cgroup v2 directory, [`Error::Failed`] on a host
+/// without cgroup v2.
 pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
     if paths.len() > MAX_CGROUPS {
         return Err(Error::Usage(format!(
-            "at most {MAX_CGROUPS} cgroups can be asked for"
+            "--cgroup can be given at most {MAX_CGROUPS} times"
         )));
     }
     fs::metadata("/proc/self/mountinfo").map_err(|error| {
         Error::Failed(format!(
-            "cgroups cannot be found: /proc/self/mountinfo: {error}\n\
+            "cannot find the cgroup hierarchy: /proc/self/mountinfo: {error}\n\
              /proc must be mounted"
         ))
     })?;
@@ -129,12 +129,12 @@ pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
 fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
     let refused = |why: &dyn std::fmt::Display| {
         Error::Usage(format!(
-            "{} is not a cgroup v2 directory: {why} (they are below {})",
+            "{} is not a cgroup v2 directory: {why} (cgroup v2 is mounted at {})",
             shown_path(given),
             shown_path(mount)
         ))
     };
-    // Relative to the mount, and so is /system.slice, as the cgroup column has it.
+    // Paths are relative to the mount. This includes /system.slice, as shown in the cgroup column.
     let below = given.strip_prefix("/").unwrap_or(given);
     let path = fs::canonicalize(given)
         .ok()
@@ -145,7 +145,7 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
                 .to_str()
                 .is_some_and(|text| text.parse::<u64>().is_ok());
             refused(&if given.exists() {
-                "it is something else"
+                "it is in another file system"
             } else if is_number {
                 "there is no such directory; to end after so many intervals: --count"
             } else {
@@ -154,7 +154,7 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
         })?;
     let level = path
         .strip_prefix(mount)
-        .map_err(|_| refused(&"it is elsewhere"))?
+        .map_err(|_| refused(&"it is outside the mount"))?
         .components()
         .count();
     let metadata = fs::metadata(&path).map_err(|error| refused(&error))?;
@@ -170,7 +170,7 @@ fn open_cgroup(mount: &Path, given: &Path) -> Result<Cgroup, Error> {
     })
 }
 
-/// What became of the cgroups meanwhile, for the closing words; empty if nothing did.
+/// Lines for the summary about cgroups that were removed during the recording; empty if none were.
 pub(super) fn describe_changes(cgroups: &[Cgroup]) -> String {
     let mut text = String::new();
     for cgroup in cgroups {
@@ -178,9 +178,9 @@ pub(super) fn describe_changes(cgroups: &[Cgroup]) -> String {
         match fs::metadata(&cgroup.path) {
             Ok(now) if now.ino() == cgroup.wanted.id => {}
             Ok(_) => text.push_str(&format!(
-                "\n{path} was removed and made again: what happened in the new one is not counted"
+                "\n{path} was removed and created again: traffic in the new cgroup is not counted"
             )),
-            Err(_) => text.push_str(&format!("\n{path} was removed meanwhile")),
+            Err(_) => text.push_str(&format!("\n{path} was removed during the recording")),
         }
     }
     text
@@ -191,9 +191,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pid_that_nobody_has_is_refused() {
+    fn a_pid_without_a_process_is_refused() {
         for pid in [0, 99_999_999, u32::MAX] {
-            assert_eq!(open_pid(pid).expect_err("nobody").status(), 2);
+            assert_eq!(open_pid(pid).expect_err("no process").status(), 2);
         }
         assert!(open_pid(std::process::id()).is_ok());
     }
@@ -201,18 +201,18 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_noticed() {
         let here = open_pid(std::process::id()).expect("this process");
-        assert!(still_there(&[here]).is_ok());
+        assert!(ensure_running(&[here]).is_ok());
         let mut child = std::process::Command::new("cat")
             .stdin(std::process::Stdio::piped())
             .spawn()
             .expect("cat");
         let gone = open_pid(child.id()).expect("the child");
         child.wait().expect("wait closes its input");
-        assert!(still_there(&[gone]).is_err());
+        assert!(ensure_running(&[gone]).is_err());
     }
 
     #[test]
-    fn cgroups_are_found_by_either_path_and_nothing_else_is_one() {
+    fn only_cgroup_directories_are_accepted_by_relative_or_absolute_path() {
         let dir = tempfile::tempdir().expect("tempdir");
         let mount = dir.path().canonicalize().expect("path");
         fs::create_dir_all(mount.join("a.slice/b")).expect("mkdir");

@@ -1,8 +1,8 @@
-//! What the terminal can do.
+//! Abilities of the terminal.
 
 use std::os::fd::AsFd;
 
-/// Columns of a terminal. One that does not say has 80.
+/// The width of a terminal in columns; 80 if the terminal reports none.
 pub(super) fn terminal_width(terminal: impl AsFd) -> usize {
     let size = rustix::termios::tcgetwinsize(terminal).ok();
     let columns = size.map(|size| usize::from(size.ws_col));
@@ -13,12 +13,12 @@ pub(super) fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-/// Whether the terminal has no more abilities than a printer (terminfo(5), "dumb").
+/// Whether the terminal understands no escape sequences (terminfo(5), "dumb").
 pub(super) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
-/// Whether the locale's characters are UTF-8, as locale(7) looks it up.
+/// Whether the locale uses UTF-8, by the variables and the order of locale(7).
 pub(super) fn shows_utf8() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()

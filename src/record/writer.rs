@@ -1,4 +1,4 @@
-//! Makes what writes the rows of a recording, and checks that they fit what a file holds.
+//! Makes the writer of a recording's rows, and checks the columns of a file that is appended to.
 
 use std::os::fd::AsFd;
 
@@ -11,7 +11,8 @@ use crate::output::{
 };
 use crate::text::shown;
 
-/// For rows of `layout`, at this destination; `repeated` if there is more than one interval.
+/// Makes the writer for rows of `layout` at `destination`. `repeated` is set if there is more than
+/// one interval.
 ///
 /// # Errors
 ///
@@ -29,7 +30,7 @@ pub(super) fn writer(
     let other_columns = |what: &str| {
         Error::Usage(format!(
             "{} has other columns than this recording would write: {}\n\
-             choose another file, or the options it was made with",
+             choose another file, or the options that created this file",
             sink.name(),
             shown(what)
         ))
@@ -56,8 +57,8 @@ pub(super) fn writer(
         }
         OutputFormat::Json => {
             if let Some(line) = sink.first_line() {
-                let keys =
-                    keys(line).ok_or_else(|| other_columns("its first line is no JSON object"))?;
+                let keys = keys(line)
+                    .ok_or_else(|| other_columns("the first line is not a JSON object"))?;
                 let ours: Vec<_> = columns(layout).iter().map(|c| c.id).collect();
                 if keys != ours {
                     return Err(other_columns(&keys.join(", ")));
@@ -68,7 +69,7 @@ pub(super) fn writer(
     })
 }
 
-/// The keys of a JSON object, in their order.
+/// The keys of a JSON object, in the order of the text.
 pub(crate) fn keys(line: &[u8]) -> Option<Vec<String>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
     Some(object.into_iter().map(|(key, _)| key).collect())

@@ -1,4 +1,4 @@
-//! From usage to rows: naming, grouping, ordering, and one row for everything that is not shown.
+//! Turns usage into rows: names, groups and sorts, and sums all rows that are not shown into one.
 
 mod pending;
 mod process_count;

@@ -1,4 +1,4 @@
-//! Usage that becomes the rows of an interval, folded as soon as possible.
+//! Collects the usage of an interval until its rows are written, and folds entries early.
 //!
 //! A recording without `--interval` can last for weeks, and thousands of processes can end every
 //! minute. Memory stays bounded where rows are groups, or where `--top` limits the rows. Otherwise
@@ -39,7 +39,7 @@ pub struct Pending {
 #[derive(Debug)]
 struct Entry {
     named: Named,
-    /// The part in which the entry last changed.
+    /// The value of `Pending::parts` when the entry last changed.
     changed: u64,
 }
 
@@ -50,7 +50,8 @@ struct Sum {
 }
 
 impl Pending {
-    /// Folds when there are `room` entries more than twice those that could not be folded before.
+    /// Folding starts when there are more than `room` entries. After each fold, the limit is `room`
+    /// plus twice the number of entries left.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
         Self {
@@ -66,7 +67,7 @@ impl Pending {
         }
     }
 
-    /// Adds an interval of the ledger. `alive` tells whether a process still runs.
+    /// Adds an interval of the ledger. `alive` returns whether a process still runs.
     pub fn add(
         &mut self,
         rows: &Rows,
@@ -100,14 +101,14 @@ impl Pending {
         self.entries.insert(key, Entry { named, changed });
     }
 
-    /// Folds entries that do not change any more: into their groups, or if `--top` will not show
-    /// them into one sum.
+    /// Folds entries that can no longer change: into their groups, or into one sum if `--top` will
+    /// not show the entries.
     fn fold(&mut self, rows: &Rows, mut alive: impl FnMut(ProcessId) -> bool) {
         let is_grouped = rows.layout.group_by != GroupBy::Process;
         if !is_grouped && rows.top.is_none() {
             return;
         }
-        // The last record of a thread can come one part after its process counts as ended.
+        // The exit record of a thread can arrive one part after its process counts as ended.
         let settled = self.parts.saturating_sub(2);
         let is_final = |(_, entry): &(Key, Entry)| {
             entry.changed <= settled
@@ -115,15 +116,15 @@ impl Pending {
                     || !alive(entry.named.usage.last.process))
         };
         let entries = mem::take(&mut self.entries).into_iter();
-        let (mut done, left): (Vec<_>, Vec<_>) = entries.partition(is_final);
-        self.entries.extend(left);
+        let (mut done, kept): (Vec<_>, Vec<_>) = entries.partition(is_final);
+        self.entries.extend(kept);
         if is_grouped {
             let by = rows.layout.group_by;
             done.iter()
                 .for_each(|(_, entry)| self.add_to_group(by, &entry.named));
             return;
         }
-        // As many entries that are final come before these, whatever else is added.
+        // `top` final entries sort before the rest, so `--top` cannot show the rest any more.
         let top = rows.top.unwrap_or(usize::MAX).min(done.len());
         done.sort_unstable_by(|(_, one), (_, other)| {
             rows.order(&one.named).cmp(&rows.order(&other.named))
@@ -160,12 +161,12 @@ impl Pending {
         }
     }
 
-    /// Adds the last interval, and makes the rows of everything that was added since the last
-    /// call. Their sum is the sum of the intervals, whatever the options.
+    /// Adds the last interval, and makes rows of all usage added since the last call. The sum of
+    /// the rows is the sum of the intervals, with any options.
     pub fn take(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
         let mut all = mem::replace(self, Self::with_room(self.room));
         all.unattributed += interval.unattributed;
-        // Most recordings have nothing to merge the interval with.
+        // Without earlier entries there is nothing to merge.
         let named: Vec<Named> = if all.entries.is_empty() {
             let usage = interval.usage.into_iter();
             usage.map(|usage| Named::new(usage, cgroups)).collect()
@@ -215,7 +216,7 @@ impl Pending {
         made
     }
 
-    /// Everything that was added since the rows were last taken.
+    /// The sum of all usage added since the rows were last taken.
     #[must_use]
     pub fn total(&self) -> Counters {
         let entries = self.entries.values().map(|e| e.named.usage.counters);

@@ -10,15 +10,16 @@ use crate::model::{ProcessId, State};
 #[derive(Debug, Default)]
 pub struct ProcessCount {
     running: HashSet<ProcessId>,
-    /// Processes that have ended, since the last step and before it: a last record of them can
-    /// still come.
+    /// Processes that ended since the last step, and in the step before. Exit records of their
+    /// threads can still arrive.
     ended: [HashSet<ProcessId>; 2],
-    /// How many processes were running when `step` last looked.
+    /// How many processes were running at the last check in `step`.
     alive: usize,
     counted: u64,
 }
 
-/// How many processes that no longer run may be remembered, besides as many as run.
+/// `step` checks which processes still run when `running` holds more than this number plus twice
+/// the number found at the last check.
 const ROOM: usize = 4096;
 
 impl ProcessCount {
@@ -41,7 +42,7 @@ impl ProcessCount {
     pub fn step(&mut self, alive: &mut dyn FnMut(ProcessId) -> bool) {
         let [new, old] = &mut self.ended;
         *old = mem::take(new);
-        // Most processes end idle, in an interval that has no usage of theirs.
+        // A process that is idle when it ends causes no `add`, so check which processes still run.
         if self.running.len() > 2 * self.alive + ROOM {
             self.running.retain(|process| alive(*process));
             self.running.shrink_to_fit();
@@ -74,7 +75,7 @@ mod tests {
         let mut count = ProcessCount::default();
         for (pids, so_far) in [
             ([(1, RUNNING), (2, EXITED), (2, EXITED)], 2),
-            // Two threads of the first, and a late record of the second.
+            // Two threads of the first process, and a late exit record of the second.
             ([(1, RUNNING), (1, RUNNING), (2, EXITED)], 2),
             ([(3, EXITED), (3, EXITED), (1, EXITED)], 3),
         ] {
@@ -92,7 +93,7 @@ mod tests {
                 &mut count,
                 (round * 100..round * 100 + 100).map(|pid| (pid, RUNNING)),
             );
-            // The first hundred live on.
+            // The first hundred processes keep running.
             add(&mut count, (0..100).map(|pid| (pid, RUNNING)));
             count.step(&mut |process| process.pid < 100);
             assert!(count.running.len() <= ROOM + 2 * 100 + 200);

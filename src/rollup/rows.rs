@@ -1,4 +1,4 @@
-//! The order of rows, how many are shown, and what each one says.
+//! The order of rows, how many are shown, and the contents of each row.
 
 use std::cmp::Reverse;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::host::Cgroups;
 use crate::model::{Counters, Layout, Process, ProcessId, Row, Usage, Who};
 
-/// What rows are ordered by; numbers in descending order.
+/// The sort key of rows. Numbers are sorted in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SortKey {
     /// Bytes sent and received
@@ -31,29 +31,29 @@ pub enum SortKey {
     Comm,
 }
 
-/// How rows are made.
+/// The options for making rows.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// What a row stands for.
+    /// What each row stands for.
     pub layout: Layout,
-    /// Their order.
+    /// The sort key.
     pub sort: SortKey,
     /// How many to show; the rest is summed in one row.
     pub top: Option<usize>,
-    /// When the host was booted, by its wall clock: turns starts into times of day.
+    /// Boot time of the host by the wall clock: converts start times to dates.
     pub booted: DateTime<Utc>,
 }
 
 impl Rows {
-    /// Orders `all`, and makes rows of as many as are to be shown. Also returns the rest.
+    /// Sorts `all`, and makes rows of the first `top`. Also returns the rest.
     pub(super) fn cut<C: Candidate>(&self, mut all: Vec<C>) -> (Vec<Row>, Vec<C>) {
         all.sort_unstable_by(|one, other| self.order(one).cmp(&self.order(other)));
         let rest = all.split_off(self.top.unwrap_or(usize::MAX).min(all.len()));
         (all.into_iter().map(|one| one.row(self)).collect(), rest)
     }
 
-    /// Sorts ascending; ties by name, ids and start (a pid can be used again within an
-    /// interval), so that the order is always the same.
+    /// The key for an ascending sort. Name, ids and start break ties, so that the order is always
+    /// the same. The start is needed because a pid can be reused within an interval.
     pub(super) fn order<'c, C: Candidate>(&self, one: &'c C) -> impl Ord + use<'c, C> {
         let (c, ids) = (one.counters(), one.ids());
         let value = match self.sort {
@@ -70,12 +70,12 @@ impl Rows {
     }
 }
 
-/// What can become a row.
+/// A candidate for a row: a process, a thread or a group.
 pub(super) trait Candidate {
-    /// The name to sort by, where rows are threads or where they are not.
+    /// The name to sort by. If `threads` is set, this is the name of the thread.
     fn name(&self, threads: bool) -> &[u8];
 
-    /// Process, its start, thread.
+    /// Process id, start of the process, thread id.
     fn ids(&self) -> (u32, u64, u32);
 
     fn counters(&self) -> Counters;
@@ -138,7 +138,7 @@ impl Candidate for Named {
     }
 }
 
-/// Everything with the same key.
+/// The sum of all processes with the same key.
 pub(super) struct Group {
     pub(super) key: String,
     pub(super) counters: Counters,
@@ -175,7 +175,7 @@ mod tests {
     use crate::model::{Comm, Identity, Interval, State};
     use crate::rollup::Pending;
 
-    /// Two of the same name, pid and traffic: one ended, and the other got its pid.
+    /// Processes with the same name, pid and traffic: one ended, and another one got its pid.
     #[test]
     fn rows_that_differ_only_in_their_start_have_one_order() {
         let usage = |start| Usage {

@@ -1,4 +1,4 @@
-//! Time, and waiting for it, for records, or for the end.
+//! The clock of a session: waits for deadlines, exit records, and requests to stop.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,104 +9,104 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Error;
 use crate::signals::Stop;
-use crate::text::{give_up_after, give_up_soon, to_stderr};
+use crate::text::{limit_waits, limit_waits_after, to_stderr};
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// The time has come.
+    /// The deadline has passed.
     Deadline,
-    /// There are exit records to take.
+    /// There are exit records to read.
     Records,
-    /// The user wants it to end.
+    /// The user has asked the program to stop.
     Stopped,
-    /// All processes that were to be watched have ended.
+    /// All watched processes have ended.
     Ended,
 }
 
 /// Why a wait for the reader of the output ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outlet {
-    /// The reader takes something.
+pub enum ReaderWait {
+    /// The output has room for more data.
     Writable,
-    /// There are exit records to take.
+    /// There are exit records to read.
     Records,
-    /// The reader takes nothing, and the user does not want to wait any longer.
-    TooLate,
+    /// The output still has no room some time after a request to stop.
+    TimedOut,
 }
 
-/// How long the reader of the output may keep a recording waiting after a request to stop.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a recording waits for the reader of the output after a request to stop.
+const READER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Time as a session sees it; tests have one of their own.
+/// The clock that a session uses. Tests use a scripted clock.
 pub trait Clock {
-    /// For measuring: CLOCK_MONOTONIC. It does not run while the host is suspended, when
-    /// nothing is sent either, and is not touched when the wall clock is set.
+    /// The time for measuring intervals: CLOCK_MONOTONIC. This clock stands still while the host is
+    /// suspended, when there is no traffic either. Setting the wall clock does not change it.
     fn now(&self) -> Instant;
 
-    /// For telling the time.
+    /// The wall-clock time.
     fn utc(&self) -> DateTime<Utc>;
 
-    /// Waits until `deadline` (for ever without one), until `wakeup` is readable, or
-    /// until the end is asked for.
+    /// Waits until `deadline`, until `wakeup` is readable, or until a request to stop. Without a
+    /// deadline there is no time limit.
     ///
     /// # Errors
     ///
-    /// If the kernel cannot wait.
+    /// If poll(2) fails.
     fn wait(
         &mut self,
         deadline: Option<Instant>,
         wakeup: Option<BorrowedFd<'_>>,
     ) -> Result<Woken, Error>;
 
-    /// Waits until `output` is writable or `wakeup` is readable. After a request to stop, it waits
-    /// a few seconds at most; a later [`Clock::wait`] still tells of that request.
+    /// Waits until `output` is writable or `wakeup` is readable. After a request to stop, the wait
+    /// is limited to a few seconds. A later [`Clock::wait`] still reports that request.
     ///
     /// # Errors
     ///
-    /// If the kernel cannot wait.
+    /// If poll(2) fails.
     fn wait_for_reader(
         &mut self,
         output: BorrowedFd<'_>,
         wakeup: Option<BorrowedFd<'_>>,
-    ) -> Result<Outlet, Error>;
+    ) -> Result<ReaderWait, Error>;
 }
 
-/// The host's clocks, and an end asked for by Ctrl-C, SIGTERM or SIGHUP.
+/// The host's clocks, with requests to stop by Ctrl-C, SIGTERM or SIGHUP.
 pub struct SystemClock {
     stop: Stop,
     watched: Vec<OwnedFd>,
     watching: bool,
     command: Option<Pid>,
-    /// A request to stop has come.
+    /// Whether a request to stop has arrived.
     is_stopping: bool,
-    /// The session does not know yet of the last request.
+    /// Whether the last request to stop has not been reported to the session yet.
     is_pending: bool,
-    /// What is left of the time for the reader of the output.
-    patience: Duration,
-    /// When to say that the command is waited for, after a request to end.
+    /// The rest of [`READER_TIMEOUT`].
+    reader_time_left: Duration,
+    /// When to print that netatop is waiting for the command, after a request to stop.
     notice: Option<Instant>,
 }
 
-/// How long a command may take to end after a request until a user wonders what happens.
+/// After a request to stop, how long to wait for the command before printing a message.
 const NOTICE: Duration = Duration::from_secs(1);
 
 impl SystemClock {
-    /// Takes over the signals: the first one ends the session in good order.
+    /// Installs the signal handlers. The first signal ends the session in an orderly way.
     ///
     /// # Errors
     ///
-    /// If the signals cannot be taken over.
+    /// If the handlers cannot be installed.
     pub fn new() -> Result<Self, Error> {
         let stop = Stop::new()?;
         if let Ok(stop) = stop.as_fd().try_clone_to_owned() {
-            give_up_after(stop);
+            limit_waits_after(stop);
         }
         Ok(Self {
             stop,
             is_stopping: false,
             is_pending: false,
-            patience: PATIENCE,
+            reader_time_left: READER_TIMEOUT,
             command: None,
             watched: Vec::new(),
             watching: false,
@@ -114,13 +114,13 @@ impl SystemClock {
         })
     }
 
-    /// Passes SIGTERM and SIGHUP on to this process as SIGTERM: they are meant for the command
-    /// that is recorded. Also says so when the command takes long to end.
+    /// Passes SIGTERM and SIGHUP on to the recorded command as SIGTERM. Also prints a message if the
+    /// command takes long to end.
     pub fn pass_on_to(&mut self, command: u32) {
         self.command = i32::try_from(command).ok().and_then(Pid::from_raw);
     }
 
-    /// Ends the session when all these processes have ended; each is a pidfd.
+    /// Ends the session when all these processes, given as pidfds, have ended.
     pub fn watch(&mut self, processes: Vec<OwnedFd>) {
         self.watching = !processes.is_empty();
         self.watched = processes;
@@ -155,7 +155,7 @@ impl Clock for SystemClock {
             let earliest = deadline.into_iter().chain(self.notice).min();
             let left = earliest.map(|until| until.saturating_duration_since(now));
             if deadline.is_some_and(|deadline| deadline <= now) {
-                // A late session must still be able to stop; records can wait until after.
+                // Check for a request to stop even if the session is late. Exit records can wait.
                 return Ok(self.ready(None, Duration::ZERO)?.unwrap_or(Woken::Deadline));
             }
             if let Some(woken) = self.ready(wakeup, left.unwrap_or(Duration::MAX))? {
@@ -168,7 +168,7 @@ impl Clock for SystemClock {
         &mut self,
         output: BorrowedFd<'_>,
         wakeup: Option<BorrowedFd<'_>>,
-    ) -> Result<Outlet, Error> {
+    ) -> Result<ReaderWait, Error> {
         loop {
             let mut fds = vec![
                 PollFd::from_borrowed_fd(output, PollFlags::OUT),
@@ -176,17 +176,17 @@ impl Clock for SystemClock {
             ];
             fds.extend(wakeup.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let longest = if self.is_stopping {
-                self.patience
+                self.reader_time_left
             } else {
                 Duration::MAX
             };
-            let begun = Instant::now();
+            let started = Instant::now();
             wait_for_any(&mut fds, longest)?;
             if self.is_stopping {
-                self.patience = self.patience.saturating_sub(begun.elapsed());
+                self.reader_time_left = self.reader_time_left.saturating_sub(started.elapsed());
             }
             let mut events = fds.iter().map(|fd| !fd.revents().is_empty());
-            // An error of the output counts as well: the next write reports it.
+            // An error of the output counts as writable: the next write reports the error.
             let writable = events.next() == Some(true);
             let stopped = events.next() == Some(true);
             let records = events.next() == Some(true);
@@ -195,13 +195,13 @@ impl Clock for SystemClock {
                 self.is_pending = true;
             }
             if writable {
-                return Ok(Outlet::Writable);
+                return Ok(ReaderWait::Writable);
             }
-            if self.is_stopping && self.patience.is_zero() {
-                return Ok(Outlet::TooLate);
+            if self.is_stopping && self.reader_time_left.is_zero() {
+                return Ok(ReaderWait::TimedOut);
             }
             if records {
-                return Ok(Outlet::Records);
+                return Ok(ReaderWait::Records);
             }
         }
     }
@@ -209,7 +209,7 @@ impl Clock for SystemClock {
 
 /// Waits for one of `fds`, or for `longest`.
 fn wait_for_any(fds: &mut [PollFd<'_>], longest: Duration) -> Result<(), Error> {
-    // A time that does not fit is as good as for ever.
+    // A duration that does not fit means no timeout.
     let timeout = Timespec::try_from(longest).ok();
     match poll(fds, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -218,14 +218,14 @@ fn wait_for_any(fds: &mut [PollFd<'_>], longest: Duration) -> Result<(), Error> 
 }
 
 impl SystemClock {
-    /// Takes a request to stop, and passes it on to the command.
+    /// Accepts a request to stop, and passes it on to the command.
     fn take_request(&mut self) {
         self.stop.clear();
         self.is_stopping = true;
-        give_up_soon();
+        limit_waits();
         if let Some(command) = self.command {
             if self.stop.take_terminated() {
-                // An error means that the command has ended meanwhile.
+                // An error means that the command has already ended.
                 let _ = kill_process(command, Signal::TERM);
             }
             self.notice = Instant::now().checked_add(NOTICE);

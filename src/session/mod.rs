@@ -8,7 +8,7 @@ mod write;
 
 use std::time::{Duration, Instant};
 
-pub use clock::{Clock, Outlet, SystemClock, Woken};
+pub use clock::{Clock, ReaderWait, SystemClock, Woken};
 pub use progress::Progress;
 
 use crate::error::Error;
@@ -18,50 +18,48 @@ use crate::output::{Format, Sink};
 use crate::rollup::{Pending, ProcessCount, Rows};
 use crate::source::Source;
 
-/// How many entries of processes that have ended may be in memory before they are folded, besides
-/// as many as are in use.
+/// How many additional entries, mostly of ended processes, may be in memory before they are folded.
 const ROOM: usize = 8192;
 
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// How long it lasts; until stopped without one.
+    /// The length of the session. `None` means until stopped.
     pub duration: Option<Duration>,
-    /// How often it reports; once at the end without one.
+    /// The time between reports. `None` means one report at the end.
     pub interval: Option<Duration>,
-    /// How many intervals to report; no limit without one.
+    /// The number of intervals to report. `None` means no limit.
     pub count: Option<u64>,
-    /// When asked to stop, waits so long for the watched processes to end first: Ctrl-C
-    /// reaches them as well, and what they do last is part of the recording.
+    /// How long to wait for the watched processes to end after a request to stop. Ctrl-C reaches
+    /// these processes too, and their last traffic is part of the recording.
     pub grace: Option<Duration>,
 }
 
-/// What there is to say at the end.
+/// The results for the summary at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// How long it measured.
+    /// The measured time.
     pub elapsed: Duration,
-    /// How many processes had traffic.
+    /// The number of processes with traffic.
     pub processes: u64,
-    /// Everything that was counted, the unattributed included.
+    /// All traffic, including unattributed traffic.
     pub total: Counters,
-    /// What could not be attributed.
+    /// Traffic that could not be attributed.
     pub unattributed: Counters,
-    /// Why not.
+    /// The losses by cause.
     pub losses: Losses,
-    /// Processes that were tracked and had not ended: pid and name, each once.
+    /// Tracked processes that are still running: pid and name, each once.
     pub living: Vec<(u32, Comm)>,
 }
 
-/// All intervals together.
+/// The sum of all intervals.
 struct Overall {
     pending: Pending,
     rows: Rows,
     intervals: u64,
 }
 
-/// How many rows there are of all intervals together, without `--top`: more would not be read, and
-/// would have to be kept in memory.
+/// The number of rows in the table of all intervals without `--top`. The limit bounds memory.
 const OVERALL_ROWS: usize = 50;
 
 impl Overall {
@@ -88,7 +86,7 @@ pub struct Session<'a> {
     ledger: Ledger,
     pending: Pending,
     overall: Option<Overall>,
-    /// The ledger is emptied when more of its entries than this have changed.
+    /// The ledger is folded when more than this many entries have changed.
     fold_above: usize,
     room: usize,
     cgroups: Cgroups,
@@ -100,7 +98,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A recording that begins now: `source` is counting.
+    /// Starts a recording: `source` must already be counting.
     pub fn new(
         source: &'a mut dyn Source,
         clock: &'a mut dyn Clock,
@@ -130,7 +128,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Empties the ledger at `ledger` entries, and folds what it collects at `pending`.
+    /// Sets the number of entries at which the ledger and `Pending` are folded.
     #[cfg(test)]
     fn with_room(mut self, ledger: usize, pending: usize) -> Self {
         self.pending = Pending::with_room(pending);
@@ -138,18 +136,19 @@ impl<'a> Session<'a> {
         self
     }
 
-    /// Shows how it is going.
+    /// Sets the progress line.
     #[must_use]
     pub fn with_progress(mut self, progress: Option<Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Records until the time is over or the clock says stop, and writes the last sample.
+    /// Records until the duration is over or the clock reports a request to stop, and writes the
+    /// last sample.
     ///
     /// # Errors
     ///
-    /// If the source fails or the output cannot be written. What was written stays.
+    /// If the source fails or the output cannot be written. Rows already written are kept.
     pub fn run(mut self, schedule: Schedule) -> Result<Summary, Error> {
         if schedule.interval.is_some() && self.format.wants_overall() {
             self.overall = Some(Overall::new(&self.rows));
@@ -197,9 +196,9 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        // Before rows come, and for good.
+        // Remove the progress line before the last rows are written.
         self.progress = None;
-        // Also those that did nothing, to tell who is left.
+        // Sample idle threads too, so that the summary can name running processes.
         self.report(Extent::All)?;
         self.write_overall()?;
         self.sink.finish()?;
@@ -226,8 +225,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Moves what the ledger has collected so far to where it takes least memory: many processes
-    /// can have ended since the last report.
+    /// Moves the usage in the ledger to `pending`, where ended processes take less memory.
     fn fold(&mut self) -> Result<(), Error> {
         self.sample(Extent::Changes)?;
         let interval = self.interval();
@@ -248,7 +246,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What the ledger has collected since the last call.
+    /// Takes the usage that the ledger has collected since the last call.
     fn interval(&mut self) -> Interval {
         let source = &*self.source;
         let interval = self.ledger.interval(|process| source.is_alive(process));
@@ -271,7 +269,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes over the names of cgroups that were made or removed.
+    /// Applies the changes of cgroups that the kernel reported.
     fn name_cgroups(&mut self) {
         for change in self.source.cgroups() {
             self.cgroups.apply(change);
@@ -322,8 +320,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The first multiple of `every` after `start` that is still to come: what is late makes
-/// nothing drift, and what was missed is not made up for in a burst.
+/// The first multiple of `every` after `start` that is later than `now`. Delays do not accumulate,
+/// and missed intervals are not repeated in a burst.
 fn next(start: Instant, every: Duration, now: Instant) -> Option<Instant> {
     let passed = now.saturating_duration_since(start).as_nanos();
     let count = passed.checked_div(every.as_nanos())? + 1;

@@ -1,4 +1,4 @@
-//! How a recording is going, on standard error, for a person who waits.
+//! The progress line of a recording, on standard error.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -10,30 +10,30 @@ use rustix::termios::{tcgetpgrp, tcgetwinsize};
 use crate::model::Counters;
 use crate::text::{bytes, counted};
 
-/// A line that is drawn anew each second, and gone at the end.
+/// A line that is redrawn each second and erased at the end.
 ///
-/// It is drawn only while this program is in the foreground of the terminal: a line from the
-/// background would be drawn over what a person types, and a terminal can be set to stop programs
-/// that do so (`stty tostop`).
+/// The line is drawn only while this program is in the foreground of the terminal. A background
+/// process would overwrite the user's input, and `stty tostop` stops background processes that
+/// write.
 pub struct Progress {
     duration: Option<Duration>,
     is_shown: bool,
 }
 
-/// Columns of the bar.
+/// Width of the bar in columns.
 const BAR: usize = 20;
 
-/// Columns that stay free behind the line, for the `^C` that the terminal shows.
+/// Columns left free after the line, for the `^C` that the terminal shows.
 const ROOM: usize = 4;
 
 impl Progress {
-    /// How often it wants to be told.
+    /// The time between updates.
     pub const EVERY: Duration = Duration::from_secs(1);
 
-    /// A recording this long is over before one could read it.
-    pub const WORTH_IT: Duration = Duration::from_secs(2);
+    /// Recordings up to this length have no progress line: they end before it could be read.
+    pub const SHORTEST_RECORDING: Duration = Duration::from_secs(2);
 
-    /// On standard error; `duration` is unknown where the recording runs until stopped.
+    /// Makes a progress line. `duration` is `None` if the recording runs until stopped.
     #[must_use]
     pub fn new(duration: Option<Duration>) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Progress {
         is_able && io::stderr().is_terminal()
     }
 
-    /// Shows what was counted so far.
+    /// Shows the counts so far.
     pub fn show(&mut self, elapsed: Duration, counters: Counters) {
         if !may_draw() {
             return;
@@ -62,8 +62,8 @@ impl Progress {
         self.is_shown = true;
     }
 
-    /// The line in at most `columns` columns. A narrow terminal has no bar, and no word on how to
-    /// end.
+    /// The line in at most `columns` columns. On a narrow terminal, the bar and the hint about
+    /// Ctrl-C are left out.
     fn text(&self, elapsed: Duration, counters: Counters, columns: usize) -> String {
         let so_far = format!(
             "{}, {} so far",
@@ -93,7 +93,7 @@ impl Progress {
         short
     }
 
-    /// Takes the line away while something else is written.
+    /// Erases the line before other text is written.
     pub fn hide(&mut self) {
         if self.is_shown && may_draw() {
             draw("\r\u{1b}[K");
@@ -108,8 +108,8 @@ impl Drop for Progress {
     }
 }
 
-/// Whether this program is in the foreground of the terminal, and the terminal takes text now. It
-/// does not while it is stopped with Ctrl-S.
+/// Whether this program is in the foreground of the terminal and the terminal accepts text. Ctrl-S
+/// stops a terminal from accepting text.
 fn may_draw() -> bool {
     let stderr = io::stderr();
     let in_foreground = tcgetpgrp(&stderr).is_ok_and(|foreground| foreground == getpgrp());
@@ -121,7 +121,7 @@ fn may_draw() -> bool {
 }
 
 fn draw(text: &str) {
-    // Nobody needs a line that is not drawn.
+    // Ignore errors: the progress line is optional.
     let _ = rustix::io::write(io::stderr().lock(), text.as_bytes());
 }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_says_how_far_it_is() {
+    fn the_line_shows_time_and_counts() {
         let counters = Counters {
             tcp_send_msgs: 3,
             tcp_send_bytes: 1_500,

@@ -1,4 +1,4 @@
-//! The session from its start to its end, with a scripted source and a clock of its own.
+//! Tests of whole sessions, with a scripted source and a scripted clock.
 
 mod folding;
 mod scripted;
@@ -78,25 +78,25 @@ fn ticks_do_not_drift_however_late_and_slow_each_one_is() {
     let mut source = Scripted::new(&time, steady);
     source.costs = [10, 20, 10, 40, 0].map(ms).into();
     let (kept, _) = record(&mut source, &mut clock, schedule(Some(4_500), Some(1_000)));
-    // Samples taken at 1013, 2023, 3013, 4043 and 4503 ms.
+    // The samples are taken at 1013, 2023, 3013, 4043 and 4503 ms.
     assert_eq!(kept.intervals(), [1_013, 1_010, 990, 1_030, 460]);
     assert_eq!(kept.bytes(), [1_013, 1_010, 990, 1_030, 460]);
 }
 
 #[test]
-fn ticks_missed_in_a_slow_sample_are_not_made_up_for() {
+fn ticks_missed_in_a_slow_sample_are_not_repeated() {
     let time = Time::new();
     let mut source = Scripted::new(&time, steady);
     source.costs = [0, 2_300, 1_000].map(ms).into();
     let mut clock = FakeClock::new(&time, []);
     let (kept, _) = record(&mut source, &mut clock, schedule(Some(8_000), Some(1_000)));
-    // At 1000, then 2000 + 2300, then 5000 + 1000, and from there each second.
+    // The samples end at 1000, 2000 + 2300 and 5000 + 1000 ms, and then each second.
     assert_eq!(kept.intervals(), [1_000, 3_300, 1_700, 1_000, 1_000]);
     assert_eq!(kept.bytes(), [1_000, 3_300, 1_700, 1_000, 1_000]);
 }
 
 #[test]
-fn a_stop_within_an_interval_writes_what_there_is_so_far() {
+fn a_stop_within_an_interval_writes_the_traffic_so_far() {
     for (interval, lengths) in [
         (Some(1_000), [1_000, 1_000, 345].as_slice()),
         (None, &[2_345]),
@@ -111,7 +111,7 @@ fn a_stop_within_an_interval_writes_what_there_is_so_far() {
 }
 
 #[test]
-fn it_ends_when_everything_that_was_watched_has_ended() {
+fn the_session_ends_when_all_watched_processes_have_ended() {
     let time = Time::new();
     let mut clock = FakeClock::new(&time, [(1_200, Woken::Ended)]);
     let (kept, _) = record(
@@ -123,7 +123,7 @@ fn it_ends_when_everything_that_was_watched_has_ended() {
 }
 
 #[test]
-fn a_stop_leaves_a_command_its_time_of_grace_and_no_more() {
+fn a_stop_waits_for_the_command_for_the_grace_period_only() {
     let with_grace = |duration| Schedule {
         grace: Some(ms(500)),
         ..schedule(duration, None)
@@ -216,7 +216,7 @@ fn setting_the_wall_clock_back_changes_no_interval() {
     assert_eq!(times, [1, 2 - 3_600, 3 - 3_600]);
 }
 
-/// Two good samples, then none.
+/// A source that fails after two samples.
 fn failing() -> impl FnMut(std::time::Duration) -> Result<Sample, Error> {
     |now| match now.as_millis() {
         ..3_000 => steady(now),
@@ -278,19 +278,19 @@ fn each_interval_is_in_the_file_when_the_next_one_begins() {
         schedule(Some(3_000), Some(1_000)),
     )
     .expect("no error");
-    // The header, then one row each.
+    // The header, then one row per interval.
     assert_eq!(lines, [1, 2, 3]);
 }
 
 #[test]
-fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
+fn rows_written_in_parts_appear_once_and_in_order() {
     let part = ROWS_AT_A_TIME as u64;
     for (count, top) in [
         (1, None),
         (part, None),
         (part + 1, None),
         (3 * part + 7, None),
-        // The row `(other)` is a part of its own.
+        // The row `(other)` is a separate part.
         (part + 7, Some(ROWS_AT_A_TIME)),
     ] {
         let most_first = (1..=count).rev().map(|pid| pid.to_string());
@@ -302,7 +302,7 @@ fn rows_that_are_written_in_parts_are_each_there_once_and_in_order() {
     }
 }
 
-/// What is in the column `pid` of two intervals of so many processes, as csv.
+/// The values of the csv column `pid`, for two intervals with `count` processes each.
 fn written_pids(count: u64, top: Option<usize>) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("out.csv");
@@ -359,7 +359,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn a_reader_that_has_gone_ends_it_without_an_error_status() {
+fn a_closed_reader_ends_the_session_without_an_error_status() {
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     let mut sink =

@@ -1,19 +1,19 @@
-//! Writing the rows of a session, however slow their reader is.
+//! Writes the rows of a session, also to a slow reader.
 
 use std::mem;
 use std::os::fd::AsFd;
 
 use super::Session;
-use super::clock::Outlet;
+use super::clock::ReaderWait;
 use crate::error::Error;
 use crate::model::{Interval, Report};
 use crate::output::Flushed;
 
-/// Enough that writing them costs next to nothing: 60 to 200 KB of text.
+/// How many rows are written at once: 60 to 200 KB of text, so that the cost per write is small.
 pub(super) const ROWS_AT_A_TIME: usize = 512;
 
 impl Session<'_> {
-    /// Makes the output ready, and writes what comes before the first interval.
+    /// Prepares the output, and writes the text before the first interval.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         let mut header = Vec::new();
         self.format.begin(&mut header);
@@ -22,8 +22,8 @@ impl Session<'_> {
         self.end_interval()
     }
 
-    /// Writes a report, in parts where it can be: the text of all rows of a large host would
-    /// be as much memory as all else that is kept of them.
+    /// Writes a report, in parts if the format allows it. On a large host, the text of all rows would
+    /// double the memory that the rows need.
     pub(super) fn write(&mut self, mut report: Report) -> Result<(), Error> {
         if !self.format.rows_are_independent() {
             self.format.report(&report, self.sink.text());
@@ -42,7 +42,7 @@ impl Session<'_> {
         }
     }
 
-    /// Writes what the whole recording comes to, if the format has a place for it.
+    /// Writes the totals of the recording, if the format shows them.
     pub(super) fn write_overall(&mut self) -> Result<(), Error> {
         let Some(mut overall) = self.overall.take().filter(|overall| overall.intervals > 1) else {
             return Ok(());
@@ -68,7 +68,7 @@ impl Session<'_> {
         }
     }
 
-    /// Writes all text that there is.
+    /// Writes all buffered text.
     fn flush(&mut self) -> Result<(), Error> {
         match self.sink.flush()? {
             Flushed::All => Ok(()),
@@ -76,21 +76,21 @@ impl Session<'_> {
         }
     }
 
-    /// Waits until the reader has taken everything, and takes exit records meanwhile: they would
-    /// be lost when there is no more room for them.
+    /// Waits until all text is written. Reads exit records during the wait, so that the ring buffer
+    /// does not fill up.
     fn wait_for_reader(&mut self) -> Result<(), Error> {
         loop {
-            let outlet = self
+            let waited = self
                 .clock
                 .wait_for_reader(self.sink.as_fd(), self.source.wakeup())?;
-            match outlet {
-                Outlet::Writable => {
+            match waited {
+                ReaderWait::Writable => {
                     if self.sink.flush()? == Flushed::All {
                         return Ok(());
                     }
                 }
-                Outlet::Records => self.drain()?,
-                Outlet::TooLate => return Err(self.sink.stalled()),
+                ReaderWait::Records => self.drain()?,
+                ReaderWait::TimedOut => return Err(self.sink.stalled()),
             }
         }
     }

@@ -1,18 +1,18 @@
-//! Escapes characters that a terminal would obey instead of showing.
+//! Escapes control characters, which a terminal would execute.
 
 use std::borrow::Cow;
 
-/// Whether a terminal would do something else than show it: control characters, and those
-/// that change the direction of what follows.
-fn is_command(c: char) -> bool {
+/// Whether a terminal would not simply print `c`: a control character, or one that changes the
+/// direction of the following text.
+fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `text` with such characters, but for those in `keep`, as Rust would write them.
+/// Replaces the control characters of `text` by Rust escapes, except characters in `keep`.
 #[must_use]
 pub fn escaped<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
-    let harmful = |c: char| is_command(c) && !keep.contains(&c);
+    let harmful = |c: char| is_control(c) && !keep.contains(&c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }

@@ -1,4 +1,4 @@
-//! Text on standard output, and messages to the user on standard error.
+//! Writes text to standard output, and messages for the user to standard error.
 
 use std::fmt::Display;
 use std::io;
@@ -13,50 +13,51 @@ use super::escaped;
 use super::shown::limited;
 use crate::inherited::was_closed;
 
-/// Readable when the user asks the program to stop.
+/// A descriptor that becomes readable when the user asks the program to stop.
 static STOP: OnceLock<OwnedFd> = OnceLock::new();
 
-/// The user has asked for that.
+/// Whether the user has asked the program to stop.
 static IS_STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// How long a message waits for its reader after a request to stop.
-const PATIENCE: Timespec = Timespec {
+/// How long a message waits for room in standard error after a request to stop.
+const STDERR_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
 
-/// A pipe takes as much without waiting when it is writable, and in practice so does a terminal.
+/// How many bytes are written at once. A writable pipe takes this many without blocking, and so does
+/// a terminal in practice.
 const CHUNK: usize = 512;
 
-/// Messages give up soon on a standard error that nobody reads, once `stop` is readable. Such a
-/// stream is a full pipe, or a terminal stopped with Ctrl-S.
-pub fn give_up_after(stop: OwnedFd) {
-    // The first one stays: a program has one way to be stopped.
+/// Limits the time that messages wait for standard error, once `stop` is readable. Without the
+/// limit, a full pipe or a terminal stopped with Ctrl-S would keep the program from ending.
+pub fn limit_waits_after(stop: OwnedFd) {
+    // A later call has no effect: a program has only one such descriptor.
     let _ = STOP.set(stop);
 }
 
-/// The same from now on: the user has asked the program to stop.
-pub fn give_up_soon() {
+/// Like [`limit_waits_after`], but from now on: the user has asked the program to stop.
+pub fn limit_waits() {
     IS_STOPPING.store(true, Ordering::Relaxed);
 }
 
 /// Writes a message and a line end to standard error. Control characters in it, such as those of
 /// a file name, are escaped; line ends stay. Long lines are shortened in the middle.
 ///
-/// Ignores a closed or full standard error: there is no other place for a message. `eprint!` would
+/// Ignores errors of standard error, since the message cannot be shown elsewhere. `eprint!` would
 /// panic.
 pub fn to_stderr(text: impl Display) {
     let text = text.to_string();
     write(format!("{}\n", limited(&escaped(&text, &['\n']))).as_bytes());
 }
 
-/// Writes all of `text` to standard output. One that was closed when the program started is an
-/// error, though the runtime opened /dev/null in its place, and so is one that is open for reading
-/// only, which [`io::stdout`] ignores.
+/// Writes all of `text` to standard output.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If standard output cannot be written, was closed when the program started, or is open only for
+/// reading. [`io::stdout`] ignores the last two cases: the Rust runtime opens /dev/null in place of
+/// a closed standard stream.
 pub fn to_stdout(text: &str) -> io::Result<()> {
     if is_stdout_closed() {
         return Err(Errno::BADF.into());
@@ -99,8 +100,8 @@ fn write(mut text: &[u8]) {
     }
 }
 
-/// Waits for as long as it takes, or a second after a request to stop. An error of the stream
-/// counts as writable: the write reports it.
+/// Waits until standard error is writable, without a limit or until a second after a request to
+/// stop. An error of the stream counts as writable: the next write reports the error.
 fn wait_until_writable(stderr: BorrowedFd<'_>) -> bool {
     let mut stopped = IS_STOPPING.load(Ordering::Relaxed);
     loop {
@@ -108,7 +109,7 @@ fn wait_until_writable(stderr: BorrowedFd<'_>) -> bool {
         if let Some(stop) = STOP.get().filter(|_| !stopped) {
             fds.push(PollFd::new(stop, PollFlags::IN));
         }
-        match poll(&mut fds, stopped.then_some(&PATIENCE)) {
+        match poll(&mut fds, stopped.then_some(&STDERR_TIMEOUT)) {
             Ok(0) => return false,
             Err(Errno::INTR) => {}
             Err(_) => return true,

@@ -1,4 +1,5 @@
-//! Text for people: escaping, units, standard output, and messages on standard error. Everything may use it.
+//! Text for people: escaping, units, standard output, and messages on standard error. All modules
+//! may use this module.
 
 mod escape;
 mod message;
@@ -7,7 +8,7 @@ mod units;
 
 pub use escape::escaped;
 pub use message::{
-    give_up_after, give_up_soon, is_stdout_closed, to_stderr, to_stderr_raw, to_stdout,
+    is_stdout_closed, limit_waits, limit_waits_after, to_stderr, to_stderr_raw, to_stdout,
 };
 pub use shown::{shortened, shown, shown_path};
 pub use units::{bits_per_second, bytes, count, counted};

@@ -1,31 +1,32 @@
-//! Makes a name or a value from outside fit into a message.
+//! Shortens and escapes untrusted names and values for use in a message.
 
 use std::path::Path;
 
 use super::escaped;
 
-/// The longest name or value in a message, in characters.
+/// Maximum length of a name or value in a message, in characters.
 const LONGEST_NAME: usize = 200;
 
-/// The longest line of a message, in characters, and the most lines.
+/// Maximum length of a line of a message, in characters.
 const LONGEST_LINE: usize = 600;
+/// Maximum number of lines of a message.
 const MOST_LINES: usize = 24;
 
-/// A name or value from outside, for use in a message: on one line, escaped, and at most 200
+/// Prepares an untrusted name or value for a message: on one line, escaped, and at most 200
 /// characters long.
 #[must_use]
 pub fn shown(text: &str) -> String {
     shortened(&escaped(text, &[]), LONGEST_NAME)
 }
 
-/// The same for a path. Bytes that are not UTF-8 become U+FFFD.
+/// Like [`shown`], for a path. Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn shown_path(path: &Path) -> String {
     shown(&path.to_string_lossy())
 }
 
-/// `text` in at most `most` characters. An ellipsis replaces the middle: the beginning and the end
-/// of a path or of a message say most.
+/// Shortens `text` to at most `most` characters. An ellipsis replaces the middle, because the
+/// beginning and the end of a path or message matter most.
 #[must_use]
 pub fn shortened(text: &str, most: usize) -> String {
     let count = text.chars().count();
@@ -41,8 +42,8 @@ pub fn shortened(text: &str, most: usize) -> String {
         .collect()
 }
 
-/// A whole message with no long line and not many lines. The parts that come from outside are
-/// shortened by [`shown`] where the message is made; this is for what other libraries insert.
+/// Limits the length and the number of the lines of a message. [`shown`] has already shortened names
+/// and values; this limit is for text from other libraries.
 pub(super) fn limited(message: &str) -> String {
     let mut lines = message.lines();
     let mut short: Vec<String> = lines
@@ -72,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_from_outside_makes_a_message_long(text in "(?s).{0,3000}", most in 0..700_usize) {
+        fn untrusted_text_does_not_make_a_message_long(text in "(?s).{0,3000}", most in 0..700_usize) {
             let short = shortened(&text, most);
             prop_assert!(short.chars().count() <= most);
             let name = shown(&text);
@@ -84,7 +85,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_short_stays(lines in prop::collection::vec("[ -~]{0,100}", 0..MOST_LINES)) {
+        fn short_messages_are_unchanged(lines in prop::collection::vec("[ -~]{0,100}", 0..MOST_LINES)) {
             let text = lines.join("\n");
             prop_assert_eq!(limited(&text), text.lines().collect::<Vec<_>>().join("\n"));
         }

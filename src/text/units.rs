@@ -1,9 +1,9 @@
-//! Numbers in a person's units: five digits or fewer.
+//! Formats numbers with units for people, in at most five digits.
 
-/// Up to what the largest count in a nanosecond makes of a rate.
+/// Decimal prefixes, up to the rate of the largest count within a nanosecond.
 const PREFIXES: [&str; 9] = ["K", "M", "G", "T", "P", "E", "Z", "Y", "R"];
 
-/// A count: exact up to 99,999, then with a decimal prefix (K is 1,000).
+/// Formats a count: exact up to 99,999, then with a decimal prefix (K is 1,000).
 #[must_use]
 pub fn count(value: u64) -> String {
     if value < 100_000 {
@@ -12,19 +12,19 @@ pub fn count(value: u64) -> String {
     scaled(value as f64, "", "")
 }
 
-/// So many of something: `1 message`, `2 messages`. `plural` is what is not one.
+/// Formats a count with its noun: `1 message`, `2 messages`. `plural` is for all counts except 1.
 #[must_use]
 pub fn counted(value: u64, one: &str, plural: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { plural })
 }
 
-/// Bytes, with a decimal prefix.
+/// Formats bytes with a decimal prefix.
 #[must_use]
 pub fn bytes(value: u64) -> String {
     scaled(value as f64, " ", "B")
 }
 
-/// Bandwidth in bits a second; `-` where no time has passed.
+/// Formats bandwidth in bits per second; `-` if no time has passed.
 #[must_use]
 pub fn bits_per_second(bytes: u64, seconds: f64) -> String {
     if seconds > 0.0 {
@@ -34,12 +34,12 @@ pub fn bits_per_second(bytes: u64, seconds: f64) -> String {
     }
 }
 
-/// `value` with the prefix that leaves one to three digits before the point.
+/// Formats `value` with the prefix that leaves one to three digits before the decimal point.
 fn scaled(value: f64, space: &str, unit: &str) -> String {
     let mut value = value;
     let mut prefix = "";
     for next in PREFIXES {
-        // What rounds to 1000 belongs to the next prefix.
+        // A value that rounds to 1000 gets the next prefix.
         if value < 999.5 {
             break;
         }
@@ -58,7 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn numbers_are_exact_while_they_fit_and_short_then() {
+    fn numbers_are_exact_up_to_five_digits() {
         assert_eq!(count(0), "0");
         assert_eq!(count(99_999), "99999");
         assert_eq!(count(100_000), "100K");

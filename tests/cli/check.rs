@@ -1,4 +1,4 @@
-//! `netatop check` as it is called.
+//! The command line of `netatop check`.
 
 use std::fs::File;
 use std::process::Command;
@@ -19,7 +19,7 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         missing += usize::from(status == "missing");
         ids.push(finding["id"].as_str().expect("an id").to_owned());
     }
-    // Scripts rely on these: they are added to, never changed.
+    // Scripts rely on these ids: new ids can be added, but existing ids never change.
     let known = [
         "kernel",
         "btf",

@@ -1,4 +1,4 @@
-//! What the shells offer when the tabulator key is pressed: real shells, in a terminal.
+//! Completions offered by real shells in a terminal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{assert_refused, dir, netatop};
 
-/// A shell in a terminal of tmux's, which is ready for input and knows the completions.
+/// A shell in a tmux terminal, ready for input, with the completions loaded.
 struct Terminal {
     dir: TempDir,
 }
@@ -21,7 +21,7 @@ impl Terminal {
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
         // compinit finds a function by its name.
         fs::write(dir.path().join("_netatop"), ran.stdout).expect("a file");
-        // The prompt is put together by the shell, so that it is not the command itself that is seen.
+        // The shell assembles the prompt, so that the test does not mistake the command for it.
         let (command, load) = match shell {
             "bash" => (
                 "bash --noprofile --norc",
@@ -83,8 +83,8 @@ impl Terminal {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    /// Types `text` and the tabulator key: to complete, and then to list; bash lists only after
-    /// a key that changed nothing.
+    /// Types `text` and presses the tabulator key to complete and to list. bash lists only after a
+    /// key press that completed nothing.
     fn offers(&self, text: &str, wanted: &[&str]) -> String {
         self.keys(&["-l", &format!("netatop {text}")]);
         for _ in 0..3 {
@@ -93,7 +93,7 @@ impl Terminal {
         self.wait(wanted)
     }
 
-    /// Until all of `wanted` is on the screen.
+    /// Waits until the screen contains all of `wanted`.
     #[track_caller]
     fn wait(&self, wanted: &[&str]) -> String {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -110,7 +110,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The server of this socket, and with it the shell.
+        // End the server of this socket, which ends the shell too.
         let mut tmux = Command::new("tmux");
         let _ = tmux
             .arg("-S")
@@ -120,8 +120,8 @@ impl Drop for Terminal {
     }
 }
 
-/// A process to be offered by its id: one of which few others begin with all but the last
-/// digit, or shells would ask first whether they should list hundreds.
+/// A process whose id is to be completed. Few other ids begin with the same digits: for hundreds of
+/// candidates, shells would ask before listing them.
 struct Offered(Child);
 
 impl Offered {
@@ -144,7 +144,7 @@ impl Offered {
         self.0.id().to_string()
     }
 
-    /// Its id without the last digit.
+    /// The process id without its last digit.
     fn begun(&self) -> String {
         let mut pid = self.pid();
         pid.pop();
@@ -159,7 +159,7 @@ impl Drop for Offered {
     }
 }
 
-/// A cgroup whose name, less its last letter, no other one begins with. A host need not have one.
+/// A cgroup whose name without the last letter is a prefix of no other name; `None` if there is none.
 fn a_cgroup() -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     let mount = mounts

@@ -1,5 +1,5 @@
-//! Command lines with the habits of other programs: each works, or is answered with one line that
-//! says what to type.
+//! Command lines in the style of other programs. Each works, or gives a one-line error with the right
+//! command line.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn assert_advised(arguments: &[&str], advice: &str) -> Ran {
     ran
 }
 
-/// `netatop record ARGUMENTS` is taken: only the output cannot be opened.
+/// `netatop record ARGUMENTS` is accepted: it fails only because the output cannot be opened.
 #[track_caller]
 fn assert_taken(arguments: &[&str]) {
     let ran = record(arguments);

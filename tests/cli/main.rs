@@ -1,5 +1,5 @@
-//! The program as it is called: what it answers, to whom, and with which status. Nothing
-//! here gets as far as counting, so nothing here needs a capability.
+//! The command line: output, standard streams and exit status. No test here starts counting, so the
+//! tests need no capabilities.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod check;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
 
-/// How a run ended and what it said.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 struct Ran {
     status: Option<i32>,
@@ -39,8 +39,8 @@ fn netatop(args: &[&str]) -> Ran {
     run(Command::new(NETATOP).args(args))
 }
 
-/// `netatop record ARGS...`, with an output that cannot be made: should it take the
-/// arguments after all, it ends with status 1 instead of recording for ever.
+/// `netatop record ARGS...`, with an output that cannot be created. If the arguments are accepted,
+/// the program ends with status 1 instead of recording for ever.
 fn record(args: &[&str]) -> Ran {
     run(Command::new(NETATOP)
         .args(["record", "-o", "/dev/null/no-such-file"])
@@ -56,8 +56,8 @@ fn record_to(file: &Path, args: &[&str]) -> Ran {
         .arg(file))
 }
 
-/// Refused: nothing on standard output, status 2, and at most `lines` lines on standard
-/// error, which begin with the program's name and contain `part`.
+/// Checks for a usage error: status 2, no standard output, and at most `lines` lines on standard
+/// error. These begin with the program's name and contain `part`.
 #[track_caller]
 fn assert_refused(ran: &Ran, lines: usize, part: &str) {
     assert_eq!(ran.status, Some(2), "{ran:?}");
@@ -128,7 +128,7 @@ fn a_bad_value_is_named_in_one_line() {
     }
 }
 
-/// What was given could hold commands to a terminal, or make several lines of one.
+/// A value could contain escape sequences for the terminal, or line breaks.
 #[test]
 fn a_value_with_control_characters_is_refused_in_one_harmless_line() {
     let hostile = "a\nError: b\u{1b}]0;x\u{7}\r\u{202e}";
@@ -146,7 +146,7 @@ fn a_value_with_control_characters_is_refused_in_one_harmless_line() {
         let harmless = |c: char| !c.is_control() && c != '\u{202e}';
         assert!(ran.stderr.trim_end().chars().all(harmless), "{ran:?}");
     }
-    // These come later than the parser.
+    // These values are checked after parsing.
     let ran = record(&["--user", hostile, "--", "true"]);
     assert!(
         !ran.stderr.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']),
@@ -271,7 +271,7 @@ fn a_file_that_cannot_be_made_is_named() {
     }
 }
 
-/// The program, and a directory to write to, for a user who may not count.
+/// The program and a writable directory, for a user without permission to count.
 struct Unprivileged {
     dir: TempDir,
     program: PathBuf,
@@ -286,9 +286,9 @@ impl Unprivileged {
             fs::set_permissions(path, Permissions::from_mode(0o777)).expect("permissions");
         };
         open(dir.path());
-        // A copy: the place where it was built need not be open to others, and a copy has
-        // no capabilities. Made by another process: while this one had it open for writing,
-        // what another test starts could have it open as well, and it could not be run.
+        // Use a copy: the user may not be able to read the build directory, and a copy has no
+        // capabilities. Another process makes the copy: a child of another test could inherit a
+        // descriptor open for writing, and the copy could then not be executed.
         let program = dir.path().join("netatop");
         let copied = Command::new("cp").arg(NETATOP).arg(&program).status();
         assert!(copied.expect("cp starts").success());
@@ -302,7 +302,7 @@ impl Unprivileged {
         self.netatop(&[&["record", "-d", "10ms"], args, &["-o", file]].concat())
     }
 
-    /// `netatop ARGS...`, by that user.
+    /// `netatop ARGS...`, by the same user.
     fn netatop(&self, args: &[&str]) -> Ran {
         let mut command = Command::new(&self.program);
         command.args(args);
@@ -312,7 +312,7 @@ impl Unprivileged {
         run(&mut command)
     }
 
-    /// A file of that user's.
+    /// A file of this user.
     fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = file(&self.dir, name, text);
         if rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! Where output goes, and how long a message is: all that is decided before anything is counted.
+//! Destinations of the output and lengths of messages, checked before counting starts.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -40,7 +40,7 @@ fn nothing_is_appended_to_a_compressed_file_that_ends_within_an_interval() {
         .expect("gzip");
     fs::write(&path, &whole.stdout).expect("write");
     let ran = record_to(&path, &["--append"]);
-    assert_refused(&ran, 2, "(15 bytes of it)");
+    assert_refused(&ran, 2, "(15 bytes)");
     assert_refused(&ran, 2, "--append --force");
     assert_eq!(fs::read(&path).expect("read"), whole.stdout);
 }
@@ -88,7 +88,7 @@ fn a_directory_and_a_socket_are_no_output() {
     }
 }
 
-/// What would be overwritten by mistake: something that holds data.
+/// A file behind a symbolic link could be overwritten by mistake.
 #[test]
 fn a_file_behind_a_link_is_refused_like_another() {
     let dir = dir();
@@ -99,7 +99,7 @@ fn a_file_behind_a_link_is_refused_like_another() {
     assert_eq!(text(&there), "precious\n");
 }
 
-/// `>&-`, and `2>&-` where rows go there.
+/// `>&-`, and `2>&-` if rows go to standard error.
 #[test]
 fn a_closed_stream_is_an_error_if_rows_go_there() {
     for (stream, args, told) in [
@@ -132,7 +132,7 @@ fn a_closed_stream_is_an_error_if_rows_go_there() {
     ] {
         let mut command = Command::new(NETATOP);
         command.args(args).stdin(Stdio::null());
-        // SAFETY: only a descriptor is closed between fork and exec.
+        // SAFETY: the closure only closes a descriptor between fork and exec.
         unsafe {
             command.pre_exec(move || Ok(nix::unistd::close(stream)?));
         }
@@ -175,7 +175,7 @@ fn waiting_for_the_reader_of_a_fifo_can_be_interrupted() {
     assert!(!child.wait().expect("wait").success());
 }
 
-/// At most three lines of some screen lines each, and nothing that a terminal would obey.
+/// Checks that a message has few and short lines, without control characters.
 #[track_caller]
 fn assert_short(args: &[&str], stderr: &str) {
     let shown: String = stderr.chars().take(3_000).collect();
@@ -192,7 +192,7 @@ fn assert_short(args: &[&str], stderr: &str) {
     assert!(stderr.starts_with("netatop: "), "{args:?}: {shown}");
 }
 
-/// 100 KB is less than the longest argument that Linux takes (128 KB).
+/// 100 KB is less than the longest argument that Linux accepts (128 KB).
 #[test]
 fn no_message_is_long_whatever_an_argument_contains() {
     let long = "x".repeat(100_000);
@@ -225,7 +225,7 @@ fn no_message_is_long_whatever_an_argument_contains() {
             &["check", "-f", value],
             &["completions", value],
         ] {
-            // A name that can be made would be recorded to for ever.
+            // If the file could be created, the recording would run for ever.
             if args.contains(&"-o") && value.len() < 255 {
                 continue;
             }

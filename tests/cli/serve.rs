@@ -1,4 +1,4 @@
-//! `netatop serve` as far as it comes without counting.
+//! The command line of `netatop serve`.
 
 use super::{Unprivileged, assert_not_allowed, assert_refused, netatop};
 
@@ -14,7 +14,7 @@ fn a_bad_value_is_named_in_one_line() {
         ("--max-clients", "10001", "10000"),
         ("--max-clients", "many", "--max-clients"),
     ] {
-        // With its equals sign a value can begin with a dash.
+        // After an equals sign, a value can begin with a dash.
         let ran = netatop(&["serve", &format!("{option}={value}")]);
         assert_refused(&ran, 1, part);
     }

@@ -1,11 +1,11 @@
-//! What `netatop check` writes about hosts that were made up.
+//! The output of `netatop check` for invented hosts.
 
 use netatop::check::{Atop, CheckFormat, Facts, can_record, write};
 use netatop::kernel::HostFacts;
 
 use super::assert_golden;
 
-/// A host on which nothing is missing.
+/// A host that meets all requirements.
 fn able() -> Facts {
     Facts {
         host: HostFacts {
@@ -30,7 +30,7 @@ fn able() -> Facts {
     }
 }
 
-/// One on which everything is.
+/// A host that meets no requirement.
 fn bare() -> Facts {
     Facts {
         host: HostFacts {

@@ -1,5 +1,5 @@
-//! What the writers write, byte for byte. The expected text is beside this file, in
-//! `expected/`; `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew.
+//! Compares the text of all formats, byte for byte, with the files in `expected/`.
+//! `UPDATE_GOLDEN=1 cargo test --test golden` updates these files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod findings;
@@ -19,7 +19,7 @@ fn expected() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/expected")
 }
 
-/// Compares with the file `name`, or writes it if asked to.
+/// Compares `text` with the file `name`, or updates the file with `UPDATE_GOLDEN`.
 #[track_caller]
 fn assert_golden(name: &str, text: &[u8]) {
     let path = expected().join(name);
@@ -31,7 +31,7 @@ fn assert_golden(name: &str, text: &[u8]) {
     assert!(text == wanted, "{name} differs:\n{}", diff(&wanted, text));
 }
 
-/// The lines that differ, each with what is invisible in it made visible.
+/// The lines that differ, with invisible characters escaped.
 fn diff(wanted: &[u8], text: &[u8]) -> String {
     let mut lines = String::new();
     let mut wanted = wanted.split_inclusive(|byte| *byte == b'\n');
@@ -91,7 +91,7 @@ const fn by(group_by: GroupBy) -> Layout {
     }
 }
 
-/// Into a file or a pipe.
+/// The style for a file or a pipe.
 const PLAIN: TableStyle = TableStyle {
     width: None,
     color: false,
@@ -101,7 +101,7 @@ const PLAIN: TableStyle = TableStyle {
     zone: None,
 };
 
-/// On a terminal, without colour.
+/// The style for a terminal without colour.
 const fn columns(width: usize) -> TableStyle {
     TableStyle {
         width: Some(width),
@@ -279,7 +279,7 @@ fn repeated_tables_are_headed_by_their_time() {
     assert_golden("repeated_60.table", &text(columns(60), &reports[..1]));
 }
 
-/// Where the columns of a table begin and end must not change from one table to the next.
+/// The columns of successive tables must have the same positions.
 #[test]
 fn columns_keep_their_widths_from_table_to_table() {
     let style = TableStyle {

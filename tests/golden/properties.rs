@@ -1,4 +1,4 @@
-//! What holds for every report, whatever is in it.
+//! Properties that hold for all reports.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const COUNTERS: [Counter; 8] = [
     ("udp_recv_bytes", |c| c.udp_recv_bytes),
 ];
 
-/// Also the edges, which chance alone would not find.
+/// Numbers, with edge cases that random numbers would rarely include.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         Just(0),
@@ -36,7 +36,7 @@ fn number() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// Text of every kind of character that is special to someone.
+/// Text with all kinds of special characters.
 fn text() -> impl Strategy<Value = String> {
     let character = prop_oneof![
         any::<char>(),
@@ -49,7 +49,7 @@ fn text() -> impl Strategy<Value = String> {
     vec(character, 0..60).prop_map(String::from_iter)
 }
 
-/// All that the kernel allows as a name, and text cut somewhere, even within a character.
+/// All names that the kernel allows, and text truncated anywhere, even within a character.
 fn comm() -> impl Strategy<Value = Comm> {
     prop_oneof![
         vec(any::<u8>(), 0..=15).prop_map(|bytes| Comm::new(&bytes)),
@@ -57,7 +57,7 @@ fn comm() -> impl Strategy<Value = Comm> {
     ]
 }
 
-/// Four digits of a year, as RFC 3339 has it.
+/// Times whose year has four digits, as RFC 3339 requires.
 fn time() -> impl Strategy<Value = DateTime<Utc>> {
     (0i64..253_402_300_800_000).prop_map(|ms| DateTime::from_timestamp_millis(ms).expect("range"))
 }
@@ -155,7 +155,7 @@ fn timestamp(time: DateTime<Utc>) -> Value {
     time.to_rfc3339_opts(SecondsFormat::Millis, true).into()
 }
 
-/// What a row must say, by column; null for what it does not have.
+/// The expected values of a row by column; null for absent values.
 fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Value)> {
     let mut values = vec![
         ("time", timestamp(report.time)),
@@ -167,7 +167,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     ];
     let name: Value = match &row.who {
         Who::Process(process) => process.comm.to_str_lossy().into(),
-        // A cgroup that is not known; a name or user can be empty.
+        // An empty path means an unknown cgroup; a name or user can be empty.
         Who::Group { key, .. } if key.is_empty() && layout.group_by == GroupBy::Cgroup => {
             Value::Null
         }
@@ -215,7 +215,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     values
 }
 
-/// A value as csv has it: numbers and text look the same, and nothing is empty.
+/// A value in csv: numbers and text look the same, and an absent value is empty.
 fn field(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -224,7 +224,7 @@ fn field(value: &Value) -> String {
     }
 }
 
-/// Widths on a terminal, and the lines they are the widths of.
+/// The width of the widest line on a terminal, and that line.
 fn widest(text: &str) -> (usize, &str) {
     let lines = text.lines().map(|line| (line.width(), line));
     lines.max().unwrap_or_default()

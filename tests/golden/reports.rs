@@ -1,11 +1,11 @@
-//! Reports as a recording would make them, with everything that can be in one.
+//! Sample reports with all kinds of rows.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use netatop::model::{Comm, Counters, Process, Report, Row, State, Who};
 
-/// 2026-03-01T12:00:00Z and some milliseconds.
+/// 2026-03-01T12:00:00Z plus `milliseconds`.
 pub fn noon(milliseconds: i64) -> DateTime<Utc> {
     let noon = DateTime::from_timestamp(1_772_366_400, 0).expect("in range");
     noon + TimeDelta::milliseconds(milliseconds)
@@ -76,7 +76,7 @@ fn unattributed(numbers: [u64; 8]) -> Row {
     }
 }
 
-/// One of each: running, exited, with a cgroup that is gone, left out by --top, nobody's.
+/// One row of each kind: running, exited, with a removed cgroup, left out by --top, unattributed.
 pub fn ordinary() -> Report {
     let exited = Process {
         state: State::Exited,
@@ -127,7 +127,7 @@ pub fn hostile() -> Report {
     report(rows.collect())
 }
 
-/// Counters that saturate their sum, and a moment in which no average or rate makes sense.
+/// Counters whose sum saturates, and an interval too short for averages or rates.
 pub fn huge() -> Report {
     Report {
         interval: Duration::from_millis(10),
@@ -141,7 +141,7 @@ pub fn huge() -> Report {
     }
 }
 
-/// A recording that was stopped in the instant in which it began.
+/// A recording of length zero.
 pub fn instant() -> Report {
     Report {
         interval: Duration::ZERO,
@@ -179,7 +179,7 @@ pub fn by_comm() -> Report {
     ])
 }
 
-/// The last one is what is known of cgroups that were gone before they could be looked up.
+/// Groups by cgroup. The last group is for cgroups removed before they could be looked up.
 pub fn by_cgroup() -> Report {
     let pod = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0c1d.slice/\
                cri-containerd-5f2d7a0e9b.scope";

@@ -1,4 +1,4 @@
-//! Every row has the name of its cgroup, however short the cgroup lives and whatever it is called.
+//! Every row has the name of its cgroup, for short-lived cgroups and unusual names too.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,13 +23,13 @@ struct Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        // After a failed test nothing may go on.
+        // Stop the recording after a failed test too.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts a recording, which counts when this returns.
+/// Starts a recording, and returns when the recording counts.
 fn recording(file: &Path, args: &[&str]) -> Recording {
     let mut child = netatop()
         .args(["record", "-v", "-o"])
@@ -43,7 +43,7 @@ fn recording(file: &Path, args: &[&str]) -> Recording {
     Recording { child, messages }
 }
 
-/// Ends a recording. Returns its rows.
+/// Ends a recording, and returns its rows.
 fn rows(mut recording: Recording, file: &Path) -> Vec<Value> {
     send_signal(&recording.child, Signal::SIGTERM);
     let mut told = String::new();
@@ -57,12 +57,12 @@ fn rows(mut recording: Recording, file: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// A process that begins in this cgroup and sends one datagram. Returns when it has ended.
+/// Runs a process that sends one datagram from this cgroup, and waits for the process to end.
 fn send_from(cgroup: &Path) -> u32 {
     let procs = cgroup.join("cgroup.procs");
     let mut command = Command::new(workload());
     command.args(["udp"]).stdout(Stdio::null());
-    // SAFETY: only a file is written between fork and exec.
+    // SAFETY: the closure only writes a file between fork and exec.
     unsafe { command.pre_exec(move || fs::write(&procs, "0")) };
     let mut child = command.spawn().expect("the workload");
     let pid = child.id();
@@ -93,7 +93,7 @@ fn short_lived_cgroups_all_have_names() {
         let rows = rows(recording, file);
         let mut named = 0;
         for row in rows.iter().filter(|row| row["comm"] == "workload") {
-            // Pids are used again in a long run; the last one is what counts.
+            // Pids are reused in a long run: keep the last row of each pid.
             if row["cgroup"].is_null() {
                 panic!("a row without a cgroup: {row}");
             }
@@ -145,7 +145,7 @@ fn a_cgroup_can_be_called_anything_and_be_deep() {
     }
 }
 
-/// A service that is restarted: the directory has the same name and another id.
+/// A restarted service: the new directory has the same name and another id.
 #[test]
 fn a_cgroup_that_is_made_again_is_named_again() {
     let parent = Cgroup::of_test("again");
@@ -153,7 +153,7 @@ fn a_cgroup_that_is_made_again_is_named_again() {
     let file = dir.path().join("rows.jsonl");
     let path = parent.0.join("service");
     fs::create_dir(&path).expect("mkdir");
-    // The first one is there before the recording.
+    // The first cgroup exists before the recording.
     let recording = recording(&file, &[]);
     let mut pids = Vec::new();
     for _ in 0..3 {
@@ -170,7 +170,7 @@ fn a_cgroup_that_is_made_again_is_named_again() {
     }
 }
 
-/// Paths that are seen in another cgroup namespace are not those of the host.
+/// In another cgroup namespace, visible paths differ from the host's paths.
 #[test]
 fn another_cgroup_namespace_has_no_names_instead_of_wrong_ones() {
     let flow = Workload::start(&["flow", "size=10"]);

@@ -1,11 +1,11 @@
-//! `netatop check` says of this host what a recording comes to.
+//! `netatop check` predicts whether a recording works on this host.
 
 use std::process::{Command, Output};
 
 use super::harness::NETATOP;
 use super::refusals::as_nobody_of;
 
-/// The ids of what is missing, and whether netatop can record.
+/// The ids of missing requirements, and whether netatop can record.
 fn checked(output: &Output) -> (Vec<String>, bool) {
     assert!(output.stderr.is_empty(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -69,7 +69,7 @@ fn namespaces_are_told() {
     );
 }
 
-/// A seccomp filter that denies bpf(2), as containers and units have it.
+/// Installs a seccomp filter that denies bpf(2), as containers and systemd units do.
 fn denied_bpf(command: &mut Command) -> &mut Command {
     use std::os::unix::process::CommandExt;
 
@@ -98,7 +98,7 @@ fn denied_bpf(command: &mut Command) -> &mut Command {
         ),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
     ];
-    // SAFETY: the filter lives in the closure until the kernel has copied it.
+    // SAFETY: the closure owns the filter until the kernel has copied it.
     unsafe {
         command.pre_exec(move || {
             let mut filter = filter;

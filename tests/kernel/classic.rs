@@ -1,10 +1,11 @@
-//! Classic tracepoints count what the typed ones count, on kernels that would take those, too.
+//! Classic tracepoints count the same events as typed tracepoints. The tests run on kernels that
+//! support both.
 
 use std::process::Command;
 
 use super::harness::KIND;
 
-/// What has something to do with how an event comes to the programs.
+/// Tests that depend on how events reach the programs.
 const TESTS: [&str; 4] = [
     "operations::",
     "life::",
@@ -12,8 +13,8 @@ const TESTS: [&str; 4] = [
     "stress::two_hundred_thousand_processes",
 ];
 
-/// What follows new tasks: the kernel's functions for that, which are called from Linux 7.0 on,
-/// can be called by programs on classic tracepoints since 6.12.
+/// Tests that follow new tasks. The programs need kernel functions for this, which classic
+/// tracepoints can call since Linux 6.12.
 const FOLLOWING: &str = "filters::";
 
 const MOUNT_AND_RUN: &str = "test -d /sys/kernel/tracing/events || \
@@ -26,7 +27,7 @@ fn can_follow() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(12))
 }
 
-/// In a process of its own, with a tracefs that nobody else sees where there is none.
+/// Runs the tests in a separate process, which mounts a private tracefs if there is none.
 #[test]
 fn all_is_counted_alike() {
     let program = std::env::current_exe().expect("this program");
@@ -49,7 +50,7 @@ fn all_is_counted_alike() {
         .env(KIND, "classic")
         .output()
         .expect("unshare");
-    // Told only where it is needed: whoever counts tests would take it for more of them.
+    // Print the output only on failure: scripts would count the inner test results too.
     let told =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(

@@ -1,4 +1,4 @@
-//! COMMAND starts when everything is attached, not before, and runs as it would without netatop.
+//! COMMAND starts only after all programs are attached, and runs as it would without netatop.
 
 use std::fs;
 use std::io::{BufReader, Read};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::end_to_end::wait_until_attached;
 use super::harness::{NETATOP, counters, netatop, wait_for, workload};
 
-/// The process that is to become the command, once it is there.
+/// Waits for the paused child that will execute the command.
 fn waiting_child(netatop: &Child) -> Pid {
     let path = format!("/proc/{0}/task/{0}/children", netatop.id());
     wait_for("the command's process", || {
@@ -24,7 +24,7 @@ fn waiting_child(netatop: &Child) -> Pid {
     })
 }
 
-/// Ctrl-Z and `fg`, and whatever else stops and continues processes.
+/// Ctrl-Z, `fg` and other signals that stop and continue processes.
 #[test]
 fn signals_while_attaching_do_not_start_the_command() {
     for _ in 0..10 {
@@ -49,11 +49,11 @@ fn signals_while_attaching_do_not_start_the_command() {
         let netatop = Pid::from_raw(child.id() as i32);
         let stop_and_continue = |target| {
             for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
-                // The process may have ended by now.
+                // The process may have ended already.
                 let _ = kill(target, signal);
             }
         };
-        // Once: the kernel gives up loading a program when signals never cease.
+        // Send the signals once: the kernel gives up loading a program under continuous signals.
         stop_and_continue(netatop);
         while !attached.is_finished() {
             stop_and_continue(waiting);
@@ -100,7 +100,7 @@ fn a_netatop_that_is_killed_while_attaching_starts_nothing() {
         });
         messages.read_to_string(&mut told).expect("read");
         if told.contains("netatop: attached") {
-            // Too late to say anything.
+            // The kill came after the command was released.
             let _ = fs::remove_file(&file);
             continue;
         }
@@ -109,8 +109,9 @@ fn a_netatop_that_is_killed_while_attaching_starts_nothing() {
     }
 }
 
-/// Prints what a process inherits. The shell has to have no pipe of its own while its descriptors are
-/// listed: so `find` is called without one, and is not the last command, which would replace the shell.
+/// Prints the inherited state of a process. The shell must not have a pipe of its own while its
+/// descriptors are listed, so `find` runs without one. `find` is not the last command either, because
+/// the shell would be replaced by it.
 const STATE: &str =
     "grep -E '^(Sig(Blk|Ign)|Groups|Cpus_allowed|CapInh|NoNewPrivs)' /proc/self/status
 umask
@@ -132,7 +133,7 @@ fn without_inodes(state: &str) -> String {
     state.lines().map(line).collect()
 }
 
-/// A change of what a process starts with, made between fork and exec.
+/// A change of the inherited state, made between fork and exec.
 type Change = fn() -> std::io::Result<()>;
 
 #[test]
@@ -140,13 +141,13 @@ fn a_command_inherits_what_netatop_did() {
     let changes: [(&str, Change); 10] = [
         ("nothing", || Ok(())),
         ("an ignored SIGPIPE", || {
-            // SAFETY: the disposition is no function.
+            // SAFETY: the disposition is not a function.
             unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
             Ok(())
         }),
         ("other ignored signals", || {
             for ignored in [Signal::SIGUSR1, Signal::SIGQUIT, Signal::SIGCHLD] {
-                // SAFETY: the disposition is no function.
+                // SAFETY: the disposition is not a function.
                 unsafe { signal(ignored, SigHandler::SigIgn) }?;
             }
             Ok(())
@@ -160,19 +161,19 @@ fn a_command_inherits_what_netatop_did() {
             Ok(setrlimit(Resource::RLIMIT_NOFILE, 200, 300)?)
         }),
         ("a background job's ignored Ctrl-C", || {
-            // SAFETY: the disposition is no function.
+            // SAFETY: the disposition is not a function.
             unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }?;
             Ok(())
         }),
         ("a priority and a choice of the OOM killer", || {
-            // SAFETY: the call changes this process only.
+            // SAFETY: the call changes only this process.
             unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, 5) };
             fs::write("/proc/self/oom_score_adj", "300")
         }),
         ("a closed standard error", || Ok(nix::unistd::close(2)?)),
         ("a closed standard input", || Ok(nix::unistd::close(0)?)),
         ("another descriptor", || {
-            // SAFETY: the copy belongs to the program that comes.
+            // SAFETY: the executed program owns the copy.
             unsafe { nix::libc::dup2(1, 7) };
             Ok(())
         }),
@@ -183,7 +184,7 @@ fn a_command_inherits_what_netatop_did() {
                 .args(["sh", "-c", STATE])
                 .current_dir("/usr")
                 .env("MARK", "a b");
-            // SAFETY: only what is inherited changes between fork and exec.
+            // SAFETY: the closure changes only inherited state between fork and exec.
             unsafe { command.pre_exec(change) };
             let output = command.stderr(Stdio::null()).output().expect("it runs");
             assert!(output.status.success(), "{what}");

@@ -1,5 +1,5 @@
-//! Whose traffic it is: the user of a row is the task's own user, whatever it works on, and the
-//! owner is the user whom the kernel lets look into the task.
+//! The user of a row is the task's own user, even while the task has other credentials. The owner is
+//! the user whom the kernel allows to inspect the task.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -10,13 +10,13 @@ use netatop::model::{Extent, Identity};
 
 use super::harness::{NOBODY, Workload, counting, on_overlay, public_workload, wait_for};
 
-/// A user without an entry anywhere.
+/// A user id without an entry in the user database.
 const SOMEBODY: u32 = 54321;
 /// User 33 of a namespace that maps 33 to this.
 const MAPPED: u32 = 200_033;
 
-/// While a task works on an overlay file system, it acts with the credentials of the user who
-/// mounted it. Containers work on such file systems all the time.
+/// During an operation on an overlay file system, a task has the credentials of the user who mounted
+/// the file system. Containers use such file systems all the time.
 #[test]
 fn work_on_an_overlay_file_system_changes_nobodys_user() {
     for scenario in ["flow", "udp-flow"] {
@@ -42,9 +42,9 @@ fn work_on_an_overlay_file_system_changes_nobodys_user() {
 /// The maps of user and group ids that root writes for a new user namespace.
 struct Map(&'static str);
 
-/// Everybody is the same user inside as outside.
+/// Each user has the same id inside and outside.
 const SAME: Option<Map> = Some(Map("0 0 4294967295"));
-/// Root is nobody, and others are users of whom the host knows nothing.
+/// Root inside is nobody outside, and other users have ids that the host does not use.
 const SHIFTED: Option<Map> = Some(Map("0 65534 1\n1 200001 100"));
 
 #[test]
@@ -65,15 +65,15 @@ fn a_rootless_container_in_another_is_its_users() {
     agrees_with_proc(NOBODY, script, None, NOBODY, &[NOBODY]);
 }
 
-/// What runs in a rootless container as another of its users belongs to whoever made it.
+/// A task of another user in a rootless container belongs to the user who created the container.
 #[test]
 fn another_user_of_a_rootless_container_is_its_makers() {
     let script = "read go; exec setpriv --reuid 33 --regid 33 --clear-groups PROGRAM udp hold=1";
     agrees_with_proc(NOBODY, script, SHIFTED, MAPPED, &[NOBODY]);
 }
 
-/// A service in a user namespace that root made, as with systemd's PrivateUsers=: to trace it
-/// takes capabilities in that namespace, which its user does not have.
+/// A service in a user namespace made by root, as with systemd's PrivateUsers=. Tracing the service
+/// needs capabilities in that namespace, which the service's user does not have.
 #[test]
 fn a_user_in_a_namespace_that_root_made_sees_nothing() {
     let script = "read go; \

@@ -1,4 +1,4 @@
-//! The program as a user runs it.
+//! Runs the program as a user would.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::harness::{NETATOP, Workload, counters, netatop, wait_for};
 
-/// Reads messages up to the one that says that everything is attached.
+/// Reads messages until all programs are attached.
 pub fn wait_until_attached(messages: &mut impl BufRead) {
     let mut line = String::new();
     while !line.starts_with("netatop: attached") {
@@ -19,12 +19,12 @@ pub fn wait_until_attached(messages: &mut impl BufRead) {
     }
 }
 
-/// Ends a recording in good order.
+/// Ends a recording with SIGINT.
 pub fn interrupt(child: &Child) {
     send_signal(child, nix::sys::signal::Signal::SIGINT);
 }
 
-/// Starts a recording and returns when it counts.
+/// Starts a recording, and returns when the recording counts.
 pub fn record(args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
     let mut child = netatop()
         .args(["record", "--verbose"])
@@ -51,8 +51,8 @@ fn rows(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What a process holds in the kernel: the ids of its programs and maps, as bpftool takes
-/// them. Other users of BPF on this host do not matter.
+/// The ids of a process's BPF programs and maps, in bpftool's format. Programs and maps of other
+/// processes are left out.
 pub fn held_by(pid: u32) -> Vec<[String; 2]> {
     let mut held = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))
@@ -108,7 +108,7 @@ fn each_way_of_ending_writes_the_last_sample_and_leaves_nothing_behind() {
                     .contains(", 0 unattributed")
             );
         }
-        // The kernel frees programs a little after their last user is gone.
+        // The kernel frees programs a little after the last reference is dropped.
         wait_for("programs and maps to go", || {
             (!held.iter().any(exists)).then_some(())
         });
@@ -120,7 +120,7 @@ fn intervals_add_up_to_the_whole() {
     let (child, _) = record(&["-f", "json", "-i", "20ms"]);
     let flow = Workload::start(&["flow", "size=3000"]);
     let pid = flow.pid();
-    // Until several intervals must have passed: it has used some processor time.
+    // Wait until the workload has used enough processor time for several intervals.
     wait_for("some traffic", || {
         let io = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let ticks: u64 = io.rsplit_once(") ")?.1.split(' ').nth(12)?.parse().ok()?;
@@ -152,7 +152,7 @@ fn a_closed_pipe_ends_it_quietly() {
     flow.finish();
 }
 
-/// As someone does who leaves a recording behind when logging out.
+/// A user logs out while a recording runs.
 #[test]
 fn a_hangup_ends_it_unless_it_was_started_with_nohup() {
     use nix::sys::signal::Signal::{SIGHUP, SIGTERM};

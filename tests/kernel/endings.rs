@@ -1,5 +1,5 @@
-//! Endings: terminals that close, errors that nobody reads, disks that are full, signals
-//! that come twice, and commands that go on.
+//! The end of a recording: closed terminals, unread errors, full disks, repeated signals, and
+//! commands that continue.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -22,7 +22,7 @@ fn with(args: &[&str]) -> Command {
     command
 }
 
-/// Starts it and returns when it counts.
+/// Starts a recording, and returns when the recording counts.
 fn attached(command: &mut Command) -> (Child, BufReader<ChildStderr>) {
     let mut child = command.spawn().expect("netatop");
     let mut messages = BufReader::new(child.stderr.take().expect("piped"));
@@ -30,7 +30,7 @@ fn attached(command: &mut Command) -> (Child, BufReader<ChildStderr>) {
     (child, messages)
 }
 
-/// What a command writes first; the rest of its output stays to be read.
+/// Reads the first line of a command's output. The rest can be read later.
 fn first_line(output: &mut ChildStdout) -> String {
     let mut line = String::new();
     while !line.ends_with('\n') {
@@ -52,7 +52,8 @@ fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Returns when a signal that was sent has been taken: one that comes before that is the same.
+/// Waits until a sent signal has been handled. A second signal before that would be merged with the
+/// first.
 fn wait_until_taken(child: &Child) {
     wait_for("the signal to be taken", || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
@@ -63,8 +64,8 @@ fn wait_until_taken(child: &Child) {
     });
 }
 
-/// A terminal that closes sends SIGHUP to its session and again to its foreground group; here
-/// the second comes while the first waits for a command that takes no notice.
+/// A closing terminal sends SIGHUP to its session and again to its foreground process group. Here
+/// the second signal arrives while netatop waits for a command that ignores the first.
 #[test]
 fn a_terminal_that_closes_ends_it_once_with_its_last_sample() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -95,7 +96,7 @@ fn a_terminal_that_closes_ends_it_once_with_its_last_sample() {
     assert_eq!(counted, counters(&line, counted));
 }
 
-/// The same with a real terminal: both signals are the kernel's own.
+/// The same with a real terminal: the kernel sends both signals.
 #[test]
 fn a_real_terminal_that_closes_leaves_whole_rows() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -131,11 +132,11 @@ fn a_real_terminal_that_closes_leaves_whole_rows() {
     );
 }
 
-/// As `nohup` in a background shell starts it: nothing but its own duration can end it.
+/// A `nohup` recording in a background shell ignores signals: only its duration ends it.
 #[test]
 fn with_all_signals_ignored_it_ends_by_its_duration() {
     let mut command = with(&["record", "-v", "-d", "300ms", "-f", "json"]);
-    // SAFETY: only signal dispositions are set between fork and exec.
+    // SAFETY: the closure only sets signal dispositions between fork and exec.
     unsafe {
         command.pre_exec(|| {
             for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
@@ -176,17 +177,17 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
         (&[], 2),
     ] {
         let ran = with(args).stderr(full()).output().expect("netatop");
-        // With the table on it, standard error is an output, which cannot be written.
+        // If the table goes to standard error, standard error is an output that must be writable.
         let wanted = if args.contains(&"--") { 1 } else { status };
         assert_eq!(ran.status.code(), Some(wanted), "full: {args:?}");
         let mut closed = with(args);
-        // SAFETY: only a descriptor is closed between fork and exec.
+        // SAFETY: the closure only closes a descriptor between fork and exec.
         unsafe {
             closed.pre_exec(|| Ok(nix::unistd::close(2)?));
         }
         let ran = closed.output().expect("netatop");
         assert_eq!(ran.status.code(), Some(wanted), "closed: {args:?}");
-        // What is opened first must not take its place.
+        // The first opened file must not get the number of the closed descriptor.
         let text = String::from_utf8_lossy(&ran.stdout);
         assert!(!text.contains("netatop:"), "{text}");
     }
@@ -196,12 +197,12 @@ fn nobody_reading_its_errors_is_no_reason_to_fail() {
 fn a_closed_standard_output_is_an_error_and_no_panic() {
     for format in ["csv", "json", "table"] {
         let mut closed = with(&["record", "-d", "50ms", "-f", format]);
-        // SAFETY: only a descriptor is closed between fork and exec.
+        // SAFETY: the closure only closes a descriptor between fork and exec.
         unsafe {
             closed.pre_exec(|| Ok(nix::unistd::close(1)?));
         }
         let ran = closed.output().expect("netatop");
-        // Rust opens /dev/null in its place, but nothing would be recorded.
+        // Rust opens /dev/null in place of the closed stream, so rows would be lost.
         let told = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(ran.status.code(), Some(1), "{told}");
         assert!(
@@ -222,7 +223,7 @@ fn a_closed_standard_output_is_an_error_and_no_panic() {
     }
 }
 
-/// The recording is lost; the command is none of its to end.
+/// A failed recording does not end the command.
 #[test]
 fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -248,7 +249,7 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
     .expect("netatop");
     let mut output = child.stdout.take().expect("piped");
     let pid = first_line(&mut output).parse().expect("its pid");
-    // The header alone does not fit: the recording has failed when its programs are gone.
+    // Even the header does not fit. The recording has failed when its BPF programs are gone.
     wait_for("the recording to fail", || {
         super::end_to_end::held_by(child.id())
             .is_empty()
@@ -271,7 +272,7 @@ fn a_full_disk_leaves_the_command_alone_and_is_told_when_it_has_ended() {
     assert!(told.contains("waiting for the command to end"), "{told}");
 }
 
-/// timeout(1) sends its signal to its child, and again to the process group of both.
+/// timeout(1) sends its signal to the child, and again to the common process group.
 #[test]
 fn two_signals_within_moments_are_one_request() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
@@ -293,8 +294,8 @@ fn two_signals_within_moments_are_one_request() {
     assert_eq!(lost, 0, "recordings without their last rows");
 }
 
-/// An output that cannot be written ends the recording, and the command goes on. netatop then
-/// stands for the command, as before.
+/// An output that cannot be written ends the recording, and the command continues. netatop still
+/// passes signals on to the command.
 #[test]
 fn sigterm_is_passed_on_after_the_output_has_failed() {
     let script = "trap 'echo terminated; exit 9' TERM; echo ready; while :; do sleep 0.01; done";
@@ -344,7 +345,7 @@ fn a_command_that_ignores_ctrl_c_is_said_to_be_waited_for() {
 
 #[test]
 fn sigterm_reaches_the_command() {
-    // Not one long sleep to be killed: a signal to a child before its exec would be lost.
+    // Do not use one long sleep: a signal to a child before its exec would be lost.
     let script = "trap 'echo terminated; exit 9' TERM; echo ready; while :; do sleep 0.01; done";
     let mut child = with(&["record", "--", "sh", "-c", script])
         .spawn()
@@ -358,7 +359,8 @@ fn sigterm_reaches_the_command() {
     assert_eq!(child.wait().expect("wait").code(), Some(9));
 }
 
-/// The first one waits for the command, which takes no notice; the second is for netatop.
+/// After the first Ctrl-C, netatop waits for the command, which ignores it. The second Ctrl-C ends
+/// netatop.
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
     let script = "trap '' INT; echo $$; exec sleep 1000";
@@ -369,7 +371,7 @@ fn a_second_ctrl_c_ends_it_at_once() {
     let pid = first_line(&mut output).parse().expect("its pid");
     let held = super::end_to_end::held_by(child.id());
     send_signal(&child, Signal::SIGINT);
-    // Until one comes late enough to be a second one.
+    // Repeat until one signal arrives late enough to count as the second.
     let status = wait_for("a second Ctrl-C to count", || {
         let ended = child.try_wait().expect("wait");
         if ended.is_none() {

@@ -1,5 +1,5 @@
-//! Signals at every moment, and hosts on which something is missing: nothing panics, half a
-//! line is never written, nothing stays attached, and a refusal says what to do.
+//! Signals at every moment, and hosts with missing requirements: netatop does not panic, writes only
+//! whole lines, leaves no programs attached, and its errors name a remedy.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::end_to_end::{exists, held_by, send_signal};
 use super::harness::{NETATOP, Workload, counters, netatop, wait_for};
 
-/// Starts it with its rows in `rows` and its messages beside them.
+/// Starts a recording to `rows`, with messages in a log file in the same directory.
 fn start(rows: &Path, args: &[&str]) -> Child {
     netatop()
         .args(["record", "-i", "10ms", "--force", "-o"])
@@ -26,19 +26,19 @@ fn start(rows: &Path, args: &[&str]) -> Child {
         .expect("netatop")
 }
 
-/// Ends it after `delay`, and checks what it leaves. Whether it was already recording.
+/// Ends a recording after `delay`, and checks its output. Returns whether counting had begun.
 fn end_after(delay: Duration, signal: Signal, args: &[&str], ended: &[i32]) -> bool {
     let dir = tempfile::tempdir().expect("tempdir");
     let rows = dir.path().join("rows.jsonl");
     let mut child = start(&rows, args);
     let due = Instant::now() + delay;
-    // The moment is what is tested: a sleep would be late by more than the steps between.
+    // Wait actively: a sleep would be less precise than the steps between the tested moments.
     while Instant::now() < due {
         std::hint::spin_loop();
     }
     let held = held_by(child.id());
     send_signal(&child, signal);
-    // As a service manager that repeats itself, during the orderly end.
+    // Repeat the signal during the orderly end, as some service managers do.
     send_signal(&child, Signal::SIGTERM);
     let status = child.wait().expect("wait");
     let told = fs::read_to_string(rows.with_extension("log")).expect("log");
@@ -70,7 +70,7 @@ fn command_lines() -> impl Iterator<Item = String> {
     })
 }
 
-/// From before its first instruction until it has recorded for a while.
+/// Tests moments from before the first instruction until after the recording has begun.
 fn at_every_moment(args: &[&str], ended: &[i32], signals: &[Signal]) {
     let flow = Workload::start(&["flow", "size=100", "rate=500"]);
     let step = Duration::from_micros(2_500);
@@ -79,7 +79,7 @@ fn at_every_moment(args: &[&str], ended: &[i32], signals: &[Signal]) {
     for signal in signals.iter().cycle() {
         recorded += u32::from(end_after(delay, *signal, args, ended));
         delay += step;
-        // However slow this host is: until some had begun to write.
+        // Continue until some recordings had begun to write, even on a slow host.
         if recorded > 6 {
             break;
         }
@@ -92,7 +92,8 @@ fn a_signal_at_any_moment_ends_it_cleanly() {
     at_every_moment(&["-q"], &[0], &[Signal::SIGINT, Signal::SIGTERM]);
 }
 
-/// SIGTERM is the command's: its status, or the signal's where it came first.
+/// SIGTERM is passed on to the command. The exit status is the command's, or that of the signal if
+/// the signal came first.
 #[test]
 fn a_signal_at_any_moment_ends_it_with_its_command() {
     let flow = super::harness::workload();
@@ -107,7 +108,8 @@ fn a_signal_at_any_moment_ends_it_with_its_command() {
     at_every_moment(&command, &[0, 143], &[Signal::SIGTERM]);
 }
 
-/// The command is held until all is attached: killed before that, nobody would let it go.
+/// The command is paused until all programs are attached. If netatop is killed before that, the
+/// paused process must end.
 #[test]
 fn a_kill_at_any_moment_leaves_no_held_command() {
     for step in 0..40 {
@@ -116,7 +118,7 @@ fn a_kill_at_any_moment_leaves_no_held_command() {
     }
 }
 
-/// Runs it where `hide` has been done, in a mount namespace of its own.
+/// Runs netatop in a new mount namespace after the shell command `hide`.
 fn without(hide: &str, args: &str) -> Output {
     let script = format!("{hide} && exec {NETATOP} record {args}");
     std::process::Command::new("unshare")
@@ -200,7 +202,7 @@ fn without_type_information_it_says_where_to_get_it() {
     }
 }
 
-/// Every limit from the first that lets a program start to more than enough.
+/// Tests every limit of open files, from the smallest that lets a program start to a sufficient one.
 #[test]
 fn too_few_files_are_named_whatever_they_are_too_few_for() {
     for limit in 9..48 {
@@ -218,7 +220,7 @@ fn too_few_files_are_named_whatever_they_are_too_few_for() {
     }
 }
 
-/// As a container engine sets it up: its own mounts, processes, and often users.
+/// A container has its own mount and pid namespaces, and often its own user namespace.
 #[test]
 fn in_a_container_it_says_where_to_run_it_instead() {
     let output = std::process::Command::new("unshare")

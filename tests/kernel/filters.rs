@@ -1,4 +1,4 @@
-//! What is filtered in the kernel: whose traffic is there, and whose is not.
+//! Filters in the kernel: which processes are counted, and which are not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::harness::{
     Counting, NETATOP, Workload, assert_exact, counters, is_left_out, of_pid, wait_for, workload,
 };
 
-/// `netatop record -- COMMAND`, with its rows.
+/// Runs `netatop record -- COMMAND`, and returns its output and rows.
 fn command(args: &[&str]) -> (Output, Vec<Value>) {
     let dir = tempfile::tempdir().expect("tempdir");
     let file = dir.path().join("rows.jsonl");
@@ -47,7 +47,7 @@ fn a_command_is_measured_with_its_whole_family_and_nothing_else() {
         "'{0}' tcp; ('{0}' udp &); wait; '{0}' fork-tree list=1; exit 7",
         program.display()
     );
-    // The one in the background is waited for by its output: the shell's pipe ends with it.
+    // The output ends only when the background process ends, since that process holds the pipe too.
     let (output, rows) = command(&["sh", "-c", &format!("({script}) | cat; exit 7")]);
     assert_eq!(output.status.code(), Some(7));
     let lines: Vec<Value> = String::from_utf8(output.stdout)
@@ -123,7 +123,7 @@ fn a_command_that_outlives_the_recording_is_left_running_and_named() {
         told.contains(&format!("left running: {}", pid.trim())),
         "{told}"
     );
-    // Opening the other end lets it end.
+    // Opening the other end of the FIFO lets the command end.
     fs::write(fifo, "").expect("write");
 }
 
@@ -184,7 +184,8 @@ fn a_process_is_followed_or_counted_alone() {
     }
 }
 
-/// What was counted of a workload by its pid, given before it did anything; and its own account.
+/// Filters by the pid of a workload before its traffic begins. Returns the counted interval, and the
+/// workload's own counts.
 fn counted_from_its_start(arguments: &[&str]) -> (Interval, Value) {
     let mut workload = Workload::start(&[arguments, &["delay-go=1"]].concat());
     let filter = Filter {
@@ -198,14 +199,14 @@ fn counted_from_its_start(arguments: &[&str]) -> (Interval, Value) {
     (counting.interval(), lines[0].clone())
 }
 
-/// All threads of a process, those made later included.
+/// All threads of a process are counted, including threads created later.
 #[test]
 fn threads_made_later_belong_to_their_process() {
     let (interval, line) = counted_from_its_start(&["threads", "threads=50"]);
     assert_exact(&interval, &line);
 }
 
-/// io_uring's workers are made by the kernel, not by fork.
+/// The kernel creates io_uring's worker threads without fork.
 #[test]
 fn workers_of_io_uring_belong_to_their_process() {
     let (interval, line) = counted_from_its_start(&["io-uring"]);
@@ -225,7 +226,7 @@ fn a_recording_of_processes_ends_when_they_have() {
     assert!(output.status.success());
 }
 
-/// A cgroup v2 directory of the test's own, removed at the end.
+/// A cgroup v2 directory for one test, removed at the end.
 pub struct Cgroup(pub PathBuf);
 
 impl Cgroup {
@@ -234,7 +235,7 @@ impl Cgroup {
         Self(path)
     }
 
-    /// One below the root, that no other test has.
+    /// A directory below the root with a name that no other test uses.
     pub fn of_test(name: &str) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let made = MADE.fetch_add(1, Ordering::Relaxed);
@@ -257,7 +258,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Its last process may be on its way out still.
+        // The last process may not have ended completely yet.
         wait_for("the cgroup to be empty", || fs::remove_dir(&self.0).ok());
     }
 }
@@ -316,7 +317,7 @@ fn a_cgroup_is_counted_with_what_is_below_it_and_without_its_siblings() {
     }
 }
 
-/// Half of what it does happens inside: that half is counted.
+/// Half of the traffic happens inside the cgroup: only that half is counted.
 #[test]
 fn a_process_that_moves_is_counted_while_it_is_in() {
     let mount = mount().expect("cgroup v2");

@@ -1,4 +1,4 @@
-//! What other programs read out of our files: DuckDB and jq, with no options.
+//! DuckDB and jq read netatop's files correctly without options.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::end_to_end::record;
 use super::harness::{Workload, netatop};
 
-/// The columns summed, in one order for all.
+/// The summed columns, in the same order for all programs.
 const SUMMED: [&str; 4] = [
     "tcp_send_bytes",
     "tcp_recv_bytes",
@@ -144,7 +144,7 @@ fn appending_twice_gives_one_header() {
     );
 }
 
-/// A file system of a few pages, mounted where only this test sees it.
+/// A file system with room for a few pages.
 #[test]
 fn a_full_disk_is_told_and_whole_lines_stay() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -198,7 +198,7 @@ fn a_killed_recording_leaves_whole_lines() {
     }
 }
 
-/// The clock may be adjusted between two recordings: `start` moves with it, `start_ns` does not.
+/// If the wall clock is set between two recordings, `start` changes, and `start_ns` does not.
 #[test]
 fn a_process_has_the_same_start_in_every_recording() {
     let flow = Workload::start(&["flow", "size=10"]);

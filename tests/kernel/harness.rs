@@ -1,4 +1,4 @@
-//! Runs a workload while the programs count, and holds their figures against its own.
+//! Runs a workload while the BPF programs count, and compares the counts with the workload's own.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,11 +20,11 @@ pub use support::leave_out;
 
 pub const NETATOP: &str = env!("CARGO_BIN_EXE_netatop");
 
-/// The program as a shell starts it in the foreground, however these tests were started: in
-/// the background they would hand down that Ctrl-C is ignored.
+/// The program with the signal dispositions of a foreground job. Tests that run in the background
+/// would otherwise pass on that Ctrl-C is ignored.
 pub fn netatop() -> Command {
     let mut command = Command::new(NETATOP);
-    // SAFETY: only signal dispositions are set between fork and exec.
+    // SAFETY: the closure only sets signal dispositions between fork and exec.
     unsafe {
         command.pre_exec(|| {
             for usual in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
@@ -36,7 +36,7 @@ pub fn netatop() -> Command {
     command
 }
 
-/// The workload program, built beside the tests.
+/// The path of the workload program, which cargo builds in the same target directory.
 pub fn workload() -> PathBuf {
     let path = PathBuf::from(NETATOP)
         .with_file_name("examples")
@@ -48,19 +48,19 @@ pub fn workload() -> PathBuf {
     path
 }
 
-/// The workload under a name of its own, so that what other tests and users of this host
-/// send at the same time is told apart from it.
+/// The workload under a unique name, to distinguish its traffic from that of other tests and other
+/// programs on this host.
 pub struct Named {
     _dir: tempfile::TempDir,
     path: PathBuf,
 }
 
 impl Named {
-    /// `name` has at most 15 bytes, or the kernel would cut it.
+    /// Links the workload as `name`, of at most 15 bytes: the kernel truncates longer names.
     pub fn new(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join(name);
-        // A link is not open for writing, which would keep it from being run.
+        // Use a link: a copied file may still be open for writing, and could not be executed then.
         std::fs::hard_link(workload(), &path)
             .or_else(|_| {
                 let copied = Command::new("cp").arg(workload()).arg(&path).status()?;
@@ -88,7 +88,7 @@ impl Named {
             .expect("utf-8")
     }
 
-    /// What an interval has of it.
+    /// The counters of this workload in an interval.
     pub fn of(&self, interval: &Interval) -> Counters {
         let ours = interval.usage.iter();
         ours.filter(|u| u.last.comm.as_bytes() == self.comm().as_bytes())
@@ -97,7 +97,7 @@ impl Named {
     }
 }
 
-/// Polls until `ready` gives something. The deadline is for what will never come.
+/// Polls until `ready` returns a value. Panics after a deadline.
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
@@ -121,7 +121,7 @@ impl Workload {
         Self::of(Command::new(workload()).args(args))
     }
 
-    /// One that this command becomes.
+    /// Starts `command`, which executes the workload.
     pub fn of(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -141,19 +141,19 @@ impl Workload {
         self.child.id()
     }
 
-    /// The next line it prints.
+    /// Reads the next line that the workload prints.
     pub fn line(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("read");
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
     }
 
-    /// Lets a workload with `delay-go=1` begin.
+    /// Starts the traffic of a workload with `delay-go=1`.
     pub fn go(&mut self) {
         self.tell("");
     }
 
-    /// Tells it a line.
+    /// Writes a line to the workload's standard input.
     pub fn tell(&mut self, line: &str) {
         let input = self.input.as_mut().expect("still open");
         input
@@ -162,7 +162,7 @@ impl Workload {
         input.flush().expect("write");
     }
 
-    /// Lets it end, and returns the lines that it has yet to print.
+    /// Lets the workload end, and returns the rest of its lines.
     pub fn finish(mut self) -> Vec<Value> {
         drop(self.input.take());
         let mut rest = String::new();
@@ -175,10 +175,10 @@ impl Workload {
     }
 }
 
-/// Owns nothing, on every system.
+/// An unprivileged user that owns no files.
 pub const NOBODY: u32 = 65534;
 
-/// A copy of the workload in `dir` that every user can run.
+/// A copy of the workload in `dir` that every user can execute.
 pub fn public_workload(dir: &Path, mode: u32) -> PathBuf {
     let path = dir.join("workload");
     fs::copy(workload(), &path).expect("copy");
@@ -187,8 +187,9 @@ pub fn public_workload(dir: &Path, mode: u32) -> PathBuf {
     path
 }
 
-/// Starts a flow that is nobody's and makes and removes files on an overlay file system that root
-/// has mounted in `dir`. The mounts are in a mount namespace of the workload's own, and go with it.
+/// Starts a flow as the user nobody, which creates and removes files on an overlay file system. Root
+/// mounts the file system in `dir`, in the workload's own mount namespace, which vanishes with the
+/// workload.
 pub fn on_overlay(dir: &Path, scenario: &str) -> Workload {
     let program = public_workload(dir, 0o755);
     let script = format!(
@@ -209,7 +210,7 @@ pub fn on_overlay(dir: &Path, scenario: &str) -> Workload {
 ///
 /// # Panics
 ///
-/// If the caller did not ask for that.
+/// If the scenario is not supported and the user did not ask to leave it out.
 #[track_caller]
 pub fn is_left_out(scenario: &str, lines: &[Value]) -> bool {
     let why = lines.iter().find_map(|l| l["unavailable"].as_str());
@@ -219,8 +220,8 @@ pub fn is_left_out(scenario: &str, lines: &[Value]) -> bool {
     why.is_some()
 }
 
-/// What a line of the workload, or of netatop's json, says. A count that the workload
-/// cannot know is taken over from `other`.
+/// The counters in a line of the workload or of netatop's json. A count that the workload cannot
+/// know is copied from `other`.
 pub fn counters(line: &Value, other: Counters) -> Counters {
     let get = |name: &str, other: u64| line[name].as_u64().unwrap_or(other);
     Counters {
@@ -235,10 +236,10 @@ pub fn counters(line: &Value, other: Counters) -> Counters {
     }
 }
 
-/// Names the variable by which `classic.rs` chooses the kind of programs for all of these tests.
+/// The environment variable with which `classic.rs` chooses the kind of BPF programs.
 pub const KIND: &str = "NETATOP_TEST_KIND";
 
-/// Attaches the programs that this host would, or those that were chosen.
+/// Attaches the default programs of this host, or the kind chosen by the environment variable.
 fn attach<'a>(storage: &'a mut Storage, capacity: Capacity, filter: &Filter) -> Tracer<'a> {
     match std::env::var(KIND).as_deref() {
         Err(_) => Tracer::attach(storage, capacity, filter),
@@ -249,7 +250,7 @@ fn attach<'a>(storage: &'a mut Storage, capacity: Capacity, filter: &Filter) -> 
     .expect("attach")
 }
 
-/// The attached programs and a ledger behind them.
+/// The attached programs, and a ledger of their counts.
 pub struct Counting<'a> {
     tracer: Tracer<'a>,
     ledger: Ledger,
@@ -257,7 +258,7 @@ pub struct Counting<'a> {
 }
 
 impl Drop for Counting<'_> {
-    /// A figure that is wrong for this reason is not looked for elsewhere.
+    /// Prints missed events, since they explain wrong counts.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("events missed by the kernel: {}", self.missed_events);
@@ -295,17 +296,17 @@ impl<'a> Counting<'a> {
         sample
     }
 
-    /// How often the kernel left a program out, as the last sample tells.
+    /// How many program runs the kernel had skipped at the last sample.
     pub fn missed_events(&self) -> u64 {
         self.missed_events
     }
 
-    /// That a test is where it means to be.
+    /// The blocks outside slots, to check that a test uses the intended place.
     pub fn outside(&self) -> UnslottedBlocks {
         self.tracer.unslotted().expect("mapped")
     }
 
-    /// Takes the exit records, as a session does between samples.
+    /// Reads the exit records, as a session does between samples.
     pub fn drain(&mut self) {
         let exits = self.tracer.drain().expect("drain");
         self.ledger.exits(&exits);
@@ -340,7 +341,7 @@ pub fn of_pid(interval: &Interval, pid: u32) -> Vec<&Usage> {
         .collect()
 }
 
-/// What the workload says of a process, and what was counted for it, are the same.
+/// Checks that the counts of a process are equal to the workload's own.
 pub fn assert_exact(interval: &Interval, line: &Value) {
     let pid = line["pid"].as_u64().expect("a pid") as u32;
     let rows = of_pid(interval, pid);

@@ -1,4 +1,4 @@
-//! Against iperf3's own report, at both ends.
+//! Compares the counts with iperf3's own report, at both ends.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::harness::{counting, of_pid};
 
-/// What iperf3's two ends tell each other besides the data: parameters and results.
+/// Upper limit for the bytes of iperf3's control messages: parameters and results.
 const CONTROL: u64 = 4096;
 
 struct Ends {
@@ -18,15 +18,15 @@ struct Ends {
     report: Value,
 }
 
-/// One that is free for both protocols, and below those that the kernel usually
-/// gives to others meanwhile (`ip_local_port_range`).
+/// A port that is free for both protocols. The port is below the range from which the kernel assigns
+/// ports (`ip_local_port_range`).
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: &u16| {
         TcpListener::bind(("127.0.0.1", *port)).is_ok()
             && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
     };
-    // Others who look for one at the same time begin elsewhere.
+    // Concurrent searches begin at different ports.
     let mut tried = (0..12_000).map(|_| {
         let next = std::process::id()
             .wrapping_mul(16)
@@ -82,7 +82,7 @@ fn tcp_bytes_are_iperfs_at_both_ends() {
             control < CONTROL,
             "{control} bytes more than iperf3 reports"
         );
-        // Everything that one end sent has reached the other, control included.
+        // All data that one end sent has reached the other, including control messages.
         assert_eq!(server.tcp_recv_bytes, bytes("sum_received") + control);
         assert_eq!(server.tcp_send_bytes, client.tcp_recv_bytes);
     });

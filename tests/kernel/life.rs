@@ -1,4 +1,4 @@
-//! Threads and processes that begin, change and end.
+//! Threads and processes that start, change and end.
 
 use netatop::kernel::{Filter, Storage};
 use netatop::model::{Counters, Extent, State};
@@ -16,7 +16,7 @@ fn threads_add_up_to_their_process_and_have_rows_of_their_own() {
         let interval = counting.interval();
         assert_exact(&interval, &line);
         let threads = line["threads"].as_array().expect("threads");
-        // The first thread has traffic too.
+        // The first thread also has traffic.
         assert_eq!(threads.len(), 51);
         for thread in threads {
             let tid = thread["tid"].as_u64().expect("tid") as u32;
@@ -50,7 +50,7 @@ fn exec_by_a_thread_loses_nothing() {
     exact(&["exec-thread"]);
 }
 
-/// The calling thread takes over the leader's id: what it did before must not count twice.
+/// The calling thread takes over the leader's id. Its earlier traffic must not count twice.
 #[test]
 fn exec_by_a_thread_seen_before_and_after_counts_once() {
     counting(false, |counting| {
@@ -181,7 +181,7 @@ fn sampling_as_fast_as_possible_while_everything_ends_counts_once() {
     });
 }
 
-/// Its first thread has passed its exit by then: what it got would never be given back.
+/// The first thread has already exited: a block allocated for it later would never be freed.
 #[test]
 fn a_first_thread_that_ended_before_is_not_counted_for_ever() {
     let mut workload = Workload::start(&["leader-exits", "hold=1"]);

@@ -1,4 +1,4 @@
-//! Loss made on purpose: what cannot be attributed is reported, to the message and byte.
+//! Provoked losses: unattributed traffic is reported to the exact message and byte.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -12,7 +12,7 @@ use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Trac
 use netatop::model::{Counters, Extent, Layout, Ledger};
 use netatop::output::{Existing, Json, Lines, Sink};
 use netatop::rollup::{Rows, SortKey};
-use netatop::session::{Clock, Outlet, Schedule, Session, Summary, Woken};
+use netatop::session::{Clock, ReaderWait, Schedule, Session, Summary, Woken};
 use netatop::source::Source;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -24,7 +24,7 @@ use super::memory::MemoryCgroup;
 use super::outcome::Outcome;
 use super::places::sampled;
 
-/// Runs a storm while nobody takes the exit records; how many were lost is told as well.
+/// Runs a storm while exit records are not read. Also returns the number of lost records.
 fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, u64) {
     let mut workload = Workload::start(&[storm, &["delay-go=1"]].concat());
     let filter = family_of(&workload);
@@ -45,7 +45,7 @@ fn without_reader(capacity: Capacity, storm: &[&str]) -> (Outcome, u64) {
     (outcome, sample.losses.exits_lost)
 }
 
-/// It and its descendants: what others on this host lose at the same time is theirs.
+/// A filter for the workload and its descendants, so that losses of other processes do not count.
 fn family_of(workload: &Workload) -> Filter {
     Filter {
         pids: vec![workload.pid()],
@@ -80,7 +80,7 @@ fn a_reader_that_stops_for_thirty_thousand_exits_loses_none() {
     assert_eq!(lost, 0);
 }
 
-/// More exits come in all the while that those behind the full ring are taken.
+/// More threads exit while the exit records behind the full ring buffer are read.
 #[test]
 fn a_ring_of_one_page_loses_nothing_while_there_is_room_behind_it() {
     let capacity = Capacity {
@@ -94,7 +94,8 @@ fn a_ring_of_one_page_loses_nothing_while_there_is_room_behind_it() {
     workload.go();
     let case = "thread-storm n=100000, a ring of one page, sampled";
     let outcome = sampled(&mut counting, workload, 0, case);
-    // From Linux 7.0 on, looks at a table keep programs out now and then. That is told.
+    // Since Linux 7.0, reading a hash map can make the kernel skip program runs. The count of missed
+    // events shows this.
     if counting.missed_events() > 0 {
         assert_eq!(
             TracepointKind::for_host(&HostFacts::gather()),
@@ -127,7 +128,7 @@ fn a_reader_that_stops_for_more_exits_than_there_is_room_for_reports_the_rest() 
     assert!(lost > 0);
 }
 
-/// The whole way to the rows of a file, with sizes that no option sets.
+/// Losses up to the rows of a file, with map sizes that no option can set.
 #[test]
 fn rows_and_summary_say_what_was_lost() {
     let mut workload = Workload::start(&["thread-storm", "n=5000", "delay-go=1", "hold=1"]);
@@ -145,7 +146,7 @@ fn rows_and_summary_say_what_was_lost() {
     assert_eq!(summary.total, outcome.truth);
 }
 
-/// A recording of one sample: what its rows say, and its closing words.
+/// Records one sample. Returns its rows and summary.
 fn session(tracer: &mut Tracer<'_>) -> (Outcome, Summary) {
     let dir = tempfile::tempdir().expect("tempdir");
     let path = dir.path().join("rows.jsonl");
@@ -184,12 +185,12 @@ impl Clock for AtOnce {
         &mut self,
         _: BorrowedFd<'_>,
         _: Option<BorrowedFd<'_>>,
-    ) -> Result<Outlet, Error> {
-        Ok(Outlet::TooLate)
+    ) -> Result<ReaderWait, Error> {
+        Ok(ReaderWait::TimedOut)
     }
 }
 
-/// What a json file shows of one name, and of nobody.
+/// The rows of `comm` in a json file, and the unattributed row.
 fn rows_of(path: &Path, comm: &str) -> Outcome {
     let text = fs::read_to_string(path).expect("rows");
     let rows: Vec<Value> = text
@@ -209,7 +210,7 @@ fn rows_of(path: &Path, comm: &str) -> Outcome {
     }
 }
 
-/// As a host that swaps, a debugger or a full pipe may do it to a recording.
+/// Swapping, a debugger or a full pipe can stop a recording like this.
 #[test]
 fn a_recording_stopped_during_more_exits_than_there_is_room_for_tells_what_it_lost() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -237,11 +238,11 @@ fn a_recording_stopped_during_more_exits_than_there_is_room_for_tells_what_it_lo
         told.contains(&format!("unattributed of these: {lost} messages")),
         "{told}"
     );
-    let why = format!("{lost} threads ended while there was no room for a record of it");
+    let why = format!("{lost} threads ended while the ring buffer had no room for an exit record");
     assert!(told.contains(&why), "{told}");
 }
 
-/// What earlier snapshots showed of threads whose exit is lost must not count again.
+/// Traffic in earlier snapshots of a thread must not count again if the exit record is lost.
 #[test]
 fn a_lost_exit_is_reported_without_what_rows_showed_before() {
     let mut workload = Workload::start(&["live-threads", "n=3000", "delay-go=1"]);
@@ -266,7 +267,7 @@ fn a_lost_exit_is_reported_without_what_rows_showed_before() {
     assert_eq!(sum, counters(&truth, sum), "and nothing is counted twice");
 }
 
-/// After a loss the next sample looks at everybody: so it is found out who is gone.
+/// After a loss, the next snapshot covers all threads, so that threads that ended are found.
 #[test]
 fn who_ended_unseen_is_reported_as_ended_by_the_next_sample() {
     let chorus = |_| {
@@ -315,7 +316,7 @@ fn who_ended_unseen_is_reported_as_ended_by_the_next_sample() {
     take(Extent::Changes, 0);
     for (rest, (mut one, before)) in (1..).zip(others.into_iter().zip(once)) {
         let pid = one.pid();
-        // That which rows do not have yet is lost.
+        // Traffic that no row contains yet is lost.
         sing(&mut one, before);
         one.finish();
         let (ended, _) = take(Extent::All, 800 - 200 * rest);
@@ -329,7 +330,7 @@ fn who_ended_unseen_is_reported_as_ended_by_the_next_sample() {
     assert!(!all.unattributed.is_zero());
 }
 
-/// Far fewer than twenty thousand threads need, wherever they are put first.
+/// Much less capacity than twenty thousand threads need in any place.
 fn little() -> Capacity {
     Capacity {
         slots: 1024,
@@ -341,7 +342,7 @@ fn little() -> Capacity {
 #[test]
 fn a_memory_limit_that_is_reached_is_reported_as_unattributed() {
     let memory = MemoryCgroup::new("all");
-    // A filter that tracks nobody: what others have no memory for meanwhile is theirs.
+    // The filter tracks no other process, so that losses of other processes do not count.
     let counted = Cgroup::of_test("counted");
     let mut workload = Workload::start(&["live-threads", "n=20000", "delay-go=1"]);
     counted.adopt(workload.pid());
@@ -364,7 +365,7 @@ fn a_memory_limit_that_is_reached_is_reported_as_unattributed() {
     assert_eq!(summary.losses.no_memory, outcome.unattributed);
 }
 
-/// Whom it cannot follow it cannot count: what is left is to say how many that were.
+/// Threads that cannot be followed are not counted. Their number is reported.
 #[test]
 fn threads_that_cannot_be_followed_for_want_of_memory_are_told() {
     let memory = MemoryCgroup::new("followed");
@@ -381,6 +382,6 @@ fn threads_that_cannot_be_followed_for_want_of_memory_are_told() {
     let truth = counters(&truth, outcome.rows);
     let missing = truth.since(outcome.rows + outcome.unattributed);
     assert!(!missing.is_zero(), "the limit was reached");
-    // Each of these threads sends one datagram.
+    // Each missing thread sends one datagram.
     assert_eq!(missing.msgs(), summary.losses.untracked);
 }

@@ -1,7 +1,7 @@
-//! The real programs, in the running kernel, against real traffic.
+//! Tests the real BPF programs in the running kernel, with real traffic.
 //!
-//! Needs root. Every comparison is with what the workload itself counted, never with
-//! another figure of netatop's own.
+//! Needs root. Every comparison is with the workload's own counts, never with another figure of
+//! netatop.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

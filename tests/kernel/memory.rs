@@ -1,4 +1,4 @@
-//! Memory that runs out for what the programs keep, and for nobody else.
+//! Limits the memory of the BPF programs' maps, without affecting other processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 
 use super::harness::wait_for;
 
-/// A cgroup whose memory can be limited, on hosts of either kind.
+/// A cgroup with a memory limit, on hosts with cgroup v1 or v2.
 pub struct MemoryCgroup {
     path: PathBuf,
-    /// Where this process is otherwise.
+    /// The cgroup to which this process returns.
     home: PathBuf,
     limit: &'static str,
     usage: &'static str,
@@ -18,7 +18,7 @@ pub struct MemoryCgroup {
 
 impl MemoryCgroup {
     pub fn new(name: &str) -> Self {
-        // On a host with cgroup v2 alone there are others of this name in the same place.
+        // On a host with only cgroup v2, other tests use the same directory.
         let name = format!("netatop-test-{}-memory-{name}", std::process::id());
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let cgroup = if v1.join("memory.limit_in_bytes").exists() {
@@ -42,7 +42,7 @@ impl MemoryCgroup {
         cgroup
     }
 
-    /// The programs, whose maps are charged to it, also for what they need later.
+    /// Attaches the programs. Their maps are charged to this cgroup, including later allocations.
     pub fn attach<'a>(
         &self,
         storage: &'a mut Storage,
@@ -59,11 +59,11 @@ impl MemoryCgroup {
         attached.expect("attach")
     }
 
-    /// From now on there is no more than it has, but for what the kernel took in advance.
+    /// Sets the limit to the current usage. Only memory that the kernel charged in advance is left.
     pub fn end(&self) {
         let usage = fs::read_to_string(self.path.join(self.usage)).expect("usage");
         let usage: u64 = usage.trim().parse().expect("a number");
-        // Not less, also if a little more is in use by now.
+        // Do not go lower, even if the usage has grown a little.
         let limit = (usage + 50_000).to_string();
         fs::write(self.path.join(self.limit), limit).expect("limit");
     }
@@ -75,7 +75,7 @@ impl Drop for MemoryCgroup {
     }
 }
 
-/// This process's cgroup below `root`, from the line of /proc/self/cgroup with `mark`.
+/// The cgroup of this process below `root`, from the line of /proc/self/cgroup that contains `mark`.
 fn home(root: &Path, mark: &str) -> PathBuf {
     let cgroups = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
     let path = cgroups.lines().find_map(|line| line.split_once(mark));

@@ -1,4 +1,4 @@
-//! Snapshots of changes: who has done something is in them, and nobody else.
+//! Changes-only snapshots contain exactly the threads with new traffic.
 
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 use netatop::model::{Counters, Extent, ThreadRecord};
@@ -15,7 +15,7 @@ fn slots(slots: u32) -> Capacity {
     }
 }
 
-/// The programs, counting what is in a cgroup of the test's own.
+/// Runs `run` with programs that count only the test's own cgroup.
 fn in_group(capacity: Capacity, run: impl FnOnce(Tracer<'_>, &Cgroup)) {
     let group = Cgroup::of_test("group");
     let filter = Filter {
@@ -29,7 +29,7 @@ fn in_group(capacity: Capacity, run: impl FnOnce(Tracer<'_>, &Cgroup)) {
     );
 }
 
-/// A chorus in `group`, with all its threads.
+/// Starts a chorus workload in `group`, and waits for all its threads.
 fn chorus(named: &Named, group: &Cgroup, threads: usize) -> Workload {
     let mut chorus = named.start(&["chorus", &format!("n={threads}")]);
     group.adopt(chorus.pid());
@@ -37,13 +37,13 @@ fn chorus(named: &Named, group: &Cgroup, threads: usize) -> Workload {
     chorus
 }
 
-/// Has so many of its threads send, and returns what all did so far.
+/// Makes `threads` of the threads send, and returns the total counts so far.
 fn sing(chorus: &mut Workload, threads: usize) -> Counters {
     chorus.tell(&threads.to_string());
     counters(&chorus.line(), Counters::default())
 }
 
-/// Whoever has a slot after another, and has done just what that one did, is seen.
+/// A thread that reuses a slot is shown, even if its counts equal those of the previous owner.
 #[test]
 fn a_slot_taken_again_is_shown_again() {
     let named = Named::new("netatop-again");
@@ -62,13 +62,13 @@ fn a_slot_taken_again_is_shown_again() {
     });
 }
 
-/// One read of an iterator returns 240 records at most; what did not fit comes with the next one.
-/// Only those are shown that did something, and each of these once.
+/// One read of an iterator returns at most 240 records; the next read returns the rest. Each thread
+/// with traffic is shown once, and idle threads are not shown.
 #[test]
 fn news_of_thousands_are_shown_once_and_silence_not_at_all() {
     const THREADS: usize = 5000;
     let named = Named::new("netatop-news");
-    // So many slots that no set is full.
+    // Enough slots that no set is full.
     in_group(slots(1 << 15), |mut tracer, group| {
         let mut singers = chorus(&named, group, THREADS);
         let mut look = |extent| {
@@ -128,8 +128,8 @@ fn who_became_another_program_is_shown_with_its_new_name() {
     }
 }
 
-/// One set is looked at again and again, while its slots change hands: who is shown is there, and
-/// nobody else is shown with what another did.
+/// Reads one set repeatedly while its slots change owners. Every thread shown must be an owner, and
+/// must not be shown with the counts of another thread.
 #[test]
 fn a_slot_that_is_given_back_during_a_look_is_shown_as_its_owners_or_not() {
     let named = Named::new("netatop-hands");
@@ -160,7 +160,7 @@ fn a_slot_that_is_given_back_during_a_look_is_shown_as_its_owners_or_not() {
     });
 }
 
-/// Threads of two processes that come for it at the same time, and do not do the same.
+/// Threads of two processes with different traffic compete for one free slot.
 #[test]
 fn one_free_slot_is_one_threads_at_a_time() {
     let names = [Named::new("netatop-small"), Named::new("netatop-large")];

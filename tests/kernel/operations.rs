@@ -1,4 +1,4 @@
-//! Each socket operation in a process of its own: what is counted, and what is not.
+//! Each socket operation in a separate process: checks which operations are counted.
 
 use super::outcome::exact;
 

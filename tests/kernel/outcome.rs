@@ -1,4 +1,4 @@
-//! What became of everything a workload did: in a row, unattributed, or lost.
+//! The outcome of a workload's traffic: in a row, unattributed, or lost.
 
 use netatop::model::Counters;
 
@@ -6,8 +6,8 @@ use super::harness::{
     Counting, Named, Workload, assert_exact, counters, counting, is_left_out, of_pid,
 };
 
-/// The share of a large number that a test makes: all of it by hand with
-/// `NETATOP_TEST_SCALE=1`, a tenth by default.
+/// Scales the size of a large test: the whole size with `NETATOP_TEST_SCALE=1`, and a tenth by
+/// default.
 pub fn scaled(whole: usize) -> String {
     let scale = std::env::var("NETATOP_TEST_SCALE").map_or(0.1, |scale| {
         scale
@@ -17,7 +17,7 @@ pub fn scaled(whole: usize) -> String {
     ((whole as f64 * scale) as usize).max(1).to_string()
 }
 
-/// What became of everything the workload did. Printed for `scripts/stress-table`.
+/// The outcome of all traffic of a workload. Printed for `scripts/stress-table`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
     pub truth: Counters,
@@ -26,7 +26,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing is lost, and nothing is there twice.
+    /// Checks that no traffic is lost or counted twice.
     #[track_caller]
     pub fn assert_complete(&self, case: &str) {
         let lost = i128::from(self.truth.msgs())
@@ -41,7 +41,7 @@ impl Outcome {
         assert_eq!(self.rows + self.unattributed, self.truth, "{case}");
     }
 
-    /// That of another workload is part of it.
+    /// Adds the outcome of another workload.
     pub fn add(&mut self, other: Self) {
         self.truth += other.truth;
         self.rows += other.rows;
@@ -55,7 +55,7 @@ impl Outcome {
     }
 }
 
-/// Runs a scenario from begin to end and compares every process of it.
+/// Runs a scenario from start to end, and compares every process.
 pub fn exact(args: &[&str]) {
     counting(false, |counting| {
         let case = args.join(" ");
@@ -65,7 +65,7 @@ pub fn exact(args: &[&str]) {
     });
 }
 
-/// Lets a workload end, and compares every process of it; none if it was left out.
+/// Lets a workload end, and compares every process. Returns no lines if the scenario is left out.
 pub fn finish_exactly(
     counting: &mut Counting<'_>,
     workload: Workload,
@@ -93,8 +93,8 @@ pub fn finish_exactly(
     Some(all)
 }
 
-/// Runs a scenario of very many tasks and compares their sums. The exit records are taken
-/// as they come, as a session does.
+/// Runs a scenario with very many tasks, and compares the sums. Exit records are read as they
+/// arrive, as in a session.
 pub fn exact_sum(args: &[&str]) {
     counting(false, |counting| {
         let named = Named::new("netatop-storm");

@@ -1,4 +1,4 @@
-//! Outputs that stall, are taken away, have limits, or are not files.
+//! Outputs that stall, are deleted, have limits, or are not files.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::end_to_end::{record, send_signal, wait_until_attached};
 use super::harness::{Workload, counters, netatop, wait_for};
 
-/// A pipe that holds one page, which is filled with empty lines.
+/// A pipe with room for one page, filled with empty lines.
 fn full_pipe() -> (File, OwnedFd) {
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let size = rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a size");
@@ -22,7 +22,7 @@ fn full_pipe() -> (File, OwnedFd) {
     (File::from(reader), writer)
 }
 
-/// Starts a recording to `output` and returns when it counts.
+/// Starts a recording to `output`, and returns when the recording counts.
 fn record_to(output: OwnedFd, args: &[&str]) -> (Child, std::thread::JoinHandle<String>) {
     let mut child = netatop()
         .args(["record", "--verbose"])
@@ -42,7 +42,7 @@ fn fields(line: &str) -> usize {
     line.split(',').count()
 }
 
-/// Every line has all columns of the first one.
+/// Checks that every line has as many columns as the header.
 #[track_caller]
 fn assert_whole(text: &str) {
     assert!(text.ends_with('\n'), "{text:?}");
@@ -62,7 +62,7 @@ fn a_reader_that_stalls_does_not_keep_it_from_ending() {
         (signal, reader, child, told)
     });
     for (signal, reader, mut child, told) in started {
-        // Without anybody who reads.
+        // The pipe is not read before the recording ends.
         let status = child.wait().expect("wait");
         let told = told.join().expect("messages");
         assert_eq!(status.code(), Some(1), "{signal}: {told}");
@@ -73,7 +73,7 @@ fn a_reader_that_stalls_does_not_keep_it_from_ending() {
     }
 }
 
-/// More threads end than the ring and the table behind it have room for.
+/// More threads end than fit into the ring buffer and the maps behind it.
 #[test]
 fn exits_during_a_stall_are_all_counted() {
     let (mut reader, writer) = full_pipe();
@@ -120,7 +120,7 @@ fn a_limit_on_file_sizes_is_an_error_and_whole_lines_stay() {
         let path = dir.path().join(name);
         let mut command = netatop();
         command.args(["record", "-i", "10ms", "-o"]).arg(&path);
-        // SAFETY: only a limit is set between fork and exec.
+        // SAFETY: the closure only sets a limit between fork and exec.
         unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_FSIZE, 5_000, 5_000)?)) };
         let ran = command.output().expect("netatop");
         let told = String::from_utf8_lossy(&ran.stderr);
@@ -135,7 +135,7 @@ fn a_limit_on_file_sizes_is_an_error_and_whole_lines_stay() {
     flow.finish();
 }
 
-/// Decompresses with the tools that people have; an unfinished end is an error to them.
+/// Decompresses with the usual tools, which report an unfinished end as an error.
 fn text_of(path: &Path) -> String {
     let tool = match path.extension().and_then(|ending| ending.to_str()) {
         Some("gz") => &["zcat"][..],
@@ -147,7 +147,7 @@ fn text_of(path: &Path) -> String {
     String::from_utf8(ran.stdout).expect("UTF-8")
 }
 
-/// The handler that netatop needs is not handed down.
+/// The command does not inherit netatop's handler of SIGXFSZ.
 #[test]
 fn a_command_has_the_usual_signal_of_a_size_limit() {
     let script = "grep -E '^Sig(Ign|Blk)' /proc/self/status";
@@ -189,7 +189,7 @@ fn a_file_that_is_taken_away_is_an_error_that_names_it() {
     flow.finish();
 }
 
-/// As logrotate does with `copytruncate`.
+/// logrotate empties files with `copytruncate`.
 #[test]
 fn a_file_that_is_emptied_has_a_header_again_and_no_gap() {
     let flow = Workload::start(&["flow", "size=100"]);
@@ -229,7 +229,7 @@ fn a_killed_recording_leaves_a_compressed_file_that_is_whole() {
         wait_for("some intervals", || {
             (fs::metadata(&path).ok()?.len() > 2_000).then_some(())
         });
-        // Also while it is being written.
+        // Decompress also while the file is being written.
         let before = text_of(&path);
         assert_whole(&before);
         child.kill().expect("kill");
@@ -269,7 +269,7 @@ fn two_recordings_that_begin_together_write_one_header() {
     assert_eq!(headers.count(), 1);
 }
 
-/// `>(gzip)` of a shell, a FIFO, and the names of standard output.
+/// Tests the shell's `>(gzip)`, a FIFO, and the names of standard output.
 #[test]
 fn what_is_not_a_file_needs_no_force() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -296,7 +296,7 @@ fn what_is_not_a_file_needs_no_force() {
     }
 }
 
-/// Standard output can be a socket, as inetd hands it over: its name cannot be opened.
+/// Standard output can be a socket, for example from inetd. Such a socket cannot be opened by name.
 #[test]
 fn a_socket_as_standard_output_gets_rows() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
@@ -318,7 +318,7 @@ fn a_socket_as_standard_output_gets_rows() {
     assert_whole(&std::io::read_to_string(ours).expect("rows"));
 }
 
-/// A program that takes standard error for rows finds nothing else there.
+/// A program that reads rows from standard error finds no other text there.
 #[test]
 fn rows_on_standard_error_have_no_summary_behind_them() {
     let dir = tempfile::tempdir().expect("tempdir");

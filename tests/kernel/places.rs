@@ -1,7 +1,7 @@
-//! Blocks in each of their places: slots that are too few, task storage, and the spare table.
+//! Blocks in each place: scarce slots, task storage, and the spare map.
 //!
-//! Only the workload is counted, so that no thread of somebody else is in the way: by its cgroup, or
-//! as tracked processes.
+//! Only the workload is counted, by its cgroup or as tracked processes, so that threads of other
+//! processes take no slots.
 
 use netatop::kernel::{Capacity, Filter, Storage, is_realtime};
 use netatop::model::{Counters, Extent};
@@ -11,19 +11,19 @@ use super::harness::{Counting, Workload, assert_exact, counters, is_left_out, wa
 use super::memory::MemoryCgroup;
 use super::outcome::{Outcome, finish_exactly, scaled};
 
-/// Where threads find room.
+/// The places in which threads find room for their blocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    /// Half of sixteen slots are free; more threads than that are in task storage.
+    /// Half of sixteen slots are free; further threads use task storage.
     FewSlots,
     /// No slot is free.
     TaskStorage,
-    /// There is no memory for task storage either.
+    /// No slot is free, and there is no memory for task storage.
     SpareTable,
 }
 
 impl Place {
-    /// How many threads have to stay, so that others go there.
+    /// How many threads must occupy slots, so that other threads use this place.
     fn crowd(self) -> usize {
         match self {
             Self::FewSlots => 8,
@@ -54,8 +54,7 @@ fn one_set() -> Capacity {
     }
 }
 
-/// Runs `run` with these workloads, which wait to begin, when others than they have taken the better
-/// places.
+/// Runs `run` with these waiting workloads, after other threads have taken the better places.
 fn in_place(
     place: Place,
     tracked: bool,
@@ -64,7 +63,7 @@ fn in_place(
 ) {
     let group = Cgroup::of_test("places");
     let memory = MemoryCgroup::new("places");
-    // If this fails they are to end before their cgroup.
+    // If the test fails, the workloads must end before their cgroup is removed.
     let workloads = workloads;
     let size = place.crowd().to_string();
     let mut crowd = Workload::start(&["chorus", &format!("n={size}"), "delay-go=1"]);
@@ -100,8 +99,8 @@ fn in_place(
         assert!(after.spare > before.spare, "{after:?}");
     } else {
         assert!(after.stored > before.stored, "{after:?}");
-        // Task storage is refused where two threads create it on one CPU at a time: a real-time
-        // kernel takes one of them off in the midst of it.
+        // Creating task storage fails if two threads do it on one CPU at the same time. This happens
+        // when a real-time kernel preempts one thread during the creation.
         let few = if is_realtime() { after.stored / 10 } else { 0 };
         assert!(after.spare <= few, "{after:?}");
     }
@@ -111,12 +110,12 @@ fn in_place(
     assert!(last.usage.is_empty() && last.unattributed.is_zero());
     let left = counting.sample(Extent::All).living;
     assert!(left.is_empty(), "not given back: {left:?}");
-    // Else every snapshot would go to every task of the host from then on.
+    // Otherwise every later snapshot would iterate over all tasks of the host.
     let after = counting.outside();
     assert_eq!(after.ended, after.stored + after.spare, "{after:?}");
 }
 
-/// Threads and processes that begin, change and end.
+/// Scenarios with threads and processes that start, change and end.
 const LIVES: [&[&str]; 12] = [
     &["udp"],
     &["threads", "threads=50"],
@@ -136,7 +135,7 @@ fn waiting(scenario: &[&str]) -> Workload {
     Workload::start(&[scenario, &["delay-go=1"]].concat())
 }
 
-/// One after the other, each looked at when it has ended.
+/// Runs the scenarios one after the other, and samples each after it has ended.
 fn lives_are_exact(place: Place, tracked: bool) {
     let workloads = LIVES.map(waiting).into();
     let mut all = Outcome::default();
@@ -150,11 +149,11 @@ fn lives_are_exact(place: Place, tracked: bool) {
     all.assert_exact(&place.case("lives", tracked));
 }
 
-/// Each looked at all the while, as fast as possible.
+/// Samples each scenario continuously, as fast as possible.
 fn lives_are_exact_under_the_sampler(place: Place, tracked: bool) {
     let [threads, processes, live, all] = [50_000, 20_000, 20_000, 1000].map(scaled);
     let n = |count: &str| format!("n={count}");
-    // What they are to have done before they are told to end.
+    // The minimum number of messages before each workload is told to end.
     let lives = LIVES.map(|life| (life.join(" "), 0));
     let storms = [
         (format!("thread-storm {} parallel=4", n(&threads)), 0),
@@ -181,15 +180,15 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-/// What becomes of a workload that is looked at all the while, as fast as possible; once it has
-/// sent so many messages it may end.
+/// Samples a workload continuously, as fast as possible. The workload may end after `least`
+/// messages.
 pub fn sampled(counting: &mut Counting<'_>, workload: Workload, least: u64, case: &str) -> Outcome {
     let mut all = Outcome::default();
     let mut take = || {
         let interval = counting.interval();
         all.unattributed += interval.unattributed;
         for usage in &interval.usage {
-            // A block that was looked at while it changed hands would be in a wrong name.
+            // A block read while it changes owners would have a wrong name.
             assert_eq!(usage.last.comm.as_bytes(), b"workload", "{case}");
             all.rows += usage.counters;
         }

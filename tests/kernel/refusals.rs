@@ -1,11 +1,11 @@
-//! What a user without the rights, or on a host without the means, is told.
+//! Error messages for users without permission, and for hosts without the requirements.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use super::harness::NETATOP;
 
-/// A copy that an unprivileged user can start, wherever the tests were built.
+/// A copy of the program that an unprivileged user can execute.
 fn copy() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("tempdir");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");

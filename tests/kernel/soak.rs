@@ -1,7 +1,7 @@
-//! A recording that goes on: its memory, its descriptors and its time stay where they were.
-//! It records a cgroup, so that it is nothing to it what else the host does for hours.
+//! A long recording: its memory and descriptors do not grow, and its intervals have no gaps. The
+//! recording is limited to a cgroup, so that other processes of the host do not affect the result.
 //!
-//! `NETATOP_TEST_SAMPLES` says how many intervals of 100 ms it has; 72000 are two hours.
+//! `NETATOP_TEST_SAMPLES` sets the number of intervals of 100 ms; 72000 are two hours.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,13 +19,13 @@ use super::harness::{Named, counters, netatop};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The shortest pause that the workload tells of; its steady part sends every 2.5 ms.
+/// The shortest pause that the workload reports. Its steady part sends every 2.5 ms.
 const PAUSE_MS: usize = 4;
 
-/// `time` has milliseconds, and is read a moment after the clock that measures.
+/// The precision of `time`: it has milliseconds, and is read a moment after the monotonic clock.
 const ROUNDING: f64 = 0.002;
 
-/// How long before its `time` a sample may have looked: what comes meanwhile is in the next one.
+/// How long before its `time` a sample may have been taken. Later traffic is in the next sample.
 const LATE: f64 = 0.05;
 
 fn samples() -> usize {
@@ -33,7 +33,7 @@ fn samples() -> usize {
     asked.map_or(150, |n| n.parse().expect("a number"))
 }
 
-/// Bytes of memory that are the process's own, and how many descriptors it has.
+/// Bytes of anonymous memory of a process, and the number of its descriptors.
 fn holds(child: &Child) -> (u64, usize) {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("status");
     let anonymous = status
@@ -52,7 +52,7 @@ fn seconds(time: SystemTime) -> f64 {
     since.expect("after 1970").as_secs_f64()
 }
 
-/// Does something when it goes out of scope, by a panic too.
+/// Calls a function when it goes out of scope, also after a panic.
 struct AtEnd<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for AtEnd<F> {
@@ -61,7 +61,7 @@ impl<F: FnMut()> Drop for AtEnd<F> {
     }
 }
 
-/// What all rows say of time.
+/// The times in all rows.
 #[derive(Default)]
 struct Covered {
     last: String,
@@ -71,7 +71,7 @@ struct Covered {
     /// When the first interval began and the last one ended.
     first: Option<f64>,
     end: f64,
-    /// What is between two intervals that have rows.
+    /// The gaps between successive intervals with rows.
     gaps: Vec<(f64, f64)>,
 }
 
@@ -95,9 +95,8 @@ impl Covered {
         self.end = end;
     }
 
-    /// The gaps since `attached` and until `asked` that are longer than the workload's shortest
-    /// pause. There was nothing to be told: it says itself that it paused when each began, and
-    /// until it was over, or nearly.
+    /// The gaps between `attached` and `asked` that are longer than the workload's shortest pause.
+    /// Checks that the workload reported a pause for the length of each gap.
     fn silent(&self, attached: f64, asked: f64, pauses: &[(f64, f64)]) -> Vec<f64> {
         let ends = [(attached, self.first.expect("rows")), (self.end, asked)];
         let longest = PAUSE_MS as f64 / 1000.0 + ROUNDING;
@@ -114,8 +113,8 @@ impl Covered {
     }
 }
 
-/// Processes and threads of the cgroup that come and go until told to stop; what they did in
-/// all, and when they did nothing.
+/// Runs short-lived processes and threads in the cgroup until told to stop. Returns their total
+/// counts and their pauses.
 fn churn(named: &Named, cgroup: &Cgroup, stop: &AtomicBool) -> (Counters, Vec<(f64, f64)>) {
     let mut pauses = Vec::new();
     let mut add = |sum: Counters, line: &Value| {
@@ -190,7 +189,7 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
     let (mut warm, mut end) = (None, None);
     let ((truth, pauses), asked) = std::thread::scope(|scope| {
         let churning = scope.spawn(|| {
-            // However it ends: else more rows would be waited for, for ever.
+            // Stop the recording also after a panic, or the test would wait for rows for ever.
             let _interrupt = AtEnd(|| interrupt(&child));
             let did = churn(&named, &cgroup, &stop);
             (did, (Instant::now(), seconds(SystemTime::now())))
@@ -232,7 +231,7 @@ fn a_long_recording_keeps_its_memory_and_its_time() {
     assert!(unattributed.is_zero(), "{unattributed:?}");
     assert_eq!(warm.1, end.1, "descriptors");
     assert!(end.0 < warm.0 + (2 << 20), "memory: {warm:?}, {end:?}");
-    // Between the moments that can be known from outside, which enclose its own.
+    // The measured time lies between these moments, which the test measures itself.
     let interval = INTERVAL.as_secs_f64();
     assert!(
         recorded + silent <= (ended - before).as_secs_f64() + interval,

@@ -1,6 +1,6 @@
-//! Very many, very short, all at once, at any interval: still every message is in a row.
+//! Stress: very many short-lived or simultaneous tasks. Every message must be in a row.
 //!
-//! `NETATOP_TEST_SCALE=1` makes the whole of what is named here; by default it is a tenth.
+//! `NETATOP_TEST_SCALE=1` runs the sizes in the test names; the default is a tenth.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -24,7 +24,7 @@ fn two_hundred_thousand_processes_with_a_datagram_each_are_all_counted() {
     exact_sum(&["process-storm", &format!("n={n}"), "parallel=4"]);
 }
 
-/// Each becomes another program first, as what a shell starts does.
+/// Each process executes another program first, like a process started by a shell.
 #[test]
 fn twenty_thousand_processes_with_an_exec_each_are_all_counted() {
     let n = scaled(20_000);
@@ -36,7 +36,7 @@ fn two_thousand_execs_in_a_row_are_one_process() {
     exact(&["exec-chain", &format!("n={}", scaled(2_000))]);
 }
 
-/// They are all there at once, are looked at, and then all end at once.
+/// All tasks exist at once, are sampled, and then end at once.
 fn seen_alive_and_gone(scenario: &[&str]) {
     counting(false, |counting| {
         let named = Named::new("netatop-crowd");
@@ -108,7 +108,7 @@ fn everything_that_ends_at_once_under_the_sampler_is_counted_once() {
     });
 }
 
-/// Two recorders of the same host: neither takes anything from the other.
+/// Two recordings of the same host do not affect each other.
 #[test]
 fn two_recordings_at_once_are_both_exact() {
     let named = Named::new("netatop-both");
@@ -133,7 +133,7 @@ fn two_recordings_at_once_are_both_exact() {
     }
 }
 
-/// Rows of the real program, added up.
+/// The sum of the program's rows.
 fn sum(rows: impl BufRead, comm: &str) -> Outcome {
     let mut sum = Outcome::default();
     for row in rows.lines() {

@@ -1,4 +1,4 @@
-//! What a person sees on a terminal, in a real one.
+//! Output on a real terminal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ impl Terminal {
         self.dir.path().join(name)
     }
 
-    /// Types a line; `N` is the program and `D` a directory.
+    /// Types a line. `$N` stands for the program, and `$D` for a directory.
     fn type_line(&self, line: &str) {
         let line = line
             .replace("$N", NETATOP)
@@ -128,7 +128,7 @@ fn the_line_of_progress_leaves_nothing_behind() {
     assert_eq!(lines.len(), 1, "{screen:?}");
 }
 
-/// The reader of a pipe draws on the same terminal.
+/// The reader of the pipe writes to the same terminal.
 #[test]
 fn nothing_is_drawn_between_the_rows_of_another_program() {
     let flow = Workload::start(&["flow", "size=100"]);
@@ -167,7 +167,7 @@ fn a_job_in_the_background_neither_draws_nor_is_stopped() {
         (rows.lines().count() > 6).then_some(())
     });
     assert_eq!(drawn, [""; 0]);
-    // In the foreground it draws, and back in the background it does not.
+    // The line is drawn in the foreground, and is not drawn after a return to the background.
     terminal.type_line("fg");
     terminal.wait_for_text(PROGRESS);
     terminal.press("C-c");
@@ -176,7 +176,7 @@ fn a_job_in_the_background_neither_draws_nor_is_stopped() {
     assert!(!terminal.screen().iter().any(|line| is_progress(line)));
 }
 
-/// Ctrl-S stops a terminal: it takes nothing, for as long as a person looks at it.
+/// Ctrl-S stops a terminal: writes to it block until Ctrl-Q.
 #[test]
 fn a_stopped_terminal_does_not_keep_it_from_ending() {
     let flow = Workload::start(&["flow", "size=100"]);
@@ -199,7 +199,7 @@ fn a_stopped_terminal_does_not_keep_it_from_ending() {
         });
         let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("a number"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("kill");
-        // Rows that nobody takes are lost; the summary is nothing to wait for.
+        // Unread rows are lost, and netatop does not wait to print the summary.
         assert_eq!(terminal.status(), i32::from(rows.is_empty()));
     }
     flow.finish();

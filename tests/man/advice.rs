@@ -1,17 +1,17 @@
-//! Every advice to give the program capabilities first limits who may execute it.
+//! Instructions to give the program capabilities must first restrict execution to a group.
 
 use std::fs;
 use std::process::Command;
 
 use super::{Tested, root};
 
-/// What limits the file to a group, in the order in which it must happen: `chown` clears
-/// capabilities, and open permissions would give them to every local user.
+/// The steps that restrict the file to a group, in the required order. `chown` clears capabilities,
+/// and open permissions would give the capabilities to every local user.
 const OWNER: [&str; 2] = ["chown root:", "chgrp "];
 const MODE: [&str; 2] = ["chmod 0750", "chmod 750"];
 const SETCAP: &str = "setcap cap_bpf,cap_perfmon";
 
-/// The first advice in `text` that lacks a step before `setcap`, or has it too far away.
+/// The first `setcap` in `text` for which a step is missing or too far away.
 fn unsafe_advice(text: &str) -> Option<usize> {
     text.match_indices(SETCAP).map(|(at, _)| at).find(|&at| {
         let mut start = at.saturating_sub(300);
@@ -52,7 +52,7 @@ fn capabilities_are_advised_only_after_owner_group_and_mode() -> Tested {
     Ok(())
 }
 
-/// The program itself, in case it says something that no file above contains.
+/// The program's own messages.
 #[test]
 fn the_program_advises_nothing_unsafe() -> Tested {
     let output = Command::new(env!("CARGO_BIN_EXE_netatop"))

@@ -1,13 +1,14 @@
-//! The manual and the README say what the program does. The pages in `man/` are made from the
-//! templates beside this file, the parser and the column definitions; `UPDATE_MAN=1` writes them:
+//! Checks that the manual and the README match the program. The pages in `man/` are generated from
+//! the templates in this directory, the parser and the column definitions. This command updates
+//! them:
 //!
 //! ```text
 //! UPDATE_MAN=1 cargo test --test man
 //! ```
 //!
-//! In a template a line of one word between at signs is filled in: `@NAME@`, `@SYNOPSIS@`,
-//! `@SUBCOMMANDS@` and `@OPTIONS@` from the parser, `@COLUMNS@` and `@GROUPED@` from the columns;
-//! `@VERSION@` is replaced anywhere.
+//! In a template, lines with one word between at signs are replaced: `@NAME@`, `@SYNOPSIS@`,
+//! `@SUBCOMMANDS@` and `@OPTIONS@` from the parser, and `@COLUMNS@` and `@GROUPED@` from the columns.
+//! `@VERSION@` is replaced anywhere in a line.
 
 #[path = "../support/leave_out.rs"]
 mod support;
@@ -32,7 +33,7 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Compares a committed file with what it should be, or writes that if it was asked to.
+/// Compares a committed file with the expected text, or updates the file with `UPDATE_MAN`.
 fn compare(path: &str, wanted: &str) -> Tested {
     if std::env::var_os("UPDATE_MAN").is_some_and(|value| value == "1") {
         fs::write(root(path), wanted)?;
@@ -86,7 +87,7 @@ fn the_readme_explains_the_columns_there_are() -> Tested {
     compare("README.md", &format!("{before}{begin}{table}{end}{after}"))
 }
 
-/// Whoever copies an example must not be told that it does not exist.
+/// The parser accepts all examples.
 #[test]
 fn every_example_is_understood() -> Tested {
     let mut texts = vec![("README.md", fs::read_to_string(root("README.md"))?)];
@@ -95,9 +96,9 @@ fn every_example_is_understood() -> Tested {
     }
     let mut tried = 0;
     for (name, text) in &texts {
-        // In a table they stand between backticks.
+        // In a table, examples are between backticks.
         for line in text.lines().flat_map(|line| line.split('`')) {
-            // A shell puts process ids here.
+            // The shell replaces this by process ids.
             let line = line.replace("\"$(pgrep -x nginx)\"", "1");
             let words: Vec<_> = line
                 .split_whitespace()
@@ -112,7 +113,7 @@ fn every_example_is_understood() -> Tested {
                 continue;
             }
             if let Err(error) = Cli::try_parse_from(&words) {
-                // Help is an error to the parser, but not one to be told of.
+                // The parser returns help as an error, but an example may ask for help.
                 let help = !error.use_stderr();
                 assert!(help, "{name}: this does not work: {line}\n{error}");
             }
@@ -123,8 +124,8 @@ fn every_example_is_understood() -> Tested {
     Ok(())
 }
 
-/// Whoever reads an id in the output of `netatop check` finds it in the manual, and programs
-/// that rely on it in the promise.
+/// Every id in the output of `netatop check` is explained in the manual and listed in
+/// docs/compatibility.md.
 #[test]
 fn every_finding_is_explained_and_promised() -> Tested {
     let output = Command::new(env!("CARGO_BIN_EXE_netatop"))
@@ -145,7 +146,7 @@ fn every_finding_is_explained_and_promised() -> Tested {
     Ok(())
 }
 
-/// By the tools that will read them, where they are installed.
+/// Checks the pages with the tools that read them, if these are installed.
 #[test]
 fn the_pages_are_sound() -> Tested {
     let dir = tempfile::tempdir()?;
@@ -163,7 +164,7 @@ fn the_pages_are_sound() -> Tested {
     Ok(())
 }
 
-/// Whether it succeeded and what it said; `None` where it is not installed.
+/// The success and the output of a tool; `None` if the tool is not installed.
 fn run(
     program: &str,
     args: &[&str],

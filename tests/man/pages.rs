@@ -1,4 +1,4 @@
-//! Fills the templates: the parser and the column definitions, as roff and as Markdown.
+//! Fills the templates from the parser and the column definitions, as roff and as Markdown.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -12,12 +12,12 @@ use netatop::output::{self, Column};
 
 /// A page of the manual.
 pub struct Page {
-    /// What `man` is asked for.
+    /// The name of the page for `man`.
     pub name: &'static str,
     section: u8,
-    /// The subcommand it is about.
+    /// The subcommand that the page describes.
     subcommand: Option<&'static str>,
-    /// Its prose.
+    /// The template.
     pub template: &'static str,
 }
 
@@ -111,7 +111,7 @@ impl Page {
 
     fn name_line(&self) -> std::io::Result<String> {
         let about = self.command()?.get_about().map(ToString::to_string);
-        // Lower case after the dash, as manuals have it.
+        // Manuals use lower case after the dash.
         let about = about.unwrap_or_default();
         let mut letters = about.chars();
         let first = letters.next().map(|c| c.to_ascii_lowercase());
@@ -140,8 +140,8 @@ impl Page {
     }
 }
 
-/// A section of clap_mangen's, without the definitions that it puts before each, and with possible
-/// values set closer.
+/// A section from clap_mangen, without its leading definitions, and with less space around possible
+/// values.
 fn section(
     render: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
 ) -> Result<String, Box<dyn Error>> {
@@ -185,7 +185,7 @@ fn grouped_columns() -> Vec<Column> {
             }
         }
     }
-    // The keys first, then what all groupings share.
+    // First the keys, and then the columns that all groupings share.
     grouped.sort_by_key(|column| column.id == "processes");
     grouped
 }
@@ -204,7 +204,7 @@ fn roff_columns(columns: &[Column]) -> String {
     roff.to_roff()
 }
 
-/// The same for the README.
+/// The columns as Markdown, for the README.
 pub fn markdown_columns() -> String {
     let mut text = markdown_table(&columns());
     text.push_str(

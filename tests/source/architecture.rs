@@ -1,10 +1,10 @@
-//! `docs/architecture.md` names every file of the program, and no other.
+//! `docs/architecture.md` lists exactly the files of the program.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The first column of the table between the markers, and the cell behind each name.
+/// The first two cells of each row in the table between the markers.
 fn table() -> Vec<(String, String)> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
     let text = fs::read_to_string(page).expect("docs/architecture.md");

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use syn::visit::{self, Visit};
 
-/// A module by its path below the crate: `["kernel", "facts"]`.
+/// A module, by its path below the crate: `["kernel", "facts"]`.
 type Module = Vec<String>;
 
 /// The non-test modules of the program.
 struct Program {
     files: BTreeMap<Module, syn::File>,
-    /// What a module re-exports: the name, and the module that defines it.
+    /// The re-exports of a module: the name, and the module that defines it.
     exports: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
@@ -73,7 +73,7 @@ impl Program {
         }))
     }
 
-    /// The module that a path leads to, seen from `from`.
+    /// The module that a path in the module `from` refers to.
     fn resolve(&self, from: &Module, path: &[String]) -> Option<Module> {
         let mut at: Module = match path.first()?.as_str() {
             "crate" | "netatop" => Vec::new(),
@@ -137,7 +137,7 @@ fn flatten(tree: &syn::UseTree) -> Vec<Vec<String>> {
     }
 }
 
-/// Collects the paths of a file, its tests left out.
+/// Collects the paths of a file, except in its tests.
 #[derive(Default)]
 struct Paths(Vec<Vec<String>>);
 
@@ -162,7 +162,7 @@ impl<'ast> Visit<'ast> for Paths {
         {
             let mut inner = Self::default();
             for item in items {
-                // What it re-exports of the file's children is no use of them.
+                // A re-export of the file's children is not a use of the children.
                 if !matches!(item, syn::Item::Use(item) if is_export(item)) {
                     inner.visit_item(item);
                 }
@@ -200,7 +200,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        // One name alone is that of a visibility: `pub(super)`.
+        // A single name is a visibility: `pub(super)`.
         if path.segments.len() > 1 {
             let names = path.segments.iter().map(|part| part.ident.to_string());
             self.0.push(names.collect());
@@ -209,7 +209,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-/// Two files that reach each other, if there are any: the path from one back to itself.
+/// A cycle of dependencies, if there is one: the path from a file back to itself.
 fn cycle(uses: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
     fn search(
         at: &Module,

@@ -1,4 +1,4 @@
-//! The rules of CONTRIBUTING.md that no other tool checks, checked on the source itself.
+//! Checks rules of CONTRIBUTING.md that no other tool checks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
@@ -39,7 +39,7 @@ fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
 }
 
-/// All Rust and BPF sources of the repository, this file left out: it names what it forbids.
+/// All Rust and BPF sources of the repository, except this file, which contains forbidden words.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = vec![root.join("build.rs")];
@@ -76,7 +76,7 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// What breaks a rule: nothing, or the test fails and lists it.
+/// The places that break a rule. If there are any, the test fails and lists them.
 #[derive(Default)]
 struct Found(String);
 
@@ -96,7 +96,7 @@ impl Found {
 fn libbpf_is_named_only_under_src_kernel() {
     let mut found = Found::default();
     for source in sources() {
-        // The benchmark loads programs that are not netatop's.
+        // The benchmark loads BPF programs that are not part of netatop.
         let may = ["src/kernel", "benches/peers"];
         if source.is_rust() && !may.iter().any(|under| source.path.starts_with(under)) {
             for (number, line) in source.code() {
@@ -140,7 +140,7 @@ fn only_tests_may_stop_where_something_is_not_as_expected() {
         }
         let mut previous = "";
         for (number, line) in source.code() {
-            // A module of tests is the last thing in a file.
+            // The tests are the last module of a file.
             if previous.trim() == "#[cfg(test)]" && line.starts_with("mod tests {") {
                 break;
             }

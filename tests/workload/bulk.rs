@@ -1,5 +1,6 @@
-//! Bulk transfers around the ordinary calls: sendfile, splice and zero copy. Some are seen by the
-//! kernel's send and receive path in steps only it knows, some are not seen at all.
+//! Bulk transfers without the ordinary calls: sendfile, splice and zero copy. In the kernel, some of
+//! these transfers use the send and receive paths in an unknown number of steps, and some bypass
+//! them.
 
 use std::io::{IoSliceMut, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -17,7 +18,7 @@ use crate::refused::wait_for_error;
 use crate::truth::{Kind, Truth};
 
 const PAGE: usize = 4096;
-/// Not a whole number of pages, and more than sixteen of them.
+/// A size of more than sixteen pages, and not a whole number of pages.
 const LENGTH: usize = 300_007;
 
 /// Runs `send` while another thread drains `total` bytes from the other end of a connection.
@@ -33,7 +34,7 @@ fn drained(
             server.drain(&mut mine, total, 5_000).map(|()| mine)
         });
         let sent = send(truth, &client);
-        // Ends the stream, and so the reader, even if less was sent.
+        // End the stream, so that the reader ends even if less was sent.
         drop(client);
         let mine = reader.join().map_err(|_| "the reader panicked")??;
         truth.add(&mine);
@@ -64,7 +65,7 @@ pub fn splice_in(_: &Call, truth: &mut Truth) -> Result {
     drained(truth, LENGTH, |truth, client| {
         let mut left = LENGTH;
         while left > 0 {
-            // No more than the pipe holds.
+            // At most the capacity of the pipe.
             let filled = nix::unistd::write(&write, &vec![1; left.min(15 * PAGE)])?;
             splice_all(&read, client, filled)?;
             truth.sent_tcp_in_unknown_steps(filled);
@@ -74,7 +75,7 @@ pub fn splice_in(_: &Call, truth: &mut Truth) -> Result {
     })
 }
 
-/// `splice-out`: a TCP socket to a pipe, which no receive call sees.
+/// `splice-out`: a TCP socket to a pipe, without a receive call.
 pub fn splice_out(_: &Call, truth: &mut Truth) -> Result {
     let (client, server) = tcp_pair(Family::V4)?;
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -98,7 +99,7 @@ fn splice_all(from: &impl AsFd, to: &impl AsFd, total: usize) -> Result {
     Ok(())
 }
 
-/// `zerocopy-send`: sends whose memory the kernel uses in place, and the notices that it is done.
+/// `zerocopy-send`: sends without copying the memory, and the notifications of completion.
 pub fn zerocopy_send(_: &Call, truth: &mut Truth) -> Result {
     let (client, server) = tcp_pair(Family::V4)?;
     let on: libc::c_int = 1;
@@ -179,27 +180,27 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and nothing points into it.
+        // SAFETY: this value owns the mapping, and there are no pointers into the mapping.
         unsafe { libc::munmap(self.address, self.length) };
     }
 }
 
-/// `zerocopy-receive`: whole pages are mapped and small data is copied without a receive call;
-/// only what is left is received by one.
+/// `zerocopy-receive`: maps whole pages and copies small data without a receive call. A receive call
+/// reads only the rest.
 pub fn zerocopy_receive(_: &Call, truth: &mut Truth) -> Result {
     let (client, server) = tcp_pair(Family::V4)?;
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let window = Window::new(&server, 8 * PAGE)?;
     let mut copied = [0_u8; 1000];
 
-    // A pipe's pages are the kind that can be mapped.
+    // Pages of a pipe can be mapped.
     let pages = nix::unistd::write(&write, &[1; 8 * PAGE])?;
     splice_all(&read, &client, pages)?;
     truth.sent_tcp_in_unknown_steps(pages);
     let mapped = receive_zerocopy(&server, &window, &mut [])?;
     server.drain(truth, pages - mapped, 3_000)?;
 
-    // Less than a page is copied to a buffer, still by the same call.
+    // The same call copies less than a page to a buffer.
     client.send_whole(truth, &[2; 700])?;
     let taken = receive_zerocopy(&server, &window, &mut copied)?;
     server.drain(truth, 700 - taken, 3_000)?;
@@ -208,7 +209,7 @@ pub fn zerocopy_receive(_: &Call, truth: &mut Truth) -> Result {
     server.drain(truth, 55, 30)
 }
 
-/// Maps or copies what can be, and says how many bytes that was.
+/// Maps or copies as many bytes as possible, and returns their number.
 fn receive_zerocopy(socket: &Socket, window: &Window, copied: &mut [u8]) -> Result<usize> {
     let mut request = ZerocopyReceive {
         address: window.address as u64,
@@ -218,8 +219,8 @@ fn receive_zerocopy(socket: &Socket, window: &Window, copied: &mut [u8]) -> Resu
         ..ZerocopyReceive::default()
     };
     let mut length = size_of_val(&request) as libc::socklen_t;
-    // SAFETY: the request is as long as said, and its window and buffer are valid and as long as
-    // it says they are.
+    // SAFETY: the length of the request is correct. Its window and buffer are valid for the lengths
+    // in the request.
     let result = unsafe {
         libc::getsockopt(
             socket.raw(),

@@ -1,5 +1,4 @@
-//! How the workload was called: the scenario's options, where its standard input comes in, and
-//! the errors it ends with.
+//! The options of a scenario, reading standard input, and errors.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,10 +9,10 @@ use nix::libc;
 
 use crate::truth::Truth;
 
-/// A result with any error; the message is what counts.
+/// A result with any error. Only the message of the error matters.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// This kernel or host cannot do what the scenario is about. Not a failure.
+/// An error that is not a failure: this kernel or host does not support the scenario.
 #[derive(Debug)]
 pub struct Unavailable(pub String);
 
@@ -30,7 +29,7 @@ pub fn unavailable(what: &str, errno: Errno) -> Box<dyn Error + Send + Sync> {
     Box::new(Unavailable(format!("{what}: {errno}")))
 }
 
-/// Every option there is, so that a misspelt one is refused.
+/// All options, so that misspelt options are refused.
 const OPTIONS: &[&str] = &[
     "carry",
     "delay-go",
@@ -78,7 +77,7 @@ impl Call {
         self.options.get(key).map(String::as_str)
     }
 
-    /// A number, or what it is when it was not given.
+    /// A number, or `default` if the option was not given.
     pub fn number(&self, key: &str, default: usize) -> Result<usize> {
         match self.text(key) {
             None => Ok(default),
@@ -93,7 +92,7 @@ impl Call {
         self.text(key) == Some("1")
     }
 
-    /// What this process did before it became this program.
+    /// The tally of this process before its last exec.
     pub fn carried(&self) -> Result<Truth> {
         self.text("carry")
             .map_or_else(|| Ok(Truth::default()), Truth::from_argument)
@@ -110,12 +109,12 @@ impl Call {
 
 /// Waits for a line on standard input, or its end.
 pub fn wait_for_line() -> Result {
-    // Byte by byte: nothing after the line may be taken from a later reader.
+    // Read byte by byte: bytes after the line belong to a later reader.
     while !matches!(next_byte()?, None | Some(b'\n')) {}
     Ok(())
 }
 
-/// The next line on standard input, without its end; none when that has ended.
+/// The next line of standard input, without the line feed; `None` at the end.
 pub fn next_line() -> Result<Option<String>> {
     let mut line = Vec::new();
     loop {
@@ -145,12 +144,12 @@ fn next_byte() -> Result<Option<u8>> {
     }
 }
 
-/// The name of the calling thread, as the kernel has it.
+/// The name of the calling thread in the kernel.
 pub fn own_name() -> Result<String> {
     Ok(String::from_utf8_lossy(&own_name_bytes()?).into_owned())
 }
 
-/// The same in bytes: a name need not be text.
+/// The name in bytes: a name need not be UTF-8.
 pub fn own_name_bytes() -> Result<Vec<u8>> {
     let mut name = [0_u8; 16];
     // SAFETY: the kernel writes up to 16 bytes.

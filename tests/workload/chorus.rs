@@ -1,4 +1,4 @@
-//! Threads that send when they are told to, each the same.
+//! Threads that send equal datagrams on command.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -12,13 +12,13 @@ struct Chorus {
     turn: Mutex<Turn>,
     called: Condvar,
     sender: Socket,
-    /// Takes what is sent.
+    /// Drops the datagrams.
     _sink: Sink,
     bell: Bell,
     message: Vec<u8>,
 }
 
-/// Which turn it is, and how many send in it.
+/// The number of the turn, and how many threads send in it.
 #[derive(Clone, Copy, Default)]
 struct Turn {
     number: usize,
@@ -26,7 +26,7 @@ struct Turn {
 }
 
 impl Chorus {
-    /// What all but the first do.
+    /// The loop of all threads except the first.
     fn stand(&self, place: usize) -> Result {
         let mut done = 0;
         loop {
@@ -48,7 +48,7 @@ impl Chorus {
         self.sender.send_whole(&mut Truth::default(), &self.message)
     }
 
-    /// Has so many send, and returns when they have.
+    /// Makes `singers` threads send, and returns after they have sent.
     fn sing(&self, singers: usize) -> Result {
         if singers == 0 {
             return Ok(());
@@ -64,10 +64,10 @@ impl Chorus {
     }
 }
 
-/// `chorus`: `n=` threads, this one the first of them. For each line on standard input that is a
-/// number so many of them send a datagram of `size=` bytes each; for one that is a path it becomes
-/// that program, with one thread and what it did before. It prints its line after each, and when
-/// all threads are there.
+/// `chorus`: `n=` threads, of which the calling thread is the first. A line with a number on standard
+/// input makes this number of threads send a datagram of `size=` bytes each. A line with a path
+/// executes that program with the counts so far. The process prints its line when all threads exist,
+/// and after each line of input.
 pub fn chorus(call: &Call) -> Result {
     let count = call.number("n", 100)?.max(1);
     let size = call.number("size", 32)?;

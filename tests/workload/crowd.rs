@@ -1,4 +1,4 @@
-//! Many processes and sockets that are there at the same time.
+//! Many processes and sockets that exist at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::net::{Burst, Family, Sink, Socket, tcp_pair, udp_mirror};
 use crate::tasks::{Bell, Board, Gate, fork_child, reap_all};
 use crate::truth::{Line, Truth};
 
-/// Traffic that differs from process to process: `place` says how.
+/// Traffic that differs between processes, depending on `place`.
 fn traffic_of(place: usize) -> Result<Truth> {
     let mut truth = Truth::default();
     let mirror = udp_mirror()?;
@@ -27,7 +27,7 @@ fn traffic_of(place: usize) -> Result<Truth> {
     Ok(truth)
 }
 
-/// What the processes of a tree have in common.
+/// Shared state of the processes of a tree.
 struct Tree<'a> {
     processes: usize,
     fan: usize,
@@ -45,7 +45,8 @@ impl Tree<'_> {
         })
     }
 
-    /// What process number `place` does: traffic, then children. They are numbered row by row.
+    /// The work of process number `place`: traffic, then children. Processes are numbered level by
+    /// level.
     fn grow(&self, place: usize) -> Result<Vec<Pid>> {
         self.board.note(place, &traffic_of(place)?);
         let first = place.saturating_mul(self.fan).saturating_add(1);
@@ -67,8 +68,9 @@ impl Tree<'_> {
     }
 }
 
-/// `fork-tree`: `processes=` of them, this one included, in up to `depth=` generations below it.
-/// With `hold=1` all stay until standard input ends, without it each ends after its children.
+/// `fork-tree`: `processes=` processes including this one, in up to `depth=` generations below this
+/// one. With `hold=1` all processes stay until standard input ends. Otherwise each process ends
+/// after its children.
 pub fn fork_tree(call: &Call) -> Result {
     let processes = call.number("processes", 200)?.max(1);
     let depth = call.number("depth", 5)?.max(1);
@@ -93,8 +95,8 @@ pub fn fork_tree(call: &Call) -> Result {
     reap_all(children)
 }
 
-/// `fork-bomb`: every process forks two more, up to `depth=` generations and `limit=` processes;
-/// all are alive at once.
+/// `fork-bomb`: every process forks two more, up to `depth=` generations and `limit=` processes. All
+/// processes are alive at once.
 pub fn fork_bomb(call: &Call) -> Result {
     let depth = call.number("depth", 12)?;
     let limit = call.number("limit", 2000)?.max(1);
@@ -123,7 +125,7 @@ impl Bomb {
     fn split(&self, place: usize, depth: usize) -> Result<Vec<Pid>> {
         let mut children = Vec::new();
         for _ in 0..if depth > 0 { 2 } else { 0 } {
-            // First come, first served, so that it grows as fast as it can.
+            // Take places without coordination, so that the tree grows as fast as possible.
             let Some(taken) = self.board.take() else {
                 break;
             };
@@ -165,8 +167,8 @@ pub fn live_processes(call: &Call) -> Result {
     reap_all(children)
 }
 
-/// `all-end`: `n=` children that send in a loop, each `rate=` times a second or as fast as it can,
-/// until standard input ends; then all end at once.
+/// `all-end`: `n=` children send in a loop until standard input ends, and then end at once. Each
+/// child sends `rate=` times per second, or as fast as possible.
 pub fn all_end(call: &Call) -> Result {
     let count = call.number("n", 500)?;
     let rate = call.number("rate", 0)?;
@@ -178,7 +180,7 @@ pub fn all_end(call: &Call) -> Result {
             let sender = sink.sender()?;
             let message = vec![1; 20 + place % 13];
             let mut truth = Truth::default();
-            // Together: the first ones would keep the rest from being forked.
+            // Start sending together: early children would use the CPU time needed for forking.
             gate.wait()?;
             let mut pace = Pace::new(rate);
             loop {
@@ -198,14 +200,14 @@ pub fn all_end(call: &Call) -> Result {
     board.print(call, &own_name()?)
 }
 
-/// Keeps a loop at a number of rounds a second.
+/// Limits a loop to a number of rounds per second.
 pub struct Pace {
     each: Option<Duration>,
     next: Instant,
 }
 
 impl Pace {
-    /// `rate` rounds a second; 0 is as fast as can.
+    /// `rate` rounds per second; 0 means as fast as possible.
     pub fn new(rate: usize) -> Self {
         Self {
             each: (rate > 0).then(|| Duration::from_secs(1) / rate as u32),
@@ -225,8 +227,8 @@ impl Pace {
     }
 }
 
-/// `many-sockets`: `n=` sockets in this process, three UDP ones to each TCP connection, all open at
-/// once.
+/// `many-sockets`: `n=` sockets in this process, all open at once, with three UDP sockets per TCP
+/// connection.
 pub fn many_sockets(call: &Call) -> Result {
     let count = call.number("n", 1000)?;
     raise_file_limit()?;

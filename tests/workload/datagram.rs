@@ -1,4 +1,4 @@
-//! Datagrams: UDP in its families, in batches, and in large sends that the kernel splits.
+//! Datagrams: UDP over IPv4 and IPv6, in batches, and in large sends that the kernel splits.
 
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ fn unconnected(truth: &mut Truth, family: Family) -> Result {
     Ok(())
 }
 
-/// A socket address as nix wants it.
+/// Converts a socket address for nix.
 pub fn address(address: SocketAddr) -> SockaddrStorage {
     address.into()
 }
@@ -63,7 +63,7 @@ pub fn connected(_: &Call, truth: &mut Truth) -> Result {
     back.send(truth, &other)
 }
 
-/// `empty-datagram`: datagrams of no bytes, which are messages all the same.
+/// `empty-datagram`: datagrams of no bytes, which count as messages.
 pub fn empty(_: &Call, truth: &mut Truth) -> Result {
     let (one, other) = udp_pair(Family::V4)?;
     let mut buf = [0; 100];
@@ -74,9 +74,9 @@ pub fn empty(_: &Call, truth: &mut Truth) -> Result {
     one.send_whole(truth, &[])
 }
 
-/// `udp-shutdown`: receiving from a socket that is shut down. A call that may wait returns 0 at
-/// once, which is the end of data and not an empty datagram. A call that may not wait fails, so its
-/// 0 is an empty datagram.
+/// `udp-shutdown`: receives from a socket that is shut down. A blocking call returns 0 at once, which
+/// is the end of data and not an empty datagram. A non-blocking call fails at the end of data, so a
+/// result of 0 is an empty datagram.
 pub fn shut_down(_: &Call, truth: &mut Truth) -> Result {
     for family in [Family::V4, Family::V6] {
         let (one, other) = udp_pair(family)?;
@@ -89,7 +89,7 @@ pub fn shut_down(_: &Call, truth: &mut Truth) -> Result {
         for _ in 0..25 {
             read_end_of_data(&other, &mut buf)?;
         }
-        // It can still send, and what arrives can still be read.
+        // The socket can still send, and can still receive datagrams that arrive.
         other.send_whole(truth, &[1; 7])?;
         one.recv(truth, &mut buf, NO_FLAGS)?;
         one.send_whole(truth, &[1; 5])?;
@@ -107,7 +107,7 @@ pub fn shut_down(_: &Call, truth: &mut Truth) -> Result {
     Ok(())
 }
 
-/// Reads the end of data in every way. None goes through `Socket`, which would count it.
+/// Reads the end of data in every way. The calls bypass `Socket`, which would count them.
 fn read_end_of_data(socket: &Socket, buf: &mut [u8]) -> Result {
     let mut lengths = vec![
         socket::recv(socket.raw(), buf, NO_FLAGS)?,
@@ -142,7 +142,7 @@ pub fn short_buffer(_: &Call, truth: &mut Truth) -> Result {
 pub fn mmsg(call: &Call, truth: &mut Truth) -> Result {
     let count = call.number("n", 1024)?.min(1024);
     let (one, other) = udp_pair(Family::V4)?;
-    // Room for all of them; without the privilege some are dropped, which the receiver notices.
+    // Make room for all messages. Without the privilege some are dropped; the receiver detects this.
     let _ = socket::setsockopt(&other, sockopt::RcvBufForce, &(16 << 20));
 
     let mut buf = vec![3_u8; 4096];
@@ -152,7 +152,7 @@ pub fn mmsg(call: &Call, truth: &mut Truth) -> Result {
         truth.sent(Kind::Udp, sent);
     }
 
-    // Two thirds at a time: the second call gets less than it has room for, and the third nothing.
+    // Receive two thirds at a time: the second call is not full, and the third receives nothing.
     let mut parts: Vec<_> = (0..count * 2 / 3).map(|_| part(&mut buf, 64)).collect();
     loop {
         let mut messages: Vec<_> = parts.iter_mut().map(message).collect();
@@ -166,7 +166,7 @@ pub fn mmsg(call: &Call, truth: &mut Truth) -> Result {
     }
 }
 
-/// All messages share one buffer: what they contain does not matter.
+/// A part of a buffer that all messages share: the contents do not matter.
 fn part(buf: &mut [u8], length: usize) -> libc::iovec {
     libc::iovec {
         iov_base: buf.as_mut_ptr().cast(),
@@ -182,7 +182,7 @@ fn message(part: &mut libc::iovec) -> libc::mmsghdr {
     message
 }
 
-/// Sends all, in as many calls as it takes, and says how long each was.
+/// Sends all messages, in as many calls as needed, and returns their lengths.
 fn send_many(socket: &Socket, messages: &mut [libc::mmsghdr]) -> nix::Result<Vec<usize>> {
     let mut done = 0;
     while done < messages.len() {
@@ -194,7 +194,7 @@ fn send_many(socket: &Socket, messages: &mut [libc::mmsghdr]) -> nix::Result<Vec
     Ok(messages.iter().map(|m| m.msg_len as usize).collect())
 }
 
-/// Receives what one call yields, and says how long each message was.
+/// Receives messages with one call, and returns their lengths.
 fn receive_many(
     socket: &Socket,
     messages: &mut [libc::mmsghdr],
@@ -217,8 +217,8 @@ fn receive_many(
         .collect())
 }
 
-/// `gso`: one send of ten segments, received whole by a socket that can, and in ten pieces by one
-/// that cannot.
+/// `gso`: one send of ten segments. A socket with GRO receives them as one message, and a socket
+/// without GRO as ten.
 pub fn gso(_: &Call, truth: &mut Truth) -> Result {
     for whole in [true, false] {
         let (one, other) = udp_pair(Family::V4)?;

@@ -1,4 +1,4 @@
-//! Processes that become another program. What they did before goes on by an argument.
+//! Processes that execute another program. An argument passes on the counts so far.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -9,19 +9,19 @@ use crate::call::{Call, Result, own_name};
 use crate::net::mixed_traffic;
 use crate::truth::{Line, Truth};
 
-/// The path of this program. By its real name: the kernel names a process by it.
+/// The real path of this program. The kernel names a process after the path.
 pub fn own_path() -> Result<CString> {
     Ok(CString::new(
         std::env::current_exe()?.into_os_string().into_vec(),
     )?)
 }
 
-/// Becomes the workload again.
+/// Executes the workload again.
 fn become_workload(arguments: &[String]) -> Result<Infallible> {
     become_program(own_path()?.into_bytes(), arguments)
 }
 
-/// Becomes the workload under another path, whose name is then the process's.
+/// Executes the workload under another path. The name of the file becomes the process name.
 pub fn become_program(path: Vec<u8>, arguments: &[String]) -> Result<Infallible> {
     let mut argv = vec![CString::new("workload")?];
     for argument in arguments {
@@ -51,8 +51,8 @@ pub fn chain(call: &Call) -> Result {
     match become_workload(&arguments)? {}
 }
 
-/// `exec-thread`: the leader and two threads send; then one of the threads, not the leader, becomes
-/// the scenario `tcp`.
+/// `exec-thread`: the leader and two threads send. Then a thread other than the leader executes the
+/// scenario `tcp`.
 pub fn thread(call: &Call) -> Result {
     let mut truth = call.carried()?;
     mixed_traffic(&mut truth, 1)?;
@@ -61,7 +61,7 @@ pub fn thread(call: &Call) -> Result {
         let mut mine = Truth::default();
         let result = mixed_traffic(&mut mine, 2).map(|()| mine);
         let told = told.send(result);
-        // Stays, and is ended by the exec, unless there will be none.
+        // Wait: the exec ends this thread.
         while told.is_ok() {
             std::thread::park();
         }

@@ -1,4 +1,4 @@
-//! Steady traffic until it is told to stop: by the end of standard input, or by SIGTERM.
+//! Steady traffic until the end of standard input or SIGTERM.
 
 use std::fs;
 use std::path::Path;
@@ -16,10 +16,10 @@ use crate::crowd::Pace;
 use crate::net::{Family, tcp_pair, udp_pair};
 use crate::truth::{Kind, Line};
 
-/// `flow`: sends and receives `size=` bytes of TCP in a loop, `rate=` times a second or as fast as
-/// it can. With `n=` it is that many times, whatever standard input does. With `pauses=` it prints
-/// a line of its own that says when it did nothing for so many milliseconds. With `files=` it makes
-/// and removes a file in that directory before each round.
+/// `flow`: sends and receives `size=` bytes of TCP in a loop, `rate=` times per second or as fast as
+/// possible. With `n=`, the loop has this many rounds and ignores standard input. With `pauses=`, an
+/// additional line lists pauses of at least this many milliseconds. With `files=`, each round first
+/// creates and removes a file in that directory.
 pub fn tcp(call: &Call) -> Result {
     flow(call, Kind::Tcp)
 }
@@ -54,7 +54,7 @@ fn flow(call: &Call, kind: Kind) -> Result {
             fs::metadata(&path)?;
             fs::remove_file(&path)?;
         }
-        // In turns, as much as fits: one thread cannot wait for both ends.
+        // Alternate between the ends, with as many bytes as fit: one thread cannot block on both.
         let (mut unsent, mut expected) = (size, size);
         while expected > 0 {
             if unsent > 0 {
@@ -82,11 +82,11 @@ fn flow(call: &Call, kind: Kind) -> Result {
     call.hold()
 }
 
-/// When there was no traffic, by the wall clock.
+/// Pauses of the traffic, by the wall clock.
 struct Pauses {
-    /// Shorter ones are not worth a word.
+    /// Shorter pauses are not reported.
     shortest: Duration,
-    /// When the round before this one, and this one, began.
+    /// The start times of the previous round and of this round.
     before: SystemTime,
     begun: SystemTime,
     seen: Vec<(SystemTime, SystemTime)>,
@@ -106,7 +106,7 @@ impl Pauses {
         self.before = std::mem::replace(&mut self.begun, SystemTime::now());
     }
 
-    /// Two rounds enclose what is between their traffic, whenever in a round that was.
+    /// Two rounds enclose the pause between their traffic, at any time within the rounds.
     fn end(&mut self) {
         let now = SystemTime::now();
         let passed = now.duration_since(self.before).unwrap_or_default();
@@ -115,7 +115,7 @@ impl Pauses {
         }
     }
 
-    /// In seconds since 1970. The last one has no end.
+    /// Prints the pauses in seconds since 1970. The last pause has no end.
     fn print(&self) {
         let seconds = |time: &SystemTime| {
             let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -130,13 +130,13 @@ impl Pauses {
     }
 }
 
-/// A flag that is set when SIGTERM comes or, if asked for, standard input ends. Then the calling
-/// thread is also woken from its pace.
+/// A flag that is set on SIGTERM, and optionally at the end of standard input. This also unparks the
+/// calling thread.
 fn stop_flag(at_end_of_input: bool) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut terminate = SigSet::empty();
     terminate.add(Signal::SIGTERM);
-    // Blocked in all threads, so that only the one that waits for it takes it.
+    // Block the signal in all threads, so that only the waiting thread receives it.
     terminate.thread_block()?;
     let mut waits: Vec<Box<dyn FnOnce() -> bool + Send>> =
         vec![Box::new(move || terminate.wait().is_ok())];

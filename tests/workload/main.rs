@@ -1,14 +1,15 @@
-//! Makes TCP and UDP traffic on loopback and says exactly how much it was: the independent truth
-//! that the kernel tests hold netatop's figures against.
+//! Makes TCP and UDP traffic on loopback, and reports its exact amount. The kernel tests compare
+//! netatop's figures with this independent truth.
 //!
-//! `workload SCENARIO [KEY=VALUE]...` does one scenario, prints one JSON line for each process
-//! that had traffic, and ends. What a line says comes from the return values of the workload's own
-//! calls, under the rule netatop counts by, never from the kernel's statistics. A count that
-//! cannot be known that way is null. Where the kernel cannot do a scenario at all it prints
+//! `workload SCENARIO [KEY=VALUE]...` runs one scenario, prints one JSON line for each process with
+//! traffic, and ends. The counts come from the return values of the workload's own calls, with
+//! netatop's rules of counting. They never come from the kernel's statistics. Counts that cannot be
+//! known this way are null. If the kernel does not support a scenario, the workload prints
 //! `{"unavailable":"why"}`.
 //!
 //! Options of every scenario: `delay-go=1` waits for a line on standard input before the traffic,
-//! `hold=1` waits for the end of standard input after it. `workload list` names the scenarios.
+//! and `hold=1` waits for the end of standard input after the traffic. `workload list` lists the
+//! scenarios.
 
 mod bulk;
 mod call;
@@ -32,12 +33,12 @@ use std::process::ExitCode;
 use call::{Call, Result, Unavailable};
 use truth::{Line, Truth};
 
-/// What a scenario is.
+/// The kind of a scenario.
 #[derive(Clone, Copy)]
 enum Scenario {
-    /// Traffic of this one process; it only fills in the truth.
+    /// Traffic of this process only; the function fills in the truth.
     Operation(fn(&Call, &mut Truth) -> Result),
-    /// Tasks that live and die; it prints its own lines.
+    /// Several tasks; the function prints their lines.
     Tasks(fn(&Call) -> Result),
 }
 

@@ -1,5 +1,5 @@
-//! Sockets that tally every call made on them, ready-made pairs on loopback, and small exchanges
-//! with known contents.
+//! Sockets that tally every call, connected pairs on loopback, and small exchanges with known
+//! contents.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,7 +11,7 @@ use nix::sys::socket::{self, MsgFlags};
 use crate::call::{Result, unavailable};
 use crate::truth::{Kind, Truth};
 
-/// Which loopback address a socket has.
+/// The loopback address of a socket.
 #[derive(Clone, Copy)]
 pub enum Family {
     /// 127.0.0.1
@@ -44,14 +44,14 @@ impl Family {
     }
 }
 
-/// A socket and what it is to the counting rule.
+/// A socket, and its kind for the rules of counting.
 pub struct Socket {
     fd: OwnedFd,
     kind: Kind,
 }
 
 impl Socket {
-    /// Takes a socket over.
+    /// Wraps a socket.
     pub fn new(fd: impl Into<OwnedFd>, kind: Kind) -> Self {
         Self {
             fd: fd.into(),
@@ -59,12 +59,12 @@ impl Socket {
         }
     }
 
-    /// What it is to the counting rule.
+    /// The kind of the socket for the rules of counting.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Its number, for calls that want one.
+    /// The number of the descriptor.
     pub fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
@@ -114,7 +114,7 @@ impl Socket {
         }
     }
 
-    /// Receives in pieces of up to `piece` bytes until `total` bytes came.
+    /// Receives in pieces of up to `piece` bytes until `total` bytes have arrived.
     pub fn drain(&self, truth: &mut Truth, total: usize, piece: usize) -> Result {
         let mut buf = vec![0; piece];
         let mut left = total;
@@ -135,7 +135,7 @@ impl AsFd for Socket {
     }
 }
 
-/// Two ends of one TCP connection: who connected, and who accepted.
+/// The connecting and the accepting end of a TCP connection.
 pub fn tcp_pair(family: Family) -> Result<(Socket, Socket)> {
     let listener = TcpListener::bind(family.any_port()).map_err(|error| family.explain(error))?;
     let client = TcpStream::connect(listener.local_addr()?)?;
@@ -157,7 +157,7 @@ pub fn udp_pair(family: Family) -> Result<(Socket, Socket)> {
     Ok((Socket::new(one, Kind::Udp), Socket::new(other, Kind::Udp)))
 }
 
-/// A UDP socket connected to itself: what it sends, it receives.
+/// A UDP socket connected to itself. The socket receives the datagrams that it sends.
 pub fn udp_mirror() -> Result<Socket> {
     let mirror = udp_socket(Family::V4)?;
     mirror.connect(mirror.local_addr()?)?;
@@ -169,8 +169,7 @@ pub fn udp_socket(family: Family) -> Result<UdpSocket> {
     UdpSocket::bind(family.any_port()).map_err(|error| family.explain(error))
 }
 
-/// A place where datagrams may be sent and are dropped: bound, but never read, with hardly any
-/// room to keep them.
+/// A receiver that drops datagrams: its socket is bound, never read, and has a minimal buffer.
 pub struct Sink(UdpSocket);
 
 impl Sink {
@@ -181,12 +180,12 @@ impl Sink {
         Ok(Self(sink))
     }
 
-    /// Its port.
+    /// The port of the receiver.
     pub fn port(&self) -> Result<u16> {
         Ok(self.0.local_addr()?.port())
     }
 
-    /// A socket that sends there.
+    /// A socket connected to the receiver.
     pub fn sender(&self) -> Result<Socket> {
         sender_to(self.port()?)
     }
@@ -199,14 +198,14 @@ pub fn sender_to(port: u16) -> Result<Socket> {
     Ok(Socket::new(sender, Kind::Udp))
 }
 
-/// How many messages go one way, and how long they are.
+/// The number and the lengths of messages in one direction.
 #[derive(Clone, Copy)]
 pub struct Burst {
-    /// How many.
+    /// The number of messages.
     pub messages: usize,
     /// The length of the first one.
     pub size: usize,
-    /// By how much each next one is longer.
+    /// The difference in length between successive messages.
     pub step: usize,
 }
 
@@ -222,8 +221,8 @@ impl Burst {
             .try_for_each(|size| from.send_whole(truth, &vec![b'n'; size]))
     }
 
-    /// Sends the messages and receives them, a stream in pieces of `piece` bytes, datagrams one by
-    /// one into a buffer of that size.
+    /// Sends and receives the messages. A stream is received in pieces of `piece` bytes, and
+    /// datagrams one by one into a buffer of that size.
     pub fn exchange(self, truth: &mut Truth, from: &Socket, to: &Socket, piece: usize) -> Result {
         match from.kind() {
             Kind::Udp => {
@@ -251,7 +250,7 @@ pub fn mixed_traffic(truth: &mut Truth, seed: usize) -> Result {
         step: 7,
     };
     request.exchange(truth, &client, &server, 333)?;
-    // What is left unread is sent and not received, so that the two differ.
+    // Leave some data unread, so that sent and received counts differ.
     client.send_whole(truth, b"unread")?;
     let (one, other) = udp_pair(Family::V4)?;
     let datagrams = Burst {

@@ -1,4 +1,4 @@
-//! Single processes and pairs of them: killed, unreaped, renamed, and sharing sockets.
+//! Single processes and pairs of processes: killed, unreaped, renamed, or with shared sockets.
 
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -15,8 +15,7 @@ use crate::net::{Burst, Family, Socket, mixed_traffic, tcp_pair, udp_mirror, udp
 use crate::tasks::{Gate, Report, fork_child, reap};
 use crate::truth::{Kind, Line, Truth};
 
-/// `sigkill`: a child sends, in its leader and in `threads=` threads, is blocked in receives, and
-/// is killed.
+/// `sigkill`: the leader and `threads=` threads of a child send, block in receives, and are killed.
 pub fn sigkill(call: &Call) -> Result {
     let threads = call.number("threads", 2)?;
     let report = Report::new()?;
@@ -70,8 +69,8 @@ pub fn zombie(_: &Call) -> Result {
     reap(child)
 }
 
-/// `name`: takes the name given in hexadecimal by `hex=`, through prctl or with `via=proc` through
-/// its comm file, then sends.
+/// `name`: takes the name given in hexadecimal by `hex=`, and sends. The name is set with prctl, or
+/// with the comm file if `via=proc`.
 pub fn name(call: &Call) -> Result {
     let mut name = from_hex(call.text("hex").unwrap_or("6e6577206e616d65"))?;
     match call.text("via") {
@@ -107,7 +106,7 @@ fn from_hex(text: &str) -> Result<Vec<u8>> {
         .collect()
 }
 
-/// `passed-socket`: a connected socket goes from parent to child in a message; each sends on it.
+/// `passed-socket`: a parent passes a connected socket to its child in a message; both send on it.
 pub fn passed_socket(call: &Call) -> Result {
     const THEIRS: Burst = Burst {
         messages: 5,
@@ -121,7 +120,7 @@ pub fn passed_socket(call: &Call) -> Result {
         None,
         SockFlag::SOCK_CLOEXEC,
     )?;
-    // Forked before there is a socket to inherit.
+    // Fork before the socket exists, so that the child does not inherit it.
     let child = fork_child(|| {
         let mut truth = Truth::default();
         let passed = Socket::new(receive_descriptor(&theirs)?, Kind::Tcp);
@@ -146,7 +145,7 @@ pub fn passed_socket(call: &Call) -> Result {
     reap(child)
 }
 
-/// A child's end: at once, or with `hold=1` when its parent says so.
+/// Ends a child at once, or when its parent opens the gate if `hold=1`.
 fn leave(call: &Call, gate: &Gate) -> Result {
     if call.flag("hold") {
         gate.wait()
@@ -177,7 +176,7 @@ fn receive_descriptor(over: &OwnedFd) -> Result<OwnedFd> {
         if let ControlMessageOwned::ScmRights(fds) = part
             && let Some(fd) = fds.first()
         {
-            // SAFETY: the kernel has just made this descriptor for this process.
+            // SAFETY: the kernel has just created this descriptor for this process.
             return Ok(unsafe { OwnedFd::from_raw_fd(*fd) });
         }
     }

@@ -1,5 +1,5 @@
-//! Calls that must not count, or not as what they look like: errors, peeks, error queues,
-//! truncation and raw sockets. Each scenario mixes them with calls that do count.
+//! Calls that must not count, or that count differently than their results suggest: errors, peeks,
+//! error queues, truncation and raw sockets. Each scenario also has calls that do count.
 
 use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ fn expect_error(what: &str, result: nix::Result<usize>, expected: Errno) -> Resu
     }
 }
 
-/// `errors`: calls that fail in each of the ways known, among some that do not.
+/// `errors`: calls that fail in all known ways, mixed with successful calls.
 pub fn errors(_: &Call, truth: &mut Truth) -> Result {
     let mut buf = [0; 500];
     let (client, server) = tcp_pair(Family::V4)?;
@@ -69,8 +69,8 @@ pub fn errors(_: &Call, truth: &mut Truth) -> Result {
     interrupted(truth)
 }
 
-/// A UDP socket connected to a port where nobody listens. The port is kept by a socket connected
-/// to itself, which refuses everyone else, so that no other process can take it.
+/// A UDP socket connected to a port that refuses datagrams. The port is reserved by a socket
+/// connected to itself, which refuses all other senders, so that no other process can use the port.
 fn refused_sender() -> Result<(Socket, Socket)> {
     let keeper = udp_mirror()?;
     let address: SockaddrIn = socket::getsockname(keeper.raw())?;
@@ -79,7 +79,7 @@ fn refused_sender() -> Result<(Socket, Socket)> {
 
 fn refused_datagrams(truth: &mut Truth) -> Result {
     let (sender, _keeper) = refused_sender()?;
-    // The first one goes out; the refusal comes back and fails the next call, whichever it is.
+    // The first datagram is sent. Its refusal makes the next call of any kind fail.
     sender.send_whole(truth, &[1; 40])?;
     let result = sender.send(truth, &[1; 41], NO_FLAGS);
     expect_error("send after a refusal", result, Errno::ECONNREFUSED)?;
@@ -100,7 +100,7 @@ fn reset(truth: &mut Truth) -> Result {
 
 extern "C" fn ignore(_: libc::c_int) {}
 
-/// A signal ends a blocked receive: with an error, or with the part that had come.
+/// A signal ends a blocked receive, with an error or with the part received so far.
 fn interrupted(truth: &mut Truth) -> Result {
     let action = SigAction::new(
         SigHandler::Handler(ignore),
@@ -117,10 +117,10 @@ fn interrupted(truth: &mut Truth) -> Result {
     let receiver = unsafe { libc::pthread_self() };
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Until every receive has been interrupted: a signal that comes too early does nothing.
+        // Repeat until every receive was interrupted: a signal before the receive has no effect.
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                // SAFETY: the receiving thread waits for this one before it goes on.
+                // SAFETY: the receiving thread waits for this thread, so it still exists.
                 unsafe { libc::pthread_kill(receiver, libc::SIGUSR1) };
                 std::thread::yield_now();
             }
@@ -144,7 +144,7 @@ fn receive_interrupted(truth: &mut Truth, stream: &Socket, datagrams: &Socket) -
     Ok(())
 }
 
-/// `peek`: looks at data, then takes it.
+/// `peek`: peeks at data, then receives it.
 pub fn peek(_: &Call, truth: &mut Truth) -> Result {
     let mut buf = [0; 1000];
     let (client, server) = tcp_pair(Family::V4)?;
@@ -155,7 +155,7 @@ pub fn peek(_: &Call, truth: &mut Truth) -> Result {
         for length in [5, 50, 1000] {
             to.recv(truth, &mut buf[..length], MsgFlags::MSG_PEEK)?;
         }
-        // The usual way to ask how long the next datagram is.
+        // The usual way to get the length of the next datagram.
         let how_long = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
         to.recv(truth, &mut buf[..1], how_long)?;
     }
@@ -164,13 +164,13 @@ pub fn peek(_: &Call, truth: &mut Truth) -> Result {
     Ok(())
 }
 
-/// `errqueue`: reads the refusals of datagrams, which carry the datagrams themselves.
+/// `errqueue`: reads the errors of refused datagrams, which contain the datagrams.
 pub fn errqueue(_: &Call, truth: &mut Truth) -> Result {
     let (sender, _keeper) = refused_sender()?;
     socket::setsockopt(&sender, sockopt::Ipv4RecvErr, &true)?;
     for size in [61, 62, 90] {
         while let Err(errno) = sender.send(truth, &vec![1; size], NO_FLAGS) {
-            // Left from the datagram before.
+            // An error of the previous datagram.
             if errno != Errno::ECONNREFUSED {
                 return Err(errno.into());
             }
@@ -193,9 +193,9 @@ pub fn errqueue(_: &Call, truth: &mut Truth) -> Result {
     Ok(())
 }
 
-/// Waits until something is in a socket's error queue.
+/// Waits until a socket's error queue is not empty.
 pub fn wait_for_error(socket: &Socket) -> Result {
-    // No events asked for: an error is always reported.
+    // Request no events: errors are always reported.
     let mut poll = libc::pollfd {
         fd: socket.raw(),
         events: 0,
@@ -206,7 +206,7 @@ pub fn wait_for_error(socket: &Socket) -> Result {
     Ok(())
 }
 
-/// `trunc`: MSG_TRUNC, which returns a datagram's real length, and discards bytes of a stream.
+/// `trunc`: MSG_TRUNC, which returns the real length of a datagram, and discards bytes of a stream.
 pub fn trunc(_: &Call, truth: &mut Truth) -> Result {
     let (one, other) = udp_pair(Family::V4)?;
     for size in [300, 301, 40] {
@@ -222,7 +222,7 @@ pub fn trunc(_: &Call, truth: &mut Truth) -> Result {
     server.drain(truth, 330, 111)
 }
 
-/// `raw`: raw sockets of protocols TCP and UDP: neither is.
+/// `raw`: raw sockets with the protocol numbers of TCP and UDP, which do not count.
 pub fn raw(_: &Call, truth: &mut Truth) -> Result {
     let v4 = SockaddrIn::from(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
     for protocol in [SockProtocol::Udp, SockProtocol::Tcp] {
@@ -247,8 +247,8 @@ fn raw_exchange(
     let fd = socket::socket(family, SockType::Raw, flags, protocol)
         .map_err(|errno| unavailable("no raw sockets", errno))?;
     let socket = Socket::new(fd, Kind::Other);
-    // From and to port 9, and nothing else set: a datagram of no known length, or a segment with
-    // no flags. The kernel's own TCP and UDP drop both.
+    // From and to port 9, with all other fields zero: a datagram of length zero, or a segment without
+    // flags. The kernel's TCP and UDP drop both.
     let mut packet = [0; 60];
     (packet[1], packet[3]) = (9, 9);
     for length in [40, 60] {

@@ -1,5 +1,4 @@
-//! Storms: short-lived processes and threads with one datagram each, and a multitude of threads
-//! that stay.
+//! Storms: short-lived processes and threads with one datagram each, and many threads that stay.
 
 use std::ffi::{CString, c_void};
 use std::mem::MaybeUninit;
@@ -18,13 +17,14 @@ use crate::net::{Sink, Socket, sender_to};
 use crate::tasks::{Bell, Board, fork_child, reap_all};
 use crate::truth::{Kind, Line, Truth};
 
-/// How much of `count` the worker `i` of `workers` does.
+/// The share of worker `i` in `count`.
 fn share(count: usize, workers: usize, i: usize) -> usize {
     count / workers + usize::from(i < count % workers)
 }
 
-/// `process-storm`: `n=` processes that send one datagram of `size=` bytes and end, forked by
-/// `parallel=` others, `rate=` a second in all; with `exec=1` each becomes a new program first.
+/// `process-storm`: `n=` processes send one datagram of `size=` bytes each and end. They are forked
+/// by `parallel=` other processes, `rate=` per second in total. With `exec=1`, each executes a new
+/// program first.
 pub fn process_storm(call: &Call) -> Result {
     let count = call.number("n", 20_000)?;
     let parallel = call.number("parallel", 4)?.max(1);
@@ -57,7 +57,7 @@ pub fn process_storm(call: &Call) -> Result {
     Line::aggregate(count, &own_name()?, &sum).print()
 }
 
-/// What a process becomes to send its datagram.
+/// The program that a process executes to send its datagram.
 struct OneDatagram {
     path: CString,
     argv: [CString; 4],
@@ -76,7 +76,8 @@ impl OneDatagram {
     }
 }
 
-/// `one-datagram`: the program of a storm's process; it says nothing, its exit status does.
+/// `one-datagram`: the program of a storm's process. It prints nothing; its exit status is the
+/// result.
 pub fn one_datagram(call: &Call) -> Result {
     let port = u16::try_from(call.number("port", 0)?)?;
     send_once(port, call.number("size", 32)?)
@@ -92,7 +93,7 @@ fn send_once(port: u16, size: usize) -> Result {
     }
 }
 
-/// One process from its start to its end. How many bytes it sent, by its exit status.
+/// Runs one process from start to end. Returns the number of bytes sent, by its exit status.
 fn one_process(port: u16, size: usize, become_program: Option<&OneDatagram>) -> Result<usize> {
     // SAFETY: the forker has one thread.
     match Errno::result(unsafe { libc::fork() })? {
@@ -111,7 +112,7 @@ fn one_process(port: u16, size: usize, become_program: Option<&OneDatagram>) -> 
     }
 }
 
-/// Sends with as little else as possible, so that thousands a second can.
+/// Sends with minimal overhead, to allow thousands of processes per second.
 fn send_bare(port: u16, size: usize) -> bool {
     let buf = [1_u8; 1024];
     let to = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
@@ -123,8 +124,8 @@ fn send_bare(port: u16, size: usize) -> bool {
     }
 }
 
-/// Memory for thread stacks in one piece: tens of thousands of separate ones are more mappings
-/// than a process may have.
+/// One mapping for all thread stacks. Tens of thousands of separate stacks would exceed the limit of
+/// mappings per process.
 struct Stacks(*mut c_void);
 
 impl Stacks {
@@ -152,8 +153,8 @@ impl Stacks {
     ///
     /// # Safety
     ///
-    /// `i` must be within the count given, no living thread may be on that stack, and `argument`
-    /// must stay what `run` takes it for as long as the thread lives.
+    /// `i` must be less than the number of stacks, and no living thread may use that stack.
+    /// `argument` must point to a valid argument of `run` as long as the thread lives.
     unsafe fn start(
         &self,
         i: usize,
@@ -162,8 +163,8 @@ impl Stacks {
     ) -> Result<libc::pthread_t> {
         let mut attributes = MaybeUninit::uninit();
         let mut thread = MaybeUninit::uninit();
-        // SAFETY: the attributes are initialised before they are used, and the stack is within the
-        // mapping and free; the rest is promised by the caller.
+        // SAFETY: the attributes are initialised before use, and the stack is within the mapping. The
+        // caller promises the rest.
         let failed = unsafe {
             libc::pthread_attr_init(attributes.as_mut_ptr());
             let stack = self.0.cast::<u8>().add(i * Self::EACH);
@@ -178,12 +179,12 @@ impl Stacks {
         if failed != 0 {
             return Err(format!("a thread cannot start: {}", Errno::from_raw(failed)).into());
         }
-        // SAFETY: pthread_create has succeeded, and so has written it.
+        // SAFETY: pthread_create has succeeded, and has written the thread id.
         Ok(unsafe { thread.assume_init() })
     }
 }
 
-/// A thread's one send, and what it returned.
+/// The single send of a thread, and its result.
 struct OneSend {
     socket: libc::c_int,
     size: usize,
@@ -191,7 +192,7 @@ struct OneSend {
 }
 
 extern "C" fn send_one(argument: *mut c_void) -> *mut c_void {
-    // SAFETY: whoever starts this thread passes a OneSend that outlives it.
+    // SAFETY: the starter of this thread passes a OneSend that outlives the thread.
     let send = unsafe { &*argument.cast::<OneSend>() };
     let buf = [1_u8; 1024];
     // SAFETY: the buffer has at least `size` bytes.
@@ -200,8 +201,8 @@ extern "C" fn send_one(argument: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// `thread-storm`: `n=` threads that send one datagram of `size=` bytes and end, started by
-/// `parallel=` others.
+/// `thread-storm`: `n=` threads send one datagram of `size=` bytes each and end. They are started by
+/// `parallel=` other threads.
 pub fn thread_storm(call: &Call) -> Result {
     let count = call.number("n", 100_000)?;
     let parallel = call.number("parallel", 4)?.max(1);
@@ -222,7 +223,7 @@ pub fn thread_storm(call: &Call) -> Result {
     call.hold()
 }
 
-/// One thread after the other, on one stack.
+/// Runs threads one after the other, on one stack.
 fn start_in_turn(port: u16, size: usize, count: usize) -> Result<Truth> {
     let mut truth = Truth::default();
     let stacks = Stacks::new(1)?;
@@ -233,8 +234,8 @@ fn start_in_turn(port: u16, size: usize, count: usize) -> Result<Truth> {
         returned: AtomicI64::new(-1),
     };
     for _ in 0..count {
-        // SAFETY: the thread before has been joined, and this one is joined below, before the
-        // stack and its argument go.
+        // SAFETY: the previous thread has been joined. This thread is joined below, before the stack
+        // and the argument are dropped.
         let joined = unsafe {
             let thread = stacks.start(0, send_one, ptr::from_ref(&send).cast_mut().cast())?;
             libc::pthread_join(thread, ptr::null_mut())
@@ -248,7 +249,7 @@ fn start_in_turn(port: u16, size: usize, count: usize) -> Result<Truth> {
     Ok(truth)
 }
 
-/// What the threads of a multitude share.
+/// Shared state of the threads of `live-threads`.
 struct Multitude {
     sender: Socket,
     bell: Bell,
@@ -270,7 +271,7 @@ extern "C" fn send_and_stay(argument: *mut c_void) -> *mut c_void {
     shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     let _ = shared.bell.ring(sent.is_ok());
     loop {
-        // SAFETY: waits for signals, and none is handled: until the process ends.
+        // SAFETY: waits for a handled signal. There is none, so this waits until the process ends.
         unsafe { libc::pause() };
     }
 }
@@ -288,7 +289,7 @@ pub fn live_threads(call: &Call) -> Result {
         place: AtomicU64::new(0),
     }));
     for i in 0..count {
-        // SAFETY: each stack is used once, and they and the argument are never freed.
+        // SAFETY: each stack is used once. The stacks and the argument are never freed.
         unsafe { stacks.start(i, send_and_stay, ptr::from_ref(shared).cast_mut().cast()) }?;
     }
     shared.bell.listen(count)?;

@@ -1,4 +1,4 @@
-//! Streams: TCP in its families and calls, MPTCP, and Unix sockets, which do not count.
+//! Streams: TCP over IPv4 and IPv6 with various calls, MPTCP, and Unix sockets, which do not count.
 
 use std::io::IoSlice;
 use std::net::Ipv4Addr;
@@ -55,7 +55,7 @@ fn converse(truth: &mut Truth, client: &Socket, server: &Socket) -> Result {
         step: 5,
     };
     replies.exchange(truth, server, client, 4096)?;
-    // Left unread, so that more was sent than received.
+    // Leave this unread, so that more is sent than received.
     client.send_whole(truth, b"goodbye")
 }
 
@@ -83,7 +83,7 @@ pub fn writev(_: &Call, truth: &mut Truth) -> Result {
     let received = socket::recvmsg::<()>(server.raw(), &mut into, None, NO_FLAGS)?.bytes;
     truth.received(Kind::Tcp, received, NO_FLAGS);
 
-    // Nothing to write is no message, whichever call says so.
+    // An empty write is not a message, with any call.
     client.send(truth, &[], NO_FLAGS)?;
     truth.sent(Kind::Tcp, nix::unistd::write(client.as_fd(), &[])?);
     Ok(())
@@ -94,13 +94,13 @@ pub fn oob(_: &Call, truth: &mut Truth) -> Result {
     let (client, server) = tcp_pair(Family::V4)?;
     client.send_whole(truth, &[1; 40])?;
     client.send(truth, &[2; 3], MsgFlags::MSG_OOB)?;
-    // The last byte is the urgent one, and is not in the stream.
+    // The last byte is urgent data, and is not in the stream.
     server.drain(truth, 42, 15)?;
     server.recv(truth, &mut [0; 1], MsgFlags::MSG_OOB)?;
     Ok(())
 }
 
-/// `eof`: the end of a stream, met several times by both ends.
+/// `eof`: both ends read the end of a stream several times.
 pub fn eof(_: &Call, truth: &mut Truth) -> Result {
     let (client, server) = tcp_pair(Family::V4)?;
     client.send_whole(truth, &[1; 300])?;
@@ -142,7 +142,7 @@ pub fn nonblock_big(call: &Call, truth: &mut Truth) -> Result {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        // At least one blocking receive, so that the two sides never wait for each other.
+        // At least one blocking receive per round, so that the loop does not spin.
         received += server.recv(truth, &mut buf, NO_FLAGS)?;
         loop {
             match server.recv(truth, &mut buf, MsgFlags::MSG_DONTWAIT) {
@@ -165,7 +165,7 @@ pub fn mptcp(_: &Call, truth: &mut Truth) -> Result {
     let client = mptcp_socket()?;
     socket::connect(client.as_raw_fd(), &address)?;
     let accepted = socket::accept(listener.as_raw_fd())?;
-    // SAFETY: accept has just made this descriptor, and nobody else has it.
+    // SAFETY: accept has just created this descriptor, which has no other owner.
     let server = unsafe { OwnedFd::from_raw_fd(accepted) };
     converse(
         truth,
@@ -184,7 +184,7 @@ fn mptcp_socket() -> Result<OwnedFd> {
         )
     };
     let fd = Errno::result(fd).map_err(|errno| unavailable("no MPTCP", errno))?;
-    // SAFETY: socket() has just made this descriptor, and nobody else has it.
+    // SAFETY: socket() has just created this descriptor, which has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

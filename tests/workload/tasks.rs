@@ -1,5 +1,5 @@
-//! What processes of one scenario share: forking and reaping, memory for each one's tally, and
-//! two pipes to wait for each other on.
+//! Shared tools of the scenarios: forking and reaping, shared memory for the tallies, and pipes for
+//! synchronisation.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,8 +17,8 @@ use nix::unistd::{ForkResult, Pid, fork, getpid};
 use crate::call::{Call, Result};
 use crate::truth::{Line, Truth};
 
-/// Forks a child that does `work` and exits. It dies with its parent, so that nothing is left
-/// behind by a workload that is killed.
+/// Forks a child that does `work` and exits. The child dies with its parent, so that a killed
+/// workload leaves no processes behind.
 pub fn fork_child(work: impl FnOnce() -> Result) -> Result<Pid> {
     // SAFETY: no scenario forks while it has other threads.
     match unsafe { fork() }? {
@@ -38,7 +38,7 @@ pub fn fork_child(work: impl FnOnce() -> Result) -> Result<Pid> {
     }
 }
 
-/// Waits for a child that has to end well.
+/// Waits for a child, which must exit successfully.
 pub fn reap(child: Pid) -> Result {
     match waitpid(child, None)? {
         WaitStatus::Exited(_, 0) => Ok(()),
@@ -51,7 +51,7 @@ pub fn reap_all(children: Vec<Pid>) -> Result {
     children.into_iter().try_for_each(reap)
 }
 
-/// Waits until a thread of this process is in a state, by its letter.
+/// Waits until a thread of this process is in a state, given by the letter in /proc.
 pub fn wait_for_state(tid: Pid, state: char) -> Result {
     let path = format!("/proc/self/task/{tid}/stat");
     let wanted = format!(") {state} ");
@@ -61,52 +61,52 @@ pub fn wait_for_state(tid: Pid, state: char) -> Result {
     Ok(())
 }
 
-/// Keeps processes until one of them opens it, or is gone.
+/// A gate that is open when all processes that keep it closed have opened it or ended.
 pub struct Gate {
     read: OwnedFd,
     write: Cell<Option<OwnedFd>>,
 }
 
 impl Gate {
-    /// A closed one.
+    /// A closed gate.
     pub fn new() -> Result<Self> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let write = Cell::new(Some(write));
         Ok(Self { read, write })
     }
 
-    /// Waits until no process keeps it closed. Whoever waits no longer does.
+    /// Waits until no process keeps the gate closed. The calling process stops keeping it closed.
     pub fn wait(&self) -> Result {
         self.open();
         read_whole(&self.read, &mut [0]).map(drop)
     }
 
-    /// This process no longer keeps it closed.
+    /// Stops keeping the gate closed in this process.
     pub fn open(&self) {
         drop(self.write.take());
     }
 }
 
-/// Counts processes or threads that have come to some point.
+/// Counts processes or threads that have reached some point.
 pub struct Bell {
     read: OwnedFd,
     write: OwnedFd,
 }
 
 impl Bell {
-    /// One that nobody has rung.
+    /// A bell that was not rung yet.
     pub fn new() -> Result<Self> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         Ok(Self { read, write })
     }
 
-    /// Says that the caller has come, or failed to.
+    /// Reports that the caller has reached the point, or has failed.
     pub fn ring(&self, well: bool) -> Result {
         nix::unistd::write(&self.write, &[u8::from(well)])?;
         Ok(())
     }
 
-    /// Waits until `count` have rung.
+    /// Waits until `count` callers have rung.
     pub fn listen(&self, count: usize) -> Result {
         let mut buf = vec![0; count.clamp(1, 4096)];
         let mut left = count;
@@ -122,20 +122,20 @@ impl Bell {
     }
 }
 
-/// A pipe for one tally, from a child that will not live to print it.
+/// A pipe for the tally of a child that ends before it could print the tally.
 pub struct Report {
     read: OwnedFd,
     write: OwnedFd,
 }
 
 impl Report {
-    /// An unused one.
+    /// An unused pipe.
     pub fn new() -> Result<Self> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         Ok(Self { read, write })
     }
 
-    /// The child's side.
+    /// Sends the tally from the child.
     pub fn tell(&self, truth: &Truth) -> Result {
         let bytes: Vec<u8> = truth
             .counts()
@@ -146,7 +146,7 @@ impl Report {
         Ok(())
     }
 
-    /// The parent's side.
+    /// Receives the tally in the parent.
     pub fn hear(self) -> Result<Truth> {
         drop(self.write);
         let mut bytes = [0; 64];
@@ -174,14 +174,15 @@ fn read_whole(from: &impl AsFd, buf: &mut [u8]) -> Result<usize> {
     Ok(filled)
 }
 
-/// One process's place on the board.
+/// The tally of one process on the board.
 #[derive(Default)]
 struct Slot {
     pid: AtomicU64,
     counts: [AtomicU64; 8],
 }
 
-/// Memory that all processes forked later share: a tally for each, a stop sign and a counter.
+/// Memory shared with all processes forked later: a tally for each process, a stop flag and a
+/// counter.
 pub struct Board {
     shared: &'static Shared,
     slots: &'static [Slot],
@@ -211,8 +212,8 @@ impl Board {
         if memory == libc::MAP_FAILED {
             return Err(format!("no shared memory: {}", Errno::last()).into());
         }
-        // SAFETY: the mapping is long enough, page aligned, never unmapped, and all zeroes, which
-        // is a valid value of these atomics; it is only ever used through shared references.
+        // SAFETY: the mapping is long enough, page aligned, and never unmapped. All zeroes is a valid
+        // value of these atomics. The mapping is used only through shared references.
         let (shared, slots) = unsafe {
             let shared = memory.cast::<Shared>();
             let first = shared.add(1).cast::<Slot>();
@@ -227,7 +228,7 @@ impl Board {
         (taken < self.slots.len()).then_some(taken)
     }
 
-    /// Writes down what the calling process has done so far.
+    /// Stores the tally of the calling process so far.
     pub fn note(&self, place: usize, truth: &Truth) {
         let slot = &self.slots[place];
         slot.pid.store(getpid().as_raw() as u64, Ordering::Relaxed);
@@ -236,17 +237,17 @@ impl Board {
         }
     }
 
-    /// Tells all to stop.
+    /// Sets the stop flag.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
     }
 
-    /// Whether they were told.
+    /// Whether the stop flag is set.
     pub fn stopped(&self) -> bool {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// What each place says.
+    /// The tallies of all places.
     pub fn truths(&self) -> impl Iterator<Item = Truth> {
         self.slots.iter().map(|slot| {
             let counts = slot.counts.each_ref();
@@ -254,7 +255,7 @@ impl Board {
         })
     }
 
-    /// Prints the sum over all processes, or with `list=1` each one.
+    /// Prints the sum over all processes, or a line for each process if `list=1`.
     pub fn print(&self, call: &Call, comm: &str) -> Result {
         if call.flag("list") {
             for (slot, truth) in self.slots.iter().zip(self.truths()) {

@@ -1,5 +1,5 @@
-//! Threads: many with counts of their own, a leader that ends before them, and an exit of the
-//! whole group while they are blocked.
+//! Threads: many threads with separate counts, a leader that ends before its threads, and an exit of
+//! the whole group while threads are blocked.
 
 use std::ffi::CString;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,7 +15,7 @@ use crate::net::{Burst, mixed_traffic, udp_mirror};
 use crate::tasks::wait_for_state;
 use crate::truth::{Line, Truth};
 
-/// What one thread has done.
+/// The result of one thread.
 struct Done {
     tid: Pid,
     name: String,
@@ -37,7 +37,7 @@ fn name_thread(name: String) -> Result {
     Ok(())
 }
 
-/// `threads`: `threads=` of them, each with its own socket, counts and name, all alive at once.
+/// `threads`: `threads=` threads, each with its own socket, counts and name, all alive at once.
 pub fn threads(call: &Call) -> Result {
     let count = call.number("threads", 50)?;
     let started = Arc::new(Barrier::new(count + 1));
@@ -114,7 +114,7 @@ fn finish(result: Result) -> ! {
     std::process::exit(i32::from(result.is_err()))
 }
 
-/// `leader-exits`: the leader sends and ends; three threads send before that and after.
+/// `leader-exits`: the leader sends and ends; three threads send before and after its end.
 pub fn leader_exits(call: &Call) -> Result {
     const COUNT: usize = 3;
     let comm = own_name()?;
@@ -136,7 +136,7 @@ pub fn leader_exits(call: &Call) -> Result {
             Ok(())
         }))
     });
-    // SAFETY: ends the calling thread only. Nothing of its stack is used by another thread.
+    // SAFETY: ends only the calling thread. No other thread uses its stack.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     Err("the leader did not end".into())
 }
@@ -150,8 +150,8 @@ fn send_around_leader(i: usize) -> Result<Truth> {
     Ok(truth)
 }
 
-/// `exit-group`: `threads=` of them and the leader send, then all but one are blocked in a
-/// receive, and that one ends the process.
+/// `exit-group`: the leader and `threads=` threads send. Then all threads but one block in a receive,
+/// and that one ends the process.
 pub fn exit_group(call: &Call) -> Result {
     let count = call.number("threads", 8)?.max(1);
     let comm = own_name()?;

@@ -1,5 +1,5 @@
-//! What the workload knows it did: a tally by the return values of its own calls, and the JSON
-//! line that says so.
+//! The workload's own counts: a tally of the return values of its calls, and the JSON line with the
+//! result.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::call::Result;
 
-/// The names of the counters, in the order they are kept, passed on and stored.
+/// The names of the counters, in the order of the tally.
 pub const NAMES: [&str; 8] = [
     "tcp_send_msgs",
     "tcp_send_bytes",
@@ -20,7 +20,7 @@ pub const NAMES: [&str; 8] = [
     "udp_recv_bytes",
 ];
 
-/// What a socket is to the counting rule.
+/// The kind of a socket for the rules of counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A stream socket of TCP or MPTCP.
@@ -59,19 +59,19 @@ impl Truth {
 
     /// A receive call made with `flags` returned `bytes`.
     pub fn received(&mut self, kind: Kind, bytes: usize, flags: MsgFlags) {
-        // A look without taking, and a report about an earlier send, move no data.
+        // Peeks, and errors of earlier sends, move no data.
         if !flags.intersects(MsgFlags::MSG_PEEK | MsgFlags::MSG_ERRQUEUE) {
             self.tally(kind, 2, bytes);
         }
     }
 
-    /// Bytes were sent by TCP in a number of steps that only the kernel knows.
+    /// TCP sent these bytes in a number of steps that only the kernel knows.
     pub fn sent_tcp_in_unknown_steps(&mut self, bytes: usize) {
         self.tcp_send_msgs_unknown = true;
         self.counts[1] += bytes as u64;
     }
 
-    /// Adds what another thread or an earlier program of the same process did.
+    /// Adds the tally of another thread, or of an earlier program of the same process.
     pub fn add(&mut self, other: &Truth) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
             *mine += theirs;
@@ -79,12 +79,12 @@ impl Truth {
         self.tcp_send_msgs_unknown |= other.tcp_send_msgs_unknown;
     }
 
-    /// The counters as one argument, for the program this process becomes by exec.
+    /// The counters as one argument, for the program that this process executes.
     pub fn to_argument(self) -> String {
         self.counts.map(|count| count.to_string()).join(",")
     }
 
-    /// Reads what [`Truth::to_argument`] wrote.
+    /// Parses the text from [`Truth::to_argument`].
     pub fn from_argument(text: &str) -> Result<Self> {
         let counts = text
             .split(',')
@@ -97,7 +97,7 @@ impl Truth {
 
     fn tally(&mut self, kind: Kind, direction: usize, bytes: usize) {
         let first = match kind {
-            // The end of a TCP stream is no message; an empty datagram is one.
+            // The end of a TCP stream is not a message; an empty datagram is a message.
             Kind::Tcp if bytes == 0 => return,
             Kind::Tcp => direction,
             Kind::Udp => 4 + direction,
@@ -155,7 +155,7 @@ impl Line {
         self
     }
 
-    /// The line as a value, to be nested in another one.
+    /// The line as a value, for nesting in another line.
     pub fn into_value(self) -> Value {
         Value::Object(self.0)
     }
@@ -166,8 +166,8 @@ impl Line {
     }
 }
 
-/// Writes one JSON value and a newline with a single write, so that lines of several processes
-/// do not mix.
+/// Writes one JSON value and a line feed with a single write, so that lines of several processes are
+/// not mixed.
 pub fn print_value(value: &Value) -> Result {
     let mut text = value.to_string();
     text.push('\n');

@@ -1,4 +1,4 @@
-//! io_uring: sends and receives that no system call of the sending thread makes.
+//! io_uring: sends and receives without a socket call of the thread.
 
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
 use nix::errno::Errno;
@@ -12,14 +12,14 @@ const NO_FLAGS: MsgFlags = MsgFlags::empty();
 /// Marks the completions of a multishot receive and of its end.
 const MULTISHOT: u64 = 1;
 
-/// A ring on which one request is made at a time.
+/// A ring with one request at a time.
 struct Ring(IoUring);
 
 impl Ring {
     fn new(poller: bool) -> Result<Self> {
         let mut builder = IoUring::builder();
         if poller {
-            // The kernel's own thread of this process picks the requests up.
+            // A kernel thread of this process polls for requests.
             builder.setup_sqpoll(50);
         }
         let ring = builder
@@ -37,9 +37,9 @@ impl Ring {
     ///
     /// # Safety
     ///
-    /// Its buffers must stay valid until it has completed.
+    /// The buffers of the request must stay valid until the request has completed.
     unsafe fn submit(&mut self, request: &squeue::Entry) -> Result {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller promises valid buffers.
         unsafe { self.0.submission().push(request) }?;
         self.0.submit()?;
         Ok(())
@@ -70,7 +70,7 @@ impl Ring {
         // SAFETY: the buffer outlives this function, which waits for every completion.
         unsafe { self.submit(&request) }?;
         let completion = self.next()?;
-        // A zero copy send completes a second time when its memory is free again.
+        // A zero copy send has a second completion when its memory can be reused.
         if cqueue::more(completion.flags()) {
             self.next()?;
         }
@@ -96,8 +96,7 @@ impl Ring {
         length_of(&self.next()?)
     }
 
-    /// One request that receives each of several messages sent after it. None may be empty: that
-    /// would end it.
+    /// One request that receives several later messages. An empty message would end the request.
     fn recv_many(
         &mut self,
         truth: &mut Truth,
@@ -131,11 +130,11 @@ impl Ring {
             .user_data(MULTISHOT + 1);
         // SAFETY: a cancellation has no buffers.
         unsafe { self.submit(&cancel) }?;
-        // Both the cancellation and what it cancelled complete, in either order.
+        // The cancellation and the cancelled request both complete, in either order.
         self.next()?;
         self.next()?;
         let remove = opcode::RemoveBuffers::new(count, 7).build();
-        // SAFETY: nothing uses the memory any more, and this takes it back.
+        // SAFETY: the memory is no longer in use, and this call takes ownership back.
         unsafe { self.submit(&remove) }?;
         self.next()?;
         Ok(())
@@ -145,7 +144,7 @@ impl Ring {
 #[derive(Clone, Copy)]
 enum How {
     Plain,
-    /// In a worker thread of the kernel.
+    /// The request runs in a worker thread of the kernel.
     Worker,
     ZeroCopy,
 }

@@ -1,4 +1,4 @@
-//! Compressed output files.
+//! Tests of compressed output files.
 
 use std::fs;
 use std::io::Read;
@@ -39,7 +39,7 @@ fn every_finished_interval_can_be_decompressed_at_once() {
         let mut sink = compressed(&place.path, Existing::Refuse, compression).expect("open");
         let mut wanted = HEADER.to_vec();
         for text in [b"1,\"a\nb\"\n".as_slice(), b"", b"2,x\n"] {
-            // In parts, as a session does.
+            // Write in parts, as a session does.
             for part in text.split_inclusive(|byte| *byte == b',') {
                 sink.text().extend_from_slice(part);
                 sink.flush().expect("flush");
@@ -67,7 +67,7 @@ fn a_compressed_file_is_continued_cut_back_and_checked_like_another() {
         write(&mut sink, b"b\n").expect("write");
         drop(sink);
         let both = read(path);
-        // The last member was not written to its end.
+        // The last member is truncated.
         fs::write(path, &both[..both.len() - 3]).expect("cut");
         let told = refused(compressed(path, APPEND, compression)).to_string();
         let left = both.len() - 3 - whole.len();
@@ -78,7 +78,7 @@ fn a_compressed_file_is_continued_cut_back_and_checked_like_another() {
         )
         .expect("write");
         assert_eq!(decompressed(compression, &read(path)), b"head\na\nc\n");
-        // Nothing of it is whole: it begins anew, with a header.
+        // No part of the file is whole, so it starts again with a header.
         fs::write(path, &whole[..5]).expect("cut");
         write(
             &mut compressed(path, REPAIR, compression).expect("open"),
@@ -103,8 +103,8 @@ fn a_compressed_file_that_is_emptied_goes_on_with_a_header() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// However the text is cut into parts, and whenever somebody empties the file, the file holds
-    /// a header and the rows since then.
+    /// The file contains a header and all rows since it was last emptied, with any division of the
+    /// text into parts.
     #[test]
     fn the_file_holds_the_rows_since_it_was_emptied(
         steps in prop::collection::vec((prop::collection::vec("[a-z,]{0,30}\n", 0..5), any::<bool>()), 1..8),

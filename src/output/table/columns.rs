@@ -1,35 +1,35 @@
-//! The columns of a table, and which of them fit a width.
+//! The columns of a table, and the order in which they are left out on narrow terminals.
 
 use super::shorten::Ellipsis;
 use crate::model::{Counters, GroupBy, Layout};
 use crate::text::{bits_per_second, count};
 
-/// What a column of a table shows.
+/// The contents of a column.
 #[derive(Clone, Copy)]
 pub(super) enum Cell {
     /// A number, right-aligned.
     Number(fn(&Counters, f64) -> String),
-    /// The name of the user, of rows that are processes.
+    /// The name of the user; only for rows of processes.
     User,
-    /// The path of the cgroup, of rows that are processes.
+    /// The path of the cgroup; only for rows of processes.
     Cgroup,
 }
 
-/// A column behind those that say whose row it is.
+/// A column after the identity columns.
 #[derive(Clone, Copy)]
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// From which level on it is shown.
+    /// The lowest level that shows the column.
     pub(super) level: Level,
-    /// Widest value, so that tables that follow each other are alike.
+    /// Width of the widest usual value, so that successive tables have the same column widths.
     pub(super) widest: usize,
     pub(super) cell: Cell,
 }
 
-/// How much a table shows; each level includes those before it.
+/// How many columns a table shows. Each level includes all levels before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// Whose, bytes sent and received, and bandwidth.
+    /// Identity, bytes sent and received, and bandwidth.
     Bytes,
     /// Messages of each protocol.
     Messages,
@@ -42,7 +42,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// From the one that shows most to the one that shows least.
+    /// All levels, from the widest table to the narrowest.
     pub(super) const ALL: [Self; 5] = [
         Self::Cgroups,
         Self::Users,
@@ -66,8 +66,8 @@ const fn number(
     }
 }
 
-/// In the order of csv and json: TCP before UDP, and sent before received. atop has the same order
-/// for messages, and the other one for bandwidth.
+/// The columns in the order of csv and json: TCP before UDP, and sent before received. atop has the
+/// same order for messages, and the opposite order for bandwidth.
 const COLUMNS: [Column; 14] = [
     number("SENT", Level::Bytes, 5, |c, _| count(c.sent_bytes())),
     number("RCVD", Level::Bytes, 5, |c, _| count(c.received_bytes())),
@@ -102,13 +102,13 @@ const COLUMNS: [Column; 14] = [
     Column {
         title: "CGROUP",
         level: Level::Cgroups,
-        widest: LEAST_CGROUP,
+        widest: MIN_CGROUP_WIDTH,
         cell: Cell::Cgroup,
     },
 ];
 
-/// A cgroup in fewer columns says nothing.
-pub(super) const LEAST_CGROUP: usize = 24;
+/// The minimum width of the cgroup column: a shorter path would be meaningless.
+pub(super) const MIN_CGROUP_WIDTH: usize = 24;
 
 /// Bytes per message, rounded; `-` without messages.
 fn average(bytes: u64, msgs: u64) -> String {
@@ -126,23 +126,23 @@ pub(super) fn columns(level: Level) -> impl Iterator<Item = &'static Column> {
     COLUMNS.iter().filter(move |column| column.level <= level)
 }
 
-/// The columns that say whose a row is: ids, and the name as the last one.
+/// The identity columns of a row: ids, and then the name.
 #[derive(Clone, Copy)]
 pub(super) struct Identity {
     /// Titles and widest values of the ids.
     pub(super) ids: &'static [(&'static str, usize)],
     /// Title of the name.
     pub(super) name: &'static str,
-    /// A name of this width is worth more than columns of the next level.
+    /// If a name of up to this width does not fit, the table leaves out the columns of a level.
     pub(super) wanted: usize,
-    /// Widest name of tables that follow each other; a wider one makes the column wider.
+    /// Initial width of the name column in successive tables. A wider name makes the column wider.
     pub(super) usual: usize,
-    /// Where names lose characters that do not fit.
+    /// Where to shorten names that do not fit.
     pub(super) ellipsis: Ellipsis,
 }
 
-/// The shortest width that a name is cut to, even if the table is wider than the terminal then.
-pub(super) const SHORTEST_NAME: usize = 4;
+/// The minimum width of the name column, even if this makes the table wider than the terminal.
+pub(super) const MIN_NAME_WIDTH: usize = 4;
 
 /// Process ids have up to 7 digits (`PID_MAX_LIMIT`, include/linux/threads.h).
 const PID: (&str, usize) = ("PID", 7);
@@ -151,7 +151,7 @@ const PROCS: (&str, usize) = ("PROCS", 5);
 
 impl Identity {
     pub(super) fn of(layout: Layout) -> Self {
-        // A name has at most 15 bytes (TASK_COMM_LEN), and two brackets after its process has ended.
+        // A name has at most 15 bytes (TASK_COMM_LEN), plus two brackets if the process has ended.
         let comm = |ids, name| Self {
             ids,
             name,

@@ -1,7 +1,8 @@
 //! The table for people.
 //!
-//! Its first columns answer "who?" and "how much?". A wider terminal shows more columns: messages,
-//! their average sizes, users and cgroups. Titles of messages and sizes are atop's.
+//! The first columns show the process, the bytes and the bandwidth. A wider terminal shows more
+//! columns: messages, average sizes of messages, users and cgroups. The titles of messages and sizes
+//! are the same as in atop.
 
 mod columns;
 mod shorten;
@@ -14,29 +15,29 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use comfy_table::{CellAlignment, ContentArrangement};
 use unicode_width::UnicodeWidthStr;
 
-use self::columns::{Cell, Column, Identity, Level, SHORTEST_NAME, columns};
+use self::columns::{Cell, Column, Identity, Level, MIN_NAME_WIDTH, columns};
 use self::shorten::{Ellipsis, shorten};
 use super::Format;
 use super::columns::{OTHER, UNATTRIBUTED};
 use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Who};
 use crate::text::escaped;
 
-/// How a table looks.
+/// The style of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStyle {
-    /// Columns of the terminal. `None` for a file or a pipe: names are not shortened, and users
-    /// and cgroups are left to csv and json.
+    /// Width of the terminal in columns. `None` for a file or a pipe: names are not shortened, and
+    /// users and cgroups are not shown.
     pub width: Option<usize>,
-    /// Whether the header and the total may be emphasised.
+    /// Whether the header and the total are bold.
     pub color: bool,
-    /// Whether all control characters in names are escaped; line breaks always are.
+    /// Whether all control characters in names are escaped. Line breaks are always escaped.
     pub escape: bool,
-    /// Whether tables follow each other: each has its time as a heading, and columns keep their
-    /// widths.
+    /// Whether there are successive tables. If so, each table has its time as a heading, and columns
+    /// keep their widths.
     pub repeated: bool,
-    /// Only ASCII characters: the terminal cannot show others.
+    /// Whether the terminal can show only ASCII characters.
     pub ascii: bool,
-    /// The time zone of headings; the host's if `None`.
+    /// The time zone of headings. `None` means the host's time zone.
     pub zone: Option<FixedOffset>,
 }
 
@@ -47,7 +48,7 @@ pub struct Table {
     style: TableStyle,
     width: Box<dyn Fn() -> Option<usize>>,
     user_name: fn(u32) -> String,
-    /// The widest values of each column so far, where tables follow each other.
+    /// The width of the widest value of each column so far, for successive tables.
     widest: BTreeMap<&'static str, usize>,
 }
 
@@ -63,7 +64,7 @@ struct Line<'a> {
 }
 
 impl Table {
-    /// For rows of `layout`. `user_name` gives the name of a user id.
+    /// Makes a table for rows of `layout`. `user_name` returns the name of a user id.
     #[must_use]
     pub fn new(layout: Layout, style: TableStyle, user_name: fn(u32) -> String) -> Self {
         Self {
@@ -76,7 +77,8 @@ impl Table {
         }
     }
 
-    /// Asks `width` for the columns of the terminal before each table, since it can be resized.
+    /// Calls `width` for the width of the terminal before each table, since the terminal can be
+    /// resized.
     #[must_use]
     pub fn with_width(mut self, width: impl Fn() -> Option<usize> + 'static) -> Self {
         self.width = Box::new(width);
@@ -129,8 +131,8 @@ impl Table {
         }
     }
 
-    /// Names can hold anything: a terminal would obey control characters, and a line break would
-    /// make two rows of one.
+    /// Makes a name printable. Names can contain any characters: a terminal would execute control
+    /// characters, and a line break would split a row in two.
     fn printable<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {
         if self.style.ascii && !name.is_ascii() {
             let ascii = name.chars().map(|c| if c.is_ascii() { c } else { '?' });
@@ -148,7 +150,7 @@ impl Table {
         }
     }
 
-    /// The width of a column: as wide as its widest value, in this table or those before.
+    /// The width of a column: the width of its widest value in this and all earlier tables.
     fn fitted(&mut self, title: &'static str, usual: usize, now: usize) -> usize {
         let now = now.max(title.len());
         if !self.style.repeated {
@@ -174,7 +176,7 @@ impl Table {
                 self.fitted(title, *usual, widths.max().unwrap_or(0))
             })
             .collect();
-        // An ended process has its name in angle brackets, as in atop.
+        // The name of an ended process is in angle brackets, as in atop.
         let names = lines
             .iter()
             .map(|line| line.name.width() + 2 * usize::from(line.exited));
@@ -208,7 +210,7 @@ impl Table {
                     }
                 })
                 .collect();
-            // One blank before each column but the first.
+            // One blank before each column except the first.
             let others = ids
                 .iter()
                 .chain(&widths)
@@ -218,11 +220,11 @@ impl Table {
             if room < name.min(self.identity.wanted) && level > Level::Bytes {
                 continue;
             }
-            let name = name.min(room.max(SHORTEST_NAME));
-            // What is left is the cgroup's.
+            let name = name.min(room.max(MIN_NAME_WIDTH));
+            // The cgroup column gets the remaining width.
             let cgroup = room
                 .saturating_sub(name)
-                .saturating_add(columns::LEAST_CGROUP);
+                .saturating_add(columns::MIN_CGROUP_WIDTH);
             return self.lay_out(&lines, &ids, name, cells, &widths, cgroup);
         }
         Vec::new()

@@ -1,19 +1,19 @@
-//! Cuts names to a width.
+//! Shortens names to a width.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Where characters are left out of a name that is too wide.
+/// Where to leave out characters of a name that is too wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ellipsis {
-    /// At its end: names of programs differ at the beginning.
+    /// At the end: names of programs differ at the beginning.
     End,
-    /// In its middle: the paths of two pods differ at the end, and their beginning says what they
-    /// are.
+    /// In the middle: the paths of two pods differ at the end, and the beginning says that they are
+    /// pods.
     Middle,
 }
 
-/// Cuts `name` to `width` columns of a terminal. `mark` stands for what is left out; it has less
-/// than `width` columns.
+/// Shortens `name` to `width` columns of a terminal. `mark` replaces the characters left out, and
+/// must be narrower than `width`.
 pub(super) fn shorten(name: &str, width: usize, place: Ellipsis, mark: &str) -> String {
     if name.width() <= width {
         return name.to_owned();
@@ -21,7 +21,7 @@ pub(super) fn shorten(name: &str, width: usize, place: Ellipsis, mark: &str) -> 
     let room = width.saturating_sub(mark.width());
     let head = match place {
         Ellipsis::End => room,
-        // The end tells more than the beginning.
+        // Paths differ mostly at the end.
         Ellipsis::Middle => room / 3,
     };
     let start = longest(name.chars(), head, |text, c| text.push(c));
@@ -29,7 +29,7 @@ pub(super) fn shorten(name: &str, width: usize, place: Ellipsis, mark: &str) -> 
     format!("{start}{mark}{end}")
 }
 
-/// As many of `chars` as fit into `width`.
+/// The longest run of `chars` that fits into `width`.
 fn longest(
     chars: impl Iterator<Item = char>,
     width: usize,
@@ -39,7 +39,7 @@ fn longest(
     for c in chars {
         let mut more = fits.clone();
         add(&mut more, c);
-        // Measured as a whole: some characters change the width of their neighbours.
+        // Measure the whole text: some characters change the width of their neighbours.
         if more.width() > width {
             break;
         }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cut_that_fits() {
+    fn only_names_that_do_not_fit_are_shortened() {
         assert_eq!(shorten("four", 4, Ellipsis::End, "…"), "four");
         assert_eq!(shorten("fiver", 4, Ellipsis::End, "…"), "fiv…");
         assert_eq!(shorten("fiver", 4, Ellipsis::End, ".."), "fi..");

@@ -1,5 +1,5 @@
-//! A long recording folds what has ended. Its rows are the same as if nothing had been folded, and
-//! its memory is bounded where rows are.
+//! Tests of folding in long recordings. Folding does not change any row, and bounds memory if the
+//! number of rows is bounded.
 
 use std::collections::VecDeque;
 
@@ -18,17 +18,17 @@ use crate::rollup::{Pending, Rows, SortKey};
 use crate::session::{Session, Woken};
 use crate::source::Sample;
 
-/// Pids below this are of processes that run all the time.
+/// Processes with pids below this number run during the whole test.
 const LASTING: u32 = 3;
 
-/// A short-lived thread, or traffic of a lasting one.
+/// One event: a short-lived thread, or traffic of a lasting process.
 #[derive(Clone, Debug)]
 struct Act {
-    /// Which lasting process; `None` for a new one that ends at once.
+    /// The number of a lasting process; `None` for a new process that ends at once.
     lasting: Option<u32>,
     kind: usize,
     counters: Counters,
-    /// The exit record comes with the drain, not with the sample.
+    /// Whether the exit record is returned by `drain` instead of by `sample`.
     drained: bool,
 }
 
@@ -45,7 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn record(number: u32, kind: usize, counters: Counters) -> ThreadRecord {
-    // Two threads of each short-lived process.
+    // Each short-lived process has two threads.
     let pid = if number < LASTING {
         number
     } else {
@@ -63,7 +63,7 @@ fn record(number: u32, kind: usize, counters: Counters) -> ThreadRecord {
     }
 }
 
-/// The rows of a recording in which `steps` happen, one in a second, and which reports once.
+/// The rows of a recording with one report. Each of the `steps` happens in a second of its own.
 fn rows_of(steps: &[Vec<Act>], rows: &Rows, pending: usize) -> Vec<Row> {
     let time = Time::new();
     let mut living: Vec<ThreadRecord> = (0..LASTING)
@@ -96,7 +96,7 @@ fn rows_of(steps: &[Vec<Act>], rows: &Rows, pending: usize) -> Vec<Row> {
     let mut clock = FakeClock::new(&time, happens);
     let mut taken = 0;
     let mut source = Scripted::new(&time, |now| {
-        // Everything that has happened by now and that no earlier sample had.
+        // All events up to now that no earlier sample contained.
         let due = (now.as_millis() as usize)
             .div_ceil(1_000)
             .min(samples.len());
@@ -158,7 +158,7 @@ proptest! {
     }
 }
 
-/// A day of short-lived processes takes no more memory than a minute.
+/// Memory does not grow with the number of short-lived processes.
 #[test]
 fn memory_is_bounded_where_rows_are() {
     let usage = |pid: u32| Usage {

@@ -1,4 +1,4 @@
-//! A clock and a source that do what a test says, and a writer that keeps what it gets.
+//! A scripted clock, a scripted source, and a writer that keeps all reports.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -14,15 +14,15 @@ use crate::host::Cgroups;
 use crate::model::{Comm, Counters, Extent, Layout, ProcessId, Report, ThreadRecord};
 use crate::output::{Csv, Existing, Format, Lines, Sink};
 use crate::rollup::{Rows, SortKey};
-use crate::session::{Clock, Outlet, Schedule, Session, Summary, Woken};
+use crate::session::{Clock, ReaderWait, Schedule, Session, Summary, Woken};
 use crate::source::{Sample, Source};
 
-/// Time as a test wants it. The clock moves it on, and so does a source that is slow.
+/// The simulated time. The clock and a slow source advance it.
 #[derive(Clone)]
 pub(super) struct Time {
     pub(super) start: Instant,
     pub(super) passed: Rc<Cell<Duration>>,
-    /// What the wall clock is set wrong by.
+    /// The error of the wall clock.
     pub(super) set: Rc<Cell<TimeDelta>>,
 }
 
@@ -35,20 +35,20 @@ impl Time {
         }
     }
 
-    /// Never goes back.
+    /// Advances the time to `at`, unless it is later already.
     pub(super) fn reach(&self, at: Duration) {
         self.passed.set(self.passed.get().max(at));
     }
 }
 
-/// Wakes at each deadline, or earlier for what is to happen, and then says what did.
+/// A clock that wakes at each deadline, or earlier for a scripted event, and returns the reason.
 pub(super) struct FakeClock {
     pub(super) time: Time,
     pub(super) happens: VecDeque<(Duration, Woken)>,
-    /// How long after a deadline it wakes.
+    /// The delay between a deadline and the wakeup.
     pub(super) late: Duration,
-    /// What happens, one after the other, while the reader of the output takes nothing.
-    pub(super) stalls: VecDeque<Box<dyn FnMut() -> Outlet>>,
+    /// Successive results of [`Clock::wait_for_reader`].
+    pub(super) stalls: VecDeque<Box<dyn FnMut() -> ReaderWait>>,
 }
 
 impl FakeClock {
@@ -100,19 +100,19 @@ impl Clock for FakeClock {
         &mut self,
         _output: BorrowedFd<'_>,
         _wakeup: Option<BorrowedFd<'_>>,
-    ) -> Result<Outlet, Error> {
+    ) -> Result<ReaderWait, Error> {
         let stall = self.stalls.pop_front();
-        stall.map_or(Ok(Outlet::TooLate), |mut stall| Ok(stall()))
+        stall.map_or(Ok(ReaderWait::TimedOut), |mut stall| Ok(stall()))
     }
 }
 
-/// Gives what `sample` says, and takes the next of `costs` for it.
+/// A source that returns the result of `sample`. Each sample takes the next duration in `costs`.
 pub(super) struct Scripted<F> {
     pub(super) time: Time,
     pub(super) sample: F,
     pub(super) costs: VecDeque<Duration>,
     pub(super) drains: VecDeque<Vec<ThreadRecord>>,
-    /// Processes that still run.
+    /// Processes that are still running.
     pub(super) alive: fn(ProcessId) -> bool,
 }
 
@@ -153,7 +153,7 @@ impl<F: FnMut(Duration) -> Result<Sample, Error>> Source for Scripted<F> {
     }
 }
 
-/// Keeps the reports as they are.
+/// A format that keeps all reports.
 #[derive(Default)]
 pub(super) struct Kept(pub(super) Vec<Report>);
 
@@ -219,7 +219,7 @@ pub(super) fn sent(bytes: u64) -> Counters {
     }
 }
 
-/// A process that sends one byte each millisecond: what is sent in an interval is its length.
+/// A process that sends one byte per millisecond, so that its bytes give the length of the interval.
 pub(super) fn steady(now: Duration) -> Result<Sample, Error> {
     Ok(Sample {
         living: vec![thread(1, 10, 10, sent(now.as_millis() as u64))],
@@ -238,7 +238,7 @@ pub(super) fn record(
     (kept, done)
 }
 
-/// The same to a sink, as csv with its header.
+/// Records to a sink, as csv with a header.
 pub(super) fn write_csv(
     source: &mut dyn Source,
     clock: &mut FakeClock,
@@ -250,7 +250,7 @@ pub(super) fn write_csv(
     Session::new(source, clock, &mut csv, sink, rows, Cgroups::default()).run(schedule)
 }
 
-/// Writes nothing before the first interval is over.
+/// Records to a sink, as csv without a header.
 pub(super) fn write_csv_rows(
     source: &mut dyn Source,
     clock: &mut FakeClock,

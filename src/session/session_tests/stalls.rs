@@ -1,4 +1,4 @@
-//! Readers of the output that take nothing for a while, or never again.
+//! Tests with readers of the output that stall for a while, or for ever.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,10 +10,10 @@ use super::scripted::*;
 use crate::error::Error;
 use crate::output::{Lines, Sink};
 use crate::rollup::Rows;
-use crate::session::{Outlet, Woken};
+use crate::session::{ReaderWait, Woken};
 use crate::source::Sample;
 
-/// A pipe that is full but for a header and some rows.
+/// A pipe with room for only a header and some rows.
 fn nearly_full_pipe() -> (File, Sink, usize) {
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let filling = [b'\n'; 4096];
@@ -26,7 +26,7 @@ fn nearly_full_pipe() -> (File, Sink, usize) {
     (File::from(reader), sink, filled)
 }
 
-/// A crowd whose rows fill the pipe, and one exit that is taken while the reader stalls.
+/// A source with enough rows to fill the pipe, and one exit record that is read during the stall.
 fn crowd_and_one_exit(
     time: &Time,
 ) -> Scripted<impl FnMut(std::time::Duration) -> Result<Sample, Error>> {
@@ -44,15 +44,15 @@ fn crowd_and_one_exit(
 }
 
 #[test]
-fn exits_are_taken_while_the_reader_stalls_and_nothing_is_lost() {
+fn exit_records_are_read_while_the_reader_stalls() {
     let (reader, mut sink, filled) = nearly_full_pipe();
     let time = Time::new();
     let mut clock = FakeClock::new(&time, []);
-    // The second time it is asked, the reader reads on, and to the end.
+    // On the second wait, the reader continues, and reads to the end.
     let mut own = Some(reader.try_clone().expect("dup"));
     let text = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let kept = text.clone();
-    clock.stalls.push_back(Box::new(|| Outlet::Records));
+    clock.stalls.push_back(Box::new(|| ReaderWait::Records));
     for _ in 0..100 {
         let mut reader = own.take().or_else(|| reader.try_clone().ok()).expect("dup");
         let kept = kept.clone();
@@ -61,7 +61,7 @@ fn exits_are_taken_while_the_reader_stalls_and_nothing_is_lost() {
             let mut taken = vec![0; available];
             reader.read_exact(&mut taken).expect("there");
             kept.borrow_mut().extend(taken);
-            Outlet::Writable
+            ReaderWait::Writable
         }));
     }
     let mut source = crowd_and_one_exit(&time);
@@ -82,7 +82,7 @@ fn exits_are_taken_while_the_reader_stalls_and_nothing_is_lost() {
     reader.read_to_end(&mut rest).expect("the end");
     text.borrow_mut().extend(rest);
     let text = String::from_utf8(text.borrow()[filled..].to_vec()).expect("UTF-8");
-    // A header, two intervals, and the process that ended meanwhile.
+    // A header, two intervals, and the process that ended during the stall.
     assert_eq!(text.lines().count(), 1 + 2 * 100 + 1, "{text}");
     let exited: Vec<_> = text.lines().filter(|line| line.contains(",200,")).collect();
     assert_eq!(exited.len(), 1);
@@ -122,7 +122,7 @@ fn a_reader_that_stalls_for_good_gets_whole_lines_and_an_error_that_names_the_ou
 }
 
 #[test]
-fn the_output_is_asked_for_room_and_not_the_terminal_of_somebody_else() {
+fn an_output_is_compared_by_its_file() {
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let sink = Sink::descriptor("a pipe", writer, Lines::Plain, None).expect("a pipe");
     assert!(sink.is_same_as(reader.as_fd()), "both ends are one pipe");

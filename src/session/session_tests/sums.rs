@@ -1,5 +1,5 @@
-//! Whatever the options and whatever happens to the threads: the sum over the rows of each
-//! interval is the truth.
+//! Property tests: the sum over the rows of each interval is the true sum, with any options and any
+//! sequence of thread exits.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -18,32 +18,32 @@ use crate::rollup::{Rows, SortKey};
 use crate::session::{Session, Woken};
 use crate::source::Sample;
 
-/// How a thread ends.
+/// How the exit record of a thread arrives.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// Its record is drained before the interval's sample.
+    /// The exit record is drained before the interval's sample.
     Drained,
-    /// Its record comes with the sample.
+    /// The exit record arrives with the sample.
     Sampled,
-    /// Its record is lost.
+    /// The exit record is lost.
     Lost,
 }
 
-/// What happens in one interval.
+/// The events of one interval.
 #[derive(Clone, Debug)]
 struct Step {
-    /// Thread number, and what it sends and receives.
+    /// Thread number, and the traffic of this thread.
     traffic: Vec<(usize, Counters)>,
-    /// What happens in the name of no task.
+    /// Traffic that belongs to no task.
     no_task: Counters,
-    /// Threads that end then; another one takes the number.
+    /// Threads that end after their traffic. A new thread gets the number.
     ends: Vec<(usize, End)>,
 }
 
 const THREADS: usize = 8;
 
 pub(super) fn counters() -> impl Strategy<Value = Counters> {
-    // Zeros more often than chance has them: many a thread knows but one of the eight.
+    // Make zeros frequent: many threads use only one of the eight counters.
     let one = prop_oneof![Just(0), any::<u8>().prop_map(u64::from)];
     uniform8(one).prop_map(|[a, b, c, d, e, f, g, h]| Counters {
         tcp_send_msgs: a,
@@ -72,16 +72,16 @@ fn step() -> impl Strategy<Value = Step> {
         })
 }
 
-/// What the source is to say, and what is true.
+/// The samples of the source, and the true sums.
 #[derive(Clone, Default)]
 struct Script {
     drains: VecDeque<Vec<ThreadRecord>>,
     samples: VecDeque<Sample>,
-    /// By interval: everything, and the part of it that is nobody's.
+    /// For each interval: all traffic, and its unattributed part.
     truth: Vec<(Counters, Counters)>,
 }
 
-/// Two threads a process; names, users and cgroups in part the same.
+/// A new thread. Each process has two threads; some names, users and cgroups are shared.
 fn fresh(number: usize, block: u64) -> ThreadRecord {
     let pid = 10 + number as u32 / 2;
     let plain = thread(block, pid, 100 + number as u32, Counters::default());
@@ -159,7 +159,7 @@ fn is_named(row: &&Row) -> bool {
     matches!(row.who, Who::Process(_) | Who::Group { .. })
 }
 
-/// With `top`, against the rows without.
+/// Compares a report made with `top` with the report of all rows.
 fn check_top(report: &Report, whole: &Report, top: usize) -> Result<(), TestCaseError> {
     let named: Vec<&Row> = report.rows.iter().filter(is_named).collect();
     let all: Vec<&Row> = whole.rows.iter().filter(is_named).collect();
@@ -217,7 +217,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_sum_over_the_rows_is_the_truth_whatever_the_options(
+    fn the_sum_over_the_rows_is_true_with_any_options(
         steps in vec(step(), 1..5),
     ) {
         let script = script(&steps);
@@ -233,7 +233,7 @@ proptest! {
 }
 
 #[test]
-fn rows_are_in_the_order_that_was_asked_for() {
+fn rows_are_in_the_requested_order() {
     let time = Time::new();
     let named = |pid: u32, name: &[u8], tcp: u64, udp: u64| {
         let counters = Counters {
