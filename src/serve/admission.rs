@@ -9,12 +9,13 @@ use super::accounts::Accounts;
 use super::client::{Client, Peer};
 use super::clients::Clients;
 use super::limits::Used;
-use super::listener::Listener;
+use super::listener::{BACKLOG, Listener};
 use super::log::{Kind, Log};
 use super::view::{Baseline, View, Viewer};
 
-/// Maximum number of connections accepted in a row.
-const ACCEPTS: usize = 16;
+/// Maximum number of connections accepted in a row: the whole queue, so that the connections of one
+/// user delay those of others by one turn only.
+const ACCEPTS: usize = BACKLOG.unsigned_abs() as usize;
 
 /// The pause after a connection could not be accepted. The usual cause is a lack of file
 /// descriptors: the connection stays in the queue, and accepting it would fail again at once.
@@ -112,7 +113,9 @@ pub(super) fn admit(
             continue;
         }
         usage.add(peer, totals);
-        baselines.push((viewer, Rc::clone(&baseline)));
+        if known.is_none() {
+            baselines.push((viewer, Rc::clone(&baseline)));
+        }
         let view = View::new(viewer, baseline, accounts, now);
         match Client::new(stream, peer, view, now) {
             Ok(client) => clients.push(client),

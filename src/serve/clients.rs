@@ -56,6 +56,11 @@ impl Clients {
         &self.limits
     }
 
+    /// The user of the server.
+    pub(super) fn own(&self) -> u32 {
+        self.own
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -76,8 +81,9 @@ impl Clients {
         self.list.push(client);
     }
 
-    pub(super) fn remove(&mut self, at: usize) -> Client {
-        self.list.remove(at)
+    /// Drops the clients for which `keep` is false, in one pass.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&mut Client) -> bool) {
+        self.list.retain_mut(keep);
     }
 
     pub(super) fn clear(&mut self) {
@@ -113,18 +119,22 @@ impl Clients {
         self.list.iter().any(Client::has_asked)
     }
 
-    /// Reads requests of clients that are `ready`, and drops clients that have closed.
-    pub(super) fn read(&mut self, ready: &[bool], log: &mut Log) {
+    /// Reads requests of clients that are `ready`, and drops clients that have closed. Returns whether
+    /// there was any client to read from.
+    pub(super) fn read(&mut self, ready: &[bool], log: &mut Log) -> bool {
         let mut gone = Vec::new();
+        let mut has_read = false;
         for ((at, client), ready) in self.list.iter_mut().enumerate().zip(ready) {
-            if *ready
-                && client.can_ask()
-                && let Err(why) = client.read()
-            {
+            if !*ready || !client.can_ask() {
+                continue;
+            }
+            has_read = true;
+            if let Err(why) = client.read() {
                 gone.push((at, why));
             }
         }
         self.drop_gone(gone, log);
+        has_read
     }
 
     /// Writes replies as far as the sockets accept them. Drops clients that have closed or do not
@@ -150,12 +160,22 @@ impl Clients {
         self.list.iter().filter_map(|c| c.deadline(stalled)).min()
     }
 
-    /// Drops clients by their positions, which are in ascending order.
+    /// Drops clients by their positions, which are in ascending order, in one pass.
     pub(super) fn drop_gone(&mut self, gone: Vec<(usize, Gone)>, log: &mut Log) {
-        for (at, why) in gone.into_iter().rev() {
-            let peer = self.list.remove(at).peer();
+        if gone.is_empty() {
+            return;
+        }
+        let own = self.own;
+        let mut places = 0..;
+        let mut gone = gone.into_iter().peekable();
+        self.list.retain(|client| {
+            let place = places.next();
+            let Some((_, why)) = gone.next_if(|(at, _)| Some(*at) == place) else {
+                return true;
+            };
+            let peer = client.peer();
             let why = match why {
-                Gone::Left => continue,
+                Gone::Left => return false,
                 Gone::Stalled => "it does not read its reply".to_owned(),
                 Gone::TooLarge => {
                     "its reply would take too much memory in addition to unread replies".to_owned()
@@ -163,8 +183,10 @@ impl Clients {
                 Gone::Failed(kind) => kind.to_string(),
             };
             let text = format!("a client was dropped ({peer}): {why}");
-            log.say(Kind::Dropped, Instant::now(), &text);
-        }
+            let is_privileged = peer.viewer(own) == Viewer::All;
+            log.say(Kind::dropped(is_privileged), Instant::now(), &text);
+            false
+        });
     }
 }
 

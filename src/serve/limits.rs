@@ -20,8 +20,9 @@ pub struct Limits {
     pub stalled: Duration,
     /// After this time without a request, exited processes are no longer kept for a client.
     pub silent: Duration,
-    /// The shortest time between two samples. Requests that arrive meanwhile share the next sample.
-    /// Otherwise each user could make the server sample at any rate.
+    /// The shortest pause after the server took requests and connections. Requests and connections
+    /// that arrive in the pause share the next sample. Otherwise each user could make the server
+    /// sample at any rate.
     pub between: Duration,
     /// The shortest time for which counting continues once it has begun. Attaching the programs
     /// affects the whole host, and clients can connect and disconnect at any rate.

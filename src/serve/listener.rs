@@ -194,7 +194,7 @@ fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
 }
 
 /// Maximum number of connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+pub(super) const BACKLOG: i32 = 128;
 
 fn socket() -> rustix::io::Result<OwnedFd> {
     rustix::net::socket_with(

@@ -17,6 +17,8 @@ pub enum Kind {
     RefusedPrivileged,
     /// A client was dropped.
     Dropped,
+    /// A client that sees everything was dropped.
+    DroppedPrivileged,
     /// From now on, exited processes are not kept for a client.
     Forgets,
     /// Exited processes were not reported to a client.
@@ -27,6 +29,18 @@ pub enum Kind {
     Missed,
     /// An operation failed.
     Failed,
+}
+
+impl Kind {
+    /// A client was dropped. `is_privileged` says whether it sees everything.
+    #[must_use]
+    pub fn dropped(is_privileged: bool) -> Self {
+        if is_privileged {
+            Self::DroppedPrivileged
+        } else {
+            Self::Dropped
+        }
+    }
 }
 
 /// After a message, further messages of its kind are held back for this time.

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::accounts::Accounts;
-use super::client::Client;
 use super::clients::Clients;
 use super::log::{Kind, Log};
+use super::view::Viewer;
 
 /// Forgets the ended processes that have been reported to every client, and enforces the limits.
 pub(super) fn forget(clients: &mut Clients, accounts: &mut Accounts, now: Instant, log: &mut Log) {
@@ -36,31 +36,34 @@ fn forget_reported(clients: &Clients, accounts: &mut Accounts) {
     accounts.forget_before(needed.unwrap_or(u64::MAX));
 }
 
-/// Frees ended processes kept for the client that is furthest behind. If some of them were already
-/// reported to it, they are not repeated. Otherwise the client is dropped.
+/// Frees ended processes kept for the clients that are furthest behind. If some of them were already
+/// reported to such a client, they are not repeated. Otherwise the client is dropped.
 fn release_slowest(clients: &mut Clients, now: Instant, log: &mut Log) {
-    let places = clients.iter().enumerate();
-    let Some((index, _)) = places.min_by_key(|(_, c)| c.view().needs_from()) else {
+    let places = clients.iter().map(|c| c.view().needs_from());
+    let Some(furthest) = places.min() else {
         return;
     };
-    let Some(client) = clients.get_mut(index) else {
-        return;
-    };
-    let peer = client.peer();
-    let is_reported = client.view_mut().settle_all();
-    if !is_reported {
-        drop::<Client>(clients.remove(index));
-    }
     let limit = clients.limits().exited;
-    let text = if is_reported {
-        format!(
-            "{limit} processes ended so fast that they are reported only once to a client ({peer})"
-        )
-    } else {
-        format!(
-            "a client was dropped ({peer}): it made no request while {limit} processes exited; it \
-             starts from a new baseline when it connects again"
-        )
-    };
-    log.say(Kind::Dropped, now, &text);
+    let own = clients.own();
+    clients.retain(|client| {
+        if client.view().needs_from() != furthest {
+            return true;
+        }
+        let peer = client.peer();
+        let is_reported = client.view_mut().settle_all();
+        let text = if is_reported {
+            format!(
+                "{limit} processes ended so fast that they are reported only once to a client \
+                 ({peer})"
+            )
+        } else {
+            format!(
+                "a client was dropped ({peer}): it made no request while {limit} processes exited; \
+                 it starts from a new baseline when it connects again"
+            )
+        };
+        let is_privileged = peer.viewer(own) == Viewer::All;
+        log.say(Kind::dropped(is_privileged), now, &text);
+        is_reported
+    });
 }

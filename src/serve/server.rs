@@ -53,8 +53,8 @@ pub struct Server<'a> {
     booted: fn() -> u64,
     clients: Clients,
     accounts: Accounts,
-    /// No sample is taken before this time.
-    next_sample: Option<Instant>,
+    /// No requests and no connections are taken before this time.
+    next_requests: Option<Instant>,
     /// Counting continues until this time, with or without clients.
     linger_until: Option<Instant>,
     /// The losses that were already logged.
@@ -68,6 +68,8 @@ struct Ready {
     stop: bool,
     listener: bool,
     records: bool,
+    /// Whether requests and connections may be taken now.
+    takes_requests: bool,
     /// One flag for each client.
     clients: Vec<bool>,
 }
@@ -90,7 +92,7 @@ impl<'a> Server<'a> {
             booted,
             clients: Clients::new(rustix::process::geteuid().as_raw(), limits),
             accounts: Accounts::default(),
-            next_sample: None,
+            next_requests: None,
             linger_until: None,
             logged: Lost::default(),
             remedy_for_misses: None,
@@ -182,36 +184,46 @@ impl<'a> Server<'a> {
         if ready.records {
             self.accounts.drain(source)?;
         }
-        self.clients.read(&ready.clients, &mut self.log);
-        if self.next_sample.is_none_or(|next| next <= Instant::now()) {
-            self.sample(source, ready.listener)?;
-        }
+        let begun = Instant::now();
+        let has_taken = ready.takes_requests && self.take_requests(source, ready)?;
         let now = Instant::now();
         self.clients.write(now, &mut self.log);
         let (clients, log) = (&mut self.clients, &mut self.log);
         forget(clients, &mut self.accounts, now, log);
         self.log_losses(now);
+        if has_taken {
+            self.pause_requests(begun, Instant::now());
+        }
         Ok(())
     }
 
-    /// Takes one sample if it is needed. All waiting requests are answered from it, and newcomers
-    /// count from it.
-    fn sample(&mut self, source: &mut dyn Source, has_connection: bool) -> Result<(), Error> {
-        let newcomers = if has_connection {
+    /// Reads requests, accepts connections, and takes one sample if either needs it. The sample
+    /// answers all requests, and is the baseline of all new clients. Returns whether there was
+    /// anything to read or accept.
+    fn take_requests(&mut self, source: &mut dyn Source, ready: &Ready) -> Result<bool, Error> {
+        let has_read = self.clients.read(&ready.clients, &mut self.log);
+        // After reading, since a client that has left makes room for another.
+        let newcomers = if ready.listener {
             self.admission.accept(&self.clients, &mut self.log)
         } else {
             Vec::new()
         };
-        if newcomers.is_empty() && !self.clients.has_asked() {
-            return Ok(());
+        if !newcomers.is_empty() || self.clients.has_asked() {
+            self.accounts.sample(source)?;
+            let now = Instant::now();
+            let (clients, log) = (&mut self.clients, &mut self.log);
+            admit(newcomers, clients, &self.accounts, now, log);
+            self.answer(source, now);
         }
-        self.accounts.sample(source)?;
-        let now = Instant::now();
-        self.next_sample = now.checked_add(self.clients.limits().between);
-        let (clients, log) = (&mut self.clients, &mut self.log);
-        admit(newcomers, clients, &self.accounts, now, log);
-        self.answer(source, now);
-        Ok(())
+        Ok(has_read || ready.listener)
+    }
+
+    /// Takes no requests for as long as the work for the last ones took, from `begun` to `now`, and
+    /// for [`Limits::between`] at least. So the work for clients takes about half of a CPU at most, however
+    /// many processes a sample has. After a quiet time a request is answered at once.
+    fn pause_requests(&mut self, begun: Instant, now: Instant) {
+        let work = now.saturating_duration_since(begun);
+        self.next_requests = now.checked_add(work.max(self.clients.limits().between));
     }
 
     /// Creates replies for all clients that have asked, first for those that see everything.
@@ -261,17 +273,18 @@ impl<'a> Server<'a> {
         self.heartbeat.beat();
         let now = Instant::now();
         self.log.flush(now);
-        // Connections and requests wait until the next sample may be taken.
-        let not_before = self.next_sample.filter(|next| *next > now);
+        // Nothing is read or accepted in the pause. Otherwise a client could wake the server with each
+        // byte. After the pause, one wait finds all requests and connections together.
+        let pause = self.next_requests.filter(|next| *next > now);
         let resumes = self.admission.resumes(now);
-        let is_accepting = not_before.is_none() && resumes.is_none();
+        let is_accepting = pause.is_none() && resumes.is_none();
         let linger = self.linger_until.filter(|until| *until > now);
         let beat = self
             .heartbeat
             .every()
             .and_then(|every| now.checked_add(every));
         let deadline = [
-            not_before,
+            pause,
             resumes,
             linger,
             beat,
@@ -290,10 +303,8 @@ impl<'a> Server<'a> {
             .flatten()
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        // A client that has asked is not polled. If it closed its connection, poll would return at
-        // once again and again until it is answered.
-        let waits = |client: &Client| !client.has_asked();
-        let polled = self.clients.iter().filter(|client| waits(client));
+        let is_polled = |client: &Client| pause.is_none() || client.is_busy();
+        let polled = self.clients.iter().filter(|client| is_polled(client));
         fds.extend(
             polled.map(|client| PollFd::from_borrowed_fd(client.as_fd(), client.interest())),
         );
@@ -307,10 +318,11 @@ impl<'a> Server<'a> {
             stop: ready.next() == Some(true),
             listener: listener.is_some() && ready.next() == Some(true),
             records: records.is_some() && ready.next() == Some(true),
+            takes_requests: pause.is_none(),
             clients: self
                 .clients
                 .iter()
-                .map(|client| waits(client) && ready.next() == Some(true))
+                .map(|client| is_polled(client) && ready.next() == Some(true))
                 .collect(),
         })
     }

@@ -15,6 +15,10 @@ fn configured(before: &[&str]) -> (String, String) {
         ("getent", "exit 0".to_owned()),
         ("dpkg-statoverride", "exit 0".to_owned()),
         ("systemctl", format!("echo \"$*\" >>{}", log.display())),
+        (
+            "deb-systemd-invoke",
+            format!("echo \"invoke $*\" >>{}", log.display()),
+        ),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
@@ -40,7 +44,7 @@ fn an_upgrade_restarts_the_server_if_it_runs() {
     let (told, calls) = configured(&["0.1.0-1"]);
     assert_eq!(
         calls,
-        "--system daemon-reload\n--system try-restart netatop-bpf.service\n"
+        "--system daemon-reload\ninvoke try-restart netatop-bpf.service\n"
     );
     assert_eq!(told, "");
 }

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -59,6 +61,59 @@ fn requests_that_come_fast_share_samples() {
         taken >= 10,
         "each request is answered with a sample after it"
     );
+}
+
+/// A client that asks again as soon as it is answered does not keep others from connecting.
+#[test]
+fn a_client_that_asks_all_the_time_does_not_lock_out_newcomers() {
+    let limits = Limits {
+        between: Duration::from_millis(10),
+        ..Limits::new(64)
+    };
+    let server = Running::exactly(limits);
+    let mut hammers = server.connect();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                hammers.ask();
+            }
+        });
+        let newcomer = server.connect_only();
+        newcomer
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a limit");
+        let mut newcomer = Peer(newcomer);
+        newcomer.0.write_all(&[0; 96]).expect("ask");
+        let answered = newcomer.0.read(&mut [0; 96]);
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(answered.expect("an answer"), 96);
+    });
+}
+
+/// A request in pieces wakes the server no more often than a whole one.
+#[test]
+fn single_bytes_do_not_wake_the_server_each() {
+    let limits = Limits {
+        between: Duration::from_millis(50),
+        ..Limits::new(64)
+    };
+    let server = Running::exactly(limits);
+    let mut client = server.connect();
+    let (begun, before) = (Instant::now(), server.waits());
+    for _ in 0..95 {
+        client.0.write_all(b"x").expect("write");
+        // Time enough for a server that would take notice of this byte.
+        for _ in 0..1000 {
+            thread::yield_now();
+        }
+    }
+    let waits = server.waits() - before;
+    // One for the pause, and one for whatever comes after it.
+    let most = 2 * (begun.elapsed().as_millis() / limits.between.as_millis() + 2);
+    assert!(u128::from(waits) <= most, "{waits} waits, at most {most}");
+    client.0.write_all(b"x").expect("write");
+    client.answer();
 }
 
 #[test]

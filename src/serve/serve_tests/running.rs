@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -38,20 +40,24 @@ impl Counting for Worlds {
     }
 }
 
-struct Unwatched;
+/// Counts how often the server waits.
+struct Waits(Arc<AtomicU64>);
 
-impl Heartbeat for Unwatched {
+impl Heartbeat for Waits {
     fn every(&self) -> Option<Duration> {
         None
     }
 
-    fn beat(&mut self) {}
+    fn beat(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A server in its own thread. Dropping it ends the server.
 pub(super) struct Running {
     path: PathBuf,
     pub(super) world: Shared,
+    waits: Arc<AtomicU64>,
     log: Receiver<String>,
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<Result<(), Error>>>,
@@ -75,17 +81,20 @@ impl Running {
         let (say, log) = mpsc::channel();
         let listener = Listener::bind(&path, 0o600).expect("bind");
         let counted = world.clone();
+        let waits = Arc::new(AtomicU64::new(0));
+        let counted_waits = Arc::clone(&waits);
         let thread = thread::spawn(move || {
             let log = Log::new(move |line| {
                 let _ = say.send(line.to_owned());
             });
-            let mut unwatched = Unwatched;
-            Server::new(&listener, asked.as_fd(), &mut unwatched, limits, log, || 0)
+            let mut waits = Waits(counted_waits);
+            Server::new(&listener, asked.as_fd(), &mut waits, limits, log, || 0)
                 .run(&mut Worlds(counted))
         });
         Self {
             path,
             world,
+            waits,
             log,
             stop: Some(stop),
             thread: Some(thread),
@@ -115,6 +124,11 @@ impl Running {
         let limit = Some(Duration::from_secs(60));
         client.set_read_timeout(limit).expect("a limit");
         client
+    }
+
+    /// How often the server has waited for something to do.
+    pub(super) fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
     }
 
     pub(super) fn wait_for_log(&self, what: &str) -> String {
