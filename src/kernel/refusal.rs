@@ -2,6 +2,10 @@
 
 use std::io::ErrorKind;
 
+/// What to do about a seccomp filter that denies bpf(2).
+pub(super) const SECCOMP_REMEDY: &str =
+    "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container";
+
 /// Why the kernel refused to load or attach the programs, although nothing was found missing: the
 /// cause and the remedy, if they can be told from the error.
 pub(super) fn cause_of_refusal(
@@ -12,7 +16,7 @@ pub(super) fn cause_of_refusal(
         // Docker's filter answers EPERM, systemd's what SystemCallErrorNumber= says.
         ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => Some((
             "a seccomp filter denies the system call bpf",
-            "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container",
+            SECCOMP_REMEDY,
         )),
         ErrorKind::PermissionDenied => Some((
             "the kernel denies it in spite of the capabilities: a security module or a sysctl may do so",

@@ -6,6 +6,8 @@ use super::HostFacts;
 use super::facts::{BTF, parse_release};
 use super::finding::{Finding, Status};
 use super::kind::wants_classic;
+use super::refusal::SECCOMP_REMEDY;
+use super::seccomp::Seccomp;
 
 /// The first release with both tracepoints.
 const FIRST_RELEASE: (u32, u32) = (6, 3);
@@ -21,7 +23,9 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
         tracefs(facts),
         user_namespace(facts),
         capabilities(facts),
+        seccomp(facts),
         pid_namespace(facts),
+        proc(facts),
         lockdown(facts),
         open_files(facts),
     ]
@@ -148,6 +152,20 @@ fn capabilities(facts: &HostFacts) -> Finding {
     there.lacking(Status::Missing, what, SETCAP)
 }
 
+fn seccomp(facts: &HostFacts) -> Finding {
+    let found = match facts.seccomp {
+        Seccomp::Absent => "no filter",
+        _ => "the filter allows the system call bpf",
+    };
+    let there = Finding::ok("seccomp", "seccomp filter", found);
+    let cause = match facts.seccomp {
+        Seccomp::Absent | Seccomp::Allows => return there,
+        Seccomp::Denies => "a seccomp filter denies the system call bpf",
+        Seccomp::Kills => "a seccomp filter kills programs that make the system call bpf",
+    };
+    there.lacking(Status::Missing, cause, SECCOMP_REMEDY)
+}
+
 /// The trial as a finding: `tried` is what loading and attaching the programs came to, or `None` if
 /// it was not tried.
 #[must_use]
@@ -179,6 +197,22 @@ fn pid_namespace(facts: &HostFacts) -> Finding {
         "from inside a pid namespace the processes outside of it cannot be told apart",
         "run it on the host, or in a container that shares the host's pid namespace",
     )
+}
+
+/// Counting does without it.
+fn proc(facts: &HostFacts) -> Finding {
+    let there = Finding::ok("proc", "/proc", "that of this pid namespace");
+    match &facts.proc {
+        Ok(()) => there,
+        Err(cause) => there.lacking(
+            Status::Optional,
+            format!(
+                "{cause}: cgroups have no names, and a process that has ended counts as running \
+                 while another one has its id"
+            ),
+            "mount it: mount -t proc proc /proc",
+        ),
+    }
 }
 
 /// In no mode is it in the way: the programs read the kernel's memory through typed
@@ -223,7 +257,8 @@ mod tests {
             tracefs: Ok("/sys/kernel/tracing"),
             open_files: Some(1024),
             release: "6.12.1".to_owned(),
-            seccomp: false,
+            seccomp: Seccomp::Absent,
+            proc: Ok(()),
             lockdown: None,
         }
     }
@@ -269,6 +304,11 @@ mod tests {
             both.contains("4.19.0"),
             "a newer kernel comes first: {both}"
         );
+        let denied = told(|f| f.seccomp = Seccomp::Denies);
+        assert!(
+            denied.contains("denies the system call bpf") && denied.contains("SystemCallFilter=")
+        );
+        assert!(told(|f| f.seccomp = Seccomp::Kills).contains("kills programs"));
         assert!(told(|f| f.initial_user_namespace = false).contains("user namespace"));
         assert!(told(|f| f.initial_pid_namespace = false).contains("pid namespace"));
     }
@@ -293,6 +333,7 @@ mod tests {
             |f| f.initial_user_namespace = false,
             |f| f.initial_pid_namespace = false,
             |f| f.open_files = Some(0),
+            |f| f.seccomp = Seccomp::Kills,
         ] {
             assert_eq!(told(change).lines().count(), 2);
         }
@@ -338,6 +379,7 @@ mod tests {
     fn what_is_there_has_no_way_out_and_what_is_not_has_one() {
         let mut bare = able();
         (bare.cap_bpf, bare.tracepoints) = (false, None);
+        bare.proc = Err("/proc is not mounted".to_owned());
         (bare.tracefs, bare.release) = (Err("x".to_owned()), "7.3.4".to_owned());
         for facts in [able(), bare] {
             for finding in findings(&facts) {
