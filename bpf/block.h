@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Finds the block of a thread wherever it is, and makes its first one. */
+/* Finds the blocks of a thread outside of the slots, and makes the first block of a thread. */
 #ifndef NETATOP_BLOCK_H
 #define NETATOP_BLOCK_H
 
-/* The block of a thread that found no slot and no task storage; NULL without one. */
+/* The block of a thread in the spare map; NULL if it has none there. */
 static __always_inline struct block *spare_block(struct task_struct *task)
 {
 	__u64 key = (__u64)task;
@@ -14,6 +14,7 @@ static __always_inline struct block *spare_block(struct task_struct *task)
 	return bpf_map_lookup_elem(&spare, &key);
 }
 
+/* The block of a thread in task storage; NULL if it has none there. */
 static __always_inline struct block *stored_block(struct task_struct *task)
 {
 	if (!losses.stored)
@@ -32,8 +33,8 @@ static __always_inline void name_stored(struct block *block)
 }
 
 /*
- * Makes a block for a thread without one. Tries the best place first each time, since a
- * shortage may have passed. NULL if there is no memory anywhere.
+ * Makes a block for a thread that has none, or only one in the spare map. It tries the best place
+ * first each time, since a shortage may have passed. NULL if no place can be had.
  */
 static __noinline struct counters *make_block(struct task_struct *task)
 {

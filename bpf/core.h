@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * The kernel's side of the programs: the few types and constants they use.
+ * The types and constants of the kernel that the programs use.
  *
- * Only the fields that are read are named. preserve_access_index makes libbpf
- * find each one in the running kernel's own type information, so the order and
- * the distance of fields here mean nothing, and no 100,000-line header is needed.
- * The enumerations are the kernel's user interface and never change.
+ * Only the fields that are read are declared. preserve_access_index makes libbpf look up each field
+ * in the type information (BTF) of the running kernel. So the order and the distance of fields mean
+ * nothing here, and the generated header with all types of the kernel is not needed. The constants
+ * are part of the kernel's user interface or have been the same in all supported kernels.
  */
 #ifndef NETATOP_CORE_H
 #define NETATOP_CORE_H
@@ -16,7 +16,7 @@ typedef unsigned int __u32;
 typedef unsigned long long __u64;
 typedef signed int __s32;
 typedef signed long long __s64;
-/* Only named in the prototypes of libbpf's helper list. */
+/* The prototypes in libbpf's list of helpers need these. */
 typedef __u16 __be16;
 typedef __u32 __be32;
 typedef __u32 __wsum;
@@ -49,7 +49,7 @@ enum {
 /* include/linux/sched.h: a task that is ending. */
 enum { PF_EXITING = 0x4 };
 
-/* include/uapi/linux/sched.h: the new task is a thread of its maker's process. */
+/* include/uapi/linux/sched.h: the new task is a thread of the process that creates it. */
 enum { CLONE_THREAD = 0x10000 };
 
 /* include/net/sock.h: nothing more is received. */
@@ -170,7 +170,7 @@ struct bpf_iter__bpf_map_elem {
 	void *key;
 };
 
-/* Records of classic tracepoints: sock_send_length and sock_recv_length, and task_newtask. */
+/* Records of the classic tracepoints sock_send_length and sock_recv_length, and of task_newtask. */
 struct trace_event_raw_sock_msg_length {
 	const void *sk;
 	int ret;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The counting rule: which event counts, and where. */
+/* The counting rule: which events count, and to which block. */
 #ifndef NETATOP_COUNT_H
 #define NETATOP_COUNT_H
 
 enum direction { SEND, RECV };
 enum protocol { TCP, UDP };
 
-/* struct counters as it is counted in: by protocol, then direction. */
+/* struct counters as an array of these, by protocol, then direction. */
 struct tally {
 	__u64 msgs;
 	__u64 bytes;
@@ -30,7 +30,7 @@ static __always_inline void add(struct counters *c, enum protocol protocol,
 	tally->bytes += bytes;
 }
 
-/* An event for which no block can be had. */
+/* Counts an event of a thread that has no block and gets none. */
 static __noinline int add_aside(bool no_memory, enum protocol protocol, enum direction direction,
 				__u64 bytes)
 {
@@ -42,8 +42,8 @@ static __noinline int add_aside(bool no_memory, enum protocol protocol, enum dir
 }
 
 /*
- * An event of a thread without a slot, usually its first one. Global, so the verifier checks
- * it once.
+ * Counts an event of a thread without a slot: usually its first event. The function is global, so
+ * the verifier checks it once.
  */
 __noinline int count_outside(enum protocol protocol, enum direction direction, __u64 bytes)
 {
@@ -51,7 +51,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	struct block *block = stored_block(task);
 	struct counters *counters;
 
-	/* The verifier does not know the callers: tell it the bounds. */
+	/* The verifier does not know the arguments of a global function. These are the bounds. */
 	protocol &= UDP;
 	direction &= RECV;
 	if (block && block->state == BLOCK_LIVE) {
@@ -64,7 +64,10 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 			add(&block->counters, protocol, direction, bytes);
 		return 0;
 	}
-	/* A block made now would be freed with the task, before any snapshot sees it. */
+	/*
+	 * The idle task is no thread of a process. A block for a task at its end would stay
+	 * behind, since the task may have looked for its blocks already.
+	 */
 	if (!task->pid || (task->flags & PF_EXITING))
 		return add_aside(false, protocol, direction, bytes);
 	counters = make_block(task);
@@ -74,7 +77,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	return 0;
 }
 
-/* One comparison instead of two. */
+/* Whether a protocol is TCP or MPTCP, in one comparison instead of two. */
 static __always_inline bool is_tcp(__u16 protocol)
 {
 	_Static_assert(IPPROTO_MPTCP == (IPPROTO_TCP | 0x100), "they differ in one bit");
@@ -104,17 +107,17 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	__u64 task;
 	__u32 at;
 
-	/* A failed call, or data that will be received again. */
+	/* Skip failed calls, and data that will be received again. */
 	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		return 0;
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	/* A raw socket can have protocol 6 or 17 too; its type differs. */
+	/* A raw socket can have protocol 6 or 17 too, but another type. */
 	type = sk->sk_type;
 	number = sk->sk_protocol;
 	if (type == SOCK_STREAM) {
-		/* ret is 0 at the end of a stream, and if nothing was to be sent. */
+		/* ret is 0 at the end of a stream, and if there was nothing to send. */
 		if (!is_tcp(number) || ret == 0)
 			return 0;
 		protocol = TCP;

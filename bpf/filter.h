@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Whose traffic is wanted. Decided here, so that what is not wanted costs least: the
- * values are constants to the verifier, and what they rule out is not even compiled.
+ * Whose traffic is counted. The values are constants to the verifier, which removes the code of
+ * filters that are not used.
  */
 #ifndef NETATOP_FILTER_H
 #define NETATOP_FILTER_H
@@ -16,11 +16,11 @@ struct wanted_cgroup {
 enum { MAX_CGROUPS = 64 };
 
 struct filter {
-	/* Only tasks that are tracked: that had a block before their first event. */
+	/* Only count tracked tasks: those that had a block before their first event. */
 	__u32 tracked;
-	/* Processes forked by a tracked one are tracked, not only its threads. */
+	/* Also track the processes that a tracked one forks, not only its threads. */
 	__u32 follow;
-	/* Only while in one of so many cgroups, or below it; 0 for all. */
+	/* Only count tasks while they are in one of this many cgroups, or below one; 0 for all. */
 	__u32 cgroups;
 	__u32 _pad;
 	struct wanted_cgroup cgroup[MAX_CGROUPS];
@@ -29,9 +29,8 @@ struct filter {
 const volatile struct filter filter;
 
 /*
- * Processes to be tracked, while those of their threads that exist are being marked.
- * User space empties it when that is done: from then on only marks count, and a pid that
- * is used again means nothing.
+ * Processes to be tracked, by pid, while their existing threads are being marked. User space then
+ * empties the map. From then on only marks count, and a pid that is used again means nothing.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -46,8 +45,8 @@ static __always_inline bool is_wanted(__u32 tgid)
 }
 
 /*
- * Whether the running task is in a wanted cgroup or below one. Not inline: where nobody asks
- * it would take registers from those who count.
+ * Whether the running task is in a wanted cgroup or below one. Not inline: it would take registers
+ * from the counting path, which mostly runs without this filter.
  */
 static __noinline bool in_wanted_cgroup(void)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* From a block to a record that user space reads. */
+/* Makes records from blocks: identifies the thread, and hands final counters to user space. */
 #ifndef NETATOP_HANDOVER_H
 #define NETATOP_HANDOVER_H
 
@@ -19,15 +19,22 @@ static __always_inline void add_lost(struct counters *to, const struct counters 
 enum { MOST_USER_NAMESPACES = 33 };
 
 /*
- * Finds the user who may see what a task does, besides root; false if none may. The rules are those
- * of /proc/PID/io
- * (__ptrace_may_access in kernel/ptrace.c, cap_ptrace_access_check and cap_capable in
- * security/commoncap.c), for a user without capabilities in the initial user namespace:
+ * Finds the user who may see what a task does, besides root; false if there is none. This is the
+ * rule by which the kernel allows reading with ptrace (PTRACE_MODE_READ_FSCREDS), on which
+ * /proc/PID/io is based: __ptrace_may_access() in kernel/ptrace.c, and cap_ptrace_access_check()
+ * and cap_capable() in security/commoncap.c. For a user without capabilities it means:
  *
- * - In another user namespace, capabilities mean nothing outside of it. Whoever created the
- *   outermost namespace around the task has all capabilities in it, and sees everything.
- * - In the initial user namespace, a user sees a task whose user and group ids are all that
- *   user's own, and that has no capabilities.
+ * - In the initial user namespace, a user sees a task if all its user and group ids are the user's
+ *   own, and it has no capabilities.
+ * - A task in another user namespace has capabilities only there, so they hide nothing. The user
+ * who created the outermost namespace around the task has all capabilities in it, and sees all
+ * tasks in it. Nobody else does: the same user id alone is not enough, since
+ *   cap_ptrace_access_check() asks for the same namespace.
+ *
+ * /proc/PID/io has mode 0400 in addition, so a container's creator reads those of the container's
+ * other users from inside the namespace. Whether a program may be dumped (prctl(PR_SET_DUMPABLE))
+ * is not looked at: that flag is in task->mm, which an ending task has lost by the time of on_exit
+ * in kernels before 6.16.
  */
 static __always_inline bool owner_of(const struct cred *cred, __u32 *owner)
 {

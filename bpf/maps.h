@@ -1,21 +1,41 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Where counts live, and how they leave. Sizes are set by user space before loading. */
+/* The maps: where counts are kept, and how they leave. User space sets the sizes before loading. */
 #ifndef NETATOP_MAPS_H
 #define NETATOP_MAPS_H
 
 /*
- * A block is a thread's counters and the id of that account. It is in a slot, found by the
- * address of the task: the quickest way there is, and it can be read without going to
- * every task of the host. Where all slots of the set are taken it is in task storage, which
- * has no limit but memory; where that cannot be had, in the spare table. Only the thread
- * itself adds to its counters, so that is not atomic.
+ * A block is the counters of one thread, with an id that is never used again. Only the thread adds
+ * to its counters, so adding is not atomic. The life of a block:
+ *
+ *     first event, or marked       make_block() takes the first place that is to be had:
+ *              |
+ *              +--> a slot          the usual place, found by the address of the task
+ *              +--> task storage    if all slots of the task's set are taken
+ *              +--> the spare map   if there is no memory for task storage
+ *              +--> no block        if the spare map is full: losses.no_memory, or
+ *                                   losses.untracked for a task that was to be marked
+ *              |
+ *          each event adds; each snapshot shows the block (dump_slots, dump_tasks)
+ *              |
+ *     the thread ends               end_thread() makes an exit record, if there was traffic:
+ *              |
+ *              +--> the ring buffer
+ *              +--> the overflow map   if the ring buffer is full
+ *              +--> losses.exits       if the overflow map is full as well
+ *              |
+ *     the place is given back      a slot is cleared and free; a block in task storage is marked
+ *                                  BLOCK_GONE and freed with the task; an entry of the spare map
+ *                                  is deleted
+ *
+ * The place is given back only after the record has left, so a thread with traffic is in each
+ * snapshot or has an exit record. It can be in both, and the ledger counts an id once.
  */
 enum { SLOTS_IN_SET = 16 };
 
 /* Set in the owner of a slot that is being handed over. No task has an odd address. */
 enum { LEAVING = 1 };
 
-/* What belongs together in an event lies together: the owners, and one slot's counters. */
+/* An event reads the owners and writes the counters of one slot, so each lie together. */
 struct slot_set {
 	/*
 	 * Address of the task that a slot belongs to; 0 for a free one. The lowest bit, LEAVING,
@@ -25,26 +45,26 @@ struct slot_set {
 	struct counters counters[SLOTS_IN_SET];
 	/* Block ids; 0 while a slot is free, or is being taken or given back. */
 	__u64 id[SLOTS_IN_SET];
-	/* The block, and the sum of its counters, that a snapshot had last: the dump's alone. */
+	/* The block and the sum of its counters in the last snapshot. Only dump_slots uses them. */
 	__u64 shown_id[SLOTS_IN_SET];
 	__u64 shown_sum[SLOTS_IN_SET];
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	/* Nobody maps it: but such a map begins at a page, so that a slot is one cache line. */
+	/* Never mapped. A mappable map begins at a page, so a slot's counters are a cache line. */
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct slot_set);
 } slots SEC(".maps");
 
-/* The number of sets, less one: they are a power of two. */
+/* The number of sets minus one. The number is a power of two. */
 const volatile __u32 slot_sets_mask = 0;
 
 /* Where the block of a thread in task storage is in its life. */
 enum block_state {
-	/* Counts. */
+	/* The thread counts in it. 0, as in a new entry of task storage. */
 	BLOCK_LIVE,
 	/* One CPU is handing it over. Nothing is added any more, and snapshots still show it. */
 	BLOCK_LEAVING,
@@ -60,7 +80,7 @@ struct block {
 	__u32 _pad;
 };
 
-/* The kernel frees it with the thread: there is nothing to size and nothing to clean up. */
+/* The kernel frees an entry with its task, so there is nothing to size and nothing to delete. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -69,11 +89,11 @@ struct {
 } blocks SEC(".maps");
 
 /*
- * Blocks of threads that have no slot, and whose task storage could not be created (the
- * memory cgroup is at its limit, or two creations met on a CPU). The key is the address
- * of the task: it stays the same over exec, where the thread's id does not, and the entry
- * goes when the thread ends, before the address can be used again (if the kernel does not miss
- * the program at its end, which is counted).
+ * The spare map: blocks of threads without a slot for which task storage could not be created. That
+ * happens if the memory cgroup is at its limit, or if a creation interrupts another one on the same
+ * CPU. The key is the address of the task, which stays the same over exec, unlike the thread's id.
+ * The entry is deleted when the thread ends, before the address can be used again. If the kernel
+ * misses the program at that moment, the missed event is counted.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -82,22 +102,23 @@ struct {
 	__type(value, struct block);
 } spare SEC(".maps");
 
-/* Final counters of threads that have ended: struct thread_record. */
+/* Exit records (struct thread_record): the final counters of threads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } exits SEC(".maps");
 
-/* As a trie wants it: the number of bits, and right behind it a block's id. */
+/* The layout that a trie needs: the number of bits, directly followed by a block's id. */
 struct overflow_key {
 	__u32 bits;
 	__u32 block[2];
 };
 
 /*
- * Exit records that did not fit into the ring, by block. An entry is written once and
- * whole, so that taking it out can race with nothing. A trie, since that takes hardly any
- * memory before it is needed; a hash table would have its buckets from the start.
+ * The overflow map: exit records that did not fit into the ring buffer, by block. An entry is
+ * written once and is never changed, so user space can take it out without a race. It is a trie
+ * because a trie needs hardly any memory while it is empty; a hash map has its buckets from the
+ * start.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -107,10 +128,10 @@ struct {
 	__type(value, struct thread_record);
 } overflow SEC(".maps");
 
-/* What could not be attributed. Read by user space through the map of .bss. */
+/* What could not be attributed. User space reads it through the map of .bss. */
 struct losses losses;
 
-/* Set by user space: a dump shows all slots in use, not only those with news. */
+/* Set by user space: dump_slots shows all slots in use, not only those that have changed. */
 __u32 dump_all SEC(".data.dump") = 0;
 
 #endif

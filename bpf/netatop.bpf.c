@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 /*
- * What runs in the kernel: each socket call adds to its thread's counters, an ending
- * thread hands its counters over, and an iterator hands over those of the living.
+ * The BPF programs. Each socket call adds to the counters of its thread. A thread that ends hands
+ * its counters over in an exit record. Iterators write the counters of living threads.
  */
 #include "core.h"
 #include <bpf/bpf_helpers.h>
@@ -10,7 +10,7 @@
 #include "wire.h"
 #include "maps.h"
 
-/* Bytes waiting in the ring from which on the reader is woken. */
+/* The reader is woken once this many bytes wait in the ring buffer. */
 const volatile __u64 ring_wakeup = 4096;
 
 #include "filter.h"
@@ -37,8 +37,8 @@ int BPF_PROG(on_recv, struct sock *sk, int ret, int flags)
 }
 
 /*
- * Newer kernels pass a second argument, whether the whole group is dead. It is not
- * used: older ones do not have it, and the count of live threads says the same.
+ * Newer kernels pass a second argument: whether the whole thread group is dead. Older kernels do
+ * not have it, so identify() looks at the number of live threads instead.
  */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *p)
@@ -46,7 +46,7 @@ int BPF_PROG(on_exit, struct task_struct *p)
 	return thread_exit(p);
 }
 
-/* Attached only where tasks are tracked, as is the next one. */
+/* Attached only if tasks are tracked. */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(on_newtask, struct task_struct *task)
 {
@@ -54,8 +54,8 @@ int BPF_PROG(on_newtask, struct task_struct *task)
 }
 
 /*
- * The same on classic tracepoints, which run with preemption off on every kernel. Of either
- * kind, one is loaded: see src/kernel/attach.rs.
+ * The same on classic tracepoints, whose programs run with preemption off on every kernel. Only one
+ * kind is loaded: see src/kernel/attach.rs.
  */
 SEC("tp/sock/sock_send_length")
 int classic_send(struct trace_event_raw_sock_msg_length *ctx)
@@ -105,7 +105,7 @@ int dump_slots(struct bpf_iter__bpf_map_elem *ctx)
 	return dump_slot_set(ctx);
 }
 
-/* Read only while there are blocks outside of the slots: it goes to every task. */
+/* Goes to every task, so user space reads it only while there are blocks outside of the slots. */
 SEC("iter/task")
 int dump_tasks(struct bpf_iter__task *ctx)
 {

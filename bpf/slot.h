@@ -4,8 +4,8 @@
 #define NETATOP_SLOT_H
 
 /*
- * The address of a task as a number. The verifier would take the pointer for a pointer, so
- * this adds the distance from the running task, whose address can be had as a number.
+ * The address of a task as a number. The verifier does not let a pointer become one. A helper
+ * returns the address of the running task as a number, so this adds the distance from there.
  */
 static __always_inline __u64 address_of(struct task_struct *task)
 {
@@ -18,7 +18,7 @@ static __always_inline __u64 address_of(struct task_struct *task)
 	return bpf_get_current_task() + distance;
 }
 
-/* The one set in which a task's slot can be. The multiplication spreads addresses evenly. */
+/* The set that can have a slot of a task. The multiplication spreads addresses evenly. */
 static __always_inline struct slot_set *set_of(__u64 task)
 {
 	__u32 key = (__u32)((task * 0x9e3779b97f4a7c15ULL) >> 40) & slot_sets_mask;
@@ -26,7 +26,7 @@ static __always_inline struct slot_set *set_of(__u64 task)
 	return bpf_map_lookup_elem(&slots, &key);
 }
 
-/* Which slot of its set belongs to a task; SLOTS_IN_SET if none does. */
+/* The index of a task's slot in its set; SLOTS_IN_SET if it has none. */
 static __always_inline __u32 place_in(const struct slot_set *set, __u64 task)
 {
 	__u32 at;
@@ -39,7 +39,7 @@ static __always_inline __u32 place_in(const struct slot_set *set, __u64 task)
 	return at;
 }
 
-/* The same for code that is not in a hurry. Global, so the verifier checks it once. */
+/* The same, outside of the counting path. Global, so the verifier checks it once. */
 __noinline __u32 find_slot(__u64 task)
 {
 	struct slot_set *set = set_of(task);
@@ -47,7 +47,7 @@ __noinline __u32 find_slot(__u64 task)
 	return set ? place_in(set, task) : SLOTS_IN_SET;
 }
 
-/* Tells the verifier again that a place is one of the set's. */
+/* Reminds the verifier that an index is below SLOTS_IN_SET. */
 static __always_inline __u32 bounded(__u32 at)
 {
 	barrier_var(at);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Hands counters to user space: of living threads in snapshots, and of ending ones. */
+/* Hands counters to user space: those of living threads in snapshots, and of threads that end. */
 #ifndef NETATOP_SNAPSHOT_H
 #define NETATOP_SNAPSHOT_H
 
-/* A tracked task has a block even if it never has traffic. */
+/* Whether there was an event. A tracked task has a block without any. */
 static __always_inline bool has_traffic(const struct counters *c)
 {
 	return c->tcp_send_msgs | c->tcp_recv_msgs | c->udp_send_msgs | c->udp_recv_msgs;
 }
 
 /*
- * Whether a second block is missing as well. Without the barrier the compiler would combine
- * both tests by oring pointers, which the verifier refuses.
+ * Whether a second block is missing as well. Without the barrier the compiler combines both tests
+ * by a bitwise or of the pointers, which the verifier refuses.
  */
 static __always_inline bool is_nothing(const struct block *block)
 {
@@ -102,7 +102,7 @@ static __always_inline int thread_exit(struct task_struct *task)
 	return end_thread(task, bpf_get_current_task());
 }
 
-/* Differs for any two states of a block's counters, since they only grow. */
+/* Differs for any two states of one block's counters, since they only grow. */
 static __always_inline __u64 sum_of(const struct counters *c)
 {
 	return c->tcp_send_msgs + c->tcp_send_bytes + c->tcp_recv_msgs + c->tcp_recv_bytes +
@@ -124,16 +124,16 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 	if (!owner)
 		return false;
 	record.counters = set->counters[at];
-	/* Sum up the copy, not what is in the slot by now. */
+	/* The sum is that of the copy. The slot can have changed since. */
 	barrier();
 	sum = sum_of(&record.counters);
 	if (!dump_all && (!sum || (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
 		return false;
 	/*
-	 * A task that owns a slot has not passed its exit, so its memory stays until this
-	 * program has ended (RCU). If the kernel missed the program at the exit, the memory
-	 * can be something else by now. Reading it is harmless, and the missed event is
-	 * reported.
+	 * A task that owns a slot had not passed its exit when this program began, so its memory
+	 * stays until the program ends (RCU). If the kernel missed on_exit for the task, the
+	 * memory can belong to something else by now. Reading it is harmless, and the missed
+	 * event is reported.
 	 */
 	identify(&record, owner, 0);
 	/* If the task has ended meanwhile, its exit record has the counters. */

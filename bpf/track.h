@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Marks tasks as wanted: with --pid or a command, only tasks that have a block are counted. */
+/* Tracks tasks by giving them a block: with --pid or a command, only tasks with one are counted. */
 #ifndef NETATOP_TRACK_H
 #define NETATOP_TRACK_H
 
@@ -30,7 +30,7 @@ static __always_inline void full_barrier(void)
 	__sync_val_compare_and_swap(&losses.last_block, 0, 0);
 }
 
-/* Whether a thread or process that the running task has made is to be tracked. */
+/* Whether to track a thread or process that the running task has created. */
 static __always_inline bool is_followed(bool thread)
 {
 	struct task_struct *parent = bpf_get_current_task_btf();
@@ -39,8 +39,8 @@ static __always_inline bool is_followed(bool thread)
 }
 
 /*
- * A new thread or process, made by the running task. task_newtask fires for the worker
- * threads of io_uring as well; the tracepoint of fork does not.
+ * Tracks a new thread or process of a tracked one. task_newtask fires for the worker threads of
+ * io_uring as well; the tracepoint of fork does not.
  */
 static __always_inline int new_task(struct task_struct *child)
 {
@@ -49,7 +49,7 @@ static __always_inline int new_task(struct task_struct *child)
 	return 0;
 }
 
-/* The same with the pid in the initial pid namespace instead of the task. */
+/* The same for a task that is known by its pid in the initial pid namespace. */
 static __always_inline int new_task_numbered(int pid, __u64 clone_flags)
 {
 	struct task_struct *child;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * The contract between the kernel's side and user space. The Rust types are
- * generated from this header at build time; nothing is written twice.
+ * The records that the BPF programs write and user space reads. The Rust types are generated from
+ * this header at build time.
  *
- * Everything is in the machine's own byte order, padding is explicit, and the
- * sizes are asserted, since both sides read the same bytes.
+ * Numbers are in the machine's byte order. Padding is explicit and sizes are asserted, since both
+ * sides read the same bytes.
  */
 #ifndef NETATOP_WIRE_H
 #define NETATOP_WIRE_H
 
 /*
- * What was sent and received. A message is one successful socket call, not a
- * packet; bytes are what the call returned.
+ * What was sent and received. A message is one successful socket call, not a packet. Bytes are what
+ * the call returned.
  */
 struct counters {
 	__u64 tcp_send_msgs;
@@ -27,20 +27,20 @@ _Static_assert(sizeof(struct counters) == 64, "struct counters is shared with us
 
 enum { COMM_LEN = 16 };
 
-/* What a record says of its thread. */
+/* Facts about the thread of a record. */
 enum record_flag {
 	/* The thread has ended: these are its final counters. */
 	RECORD_EXITED = 1,
-	/* ... and so has, or is about to, every other thread of its process. */
+	/* All other threads of its process have ended too, or are about to. */
 	RECORD_GROUP_DEAD = 2,
 	/* Only root may see the traffic: `owner` means nothing. */
 	RECORD_UNOWNED = 4,
 };
 
 /*
- * The counters of one block. A thread has one block, or two where there was no good
- * place for the first; a block's id is never used again, so that a block seen both
- * alive and in an exit record is known to be one.
+ * The counters of one block. A thread has one block, or two if the first got a worse place (see
+ * make_block()). A block's id is never used again, so a block that is both in a snapshot and in an
+ * exit record is known to be the same.
  */
 struct thread_record {
 	__u64 block;
@@ -48,20 +48,17 @@ struct thread_record {
 	__u64 start;
 	/* Inode number of the cgroup v2 directory. */
 	__u64 cgroup;
-	/* Process and thread, as numbered in the initial pid namespace. */
+	/* Process and thread id in the initial pid namespace. */
 	__u32 tgid;
 	__u32 tid;
 	/* Real user id. */
 	__u32 uid;
-	/* Any of them, ored. */
+	/* Zero or more flags. */
 	enum record_flag flags;
-	/*
-	 * The user who may see the traffic, besides root: by the rules of /proc/PID/io, as
-	 * far as credentials decide.
-	 */
+	/* The user who may see the traffic, besides root: see owner_of(). */
 	__u32 owner;
 	__u32 _pad;
-	/* Name of the process (of its first thread), and of this thread. */
+	/* Names of the process (that of its first thread) and of this thread. */
 	char comm[COMM_LEN];
 	char thread_comm[COMM_LEN];
 	struct counters counters;
@@ -86,43 +83,43 @@ struct cgroup_record {
 };
 
 /*
- * What could be counted, but not for anyone, and how the rest is getting on. Every total
- * but `to_ring` only grows. User space reads it as the front of .bss, from the first field to the
- * last one, and the order of some fields is made for that.
+ * Traffic that could not be attributed to a thread, and totals about blocks and records. Every
+ * total but `to_ring` only grows. User space copies the structure from the front of .bss, from the
+ * first field to the last. The order of exits_lost, exits and exits_losing depends on that.
  */
 struct losses {
-	/* How many exit records are meant by `exits`. */
+	/* Number of exit records in `exits`. */
 	__u64 exits_lost;
-	/* Neither task storage nor an entry of the spare table could be had. */
+	/* Events of threads for which there was no slot, no task storage and no spare entry. */
 	struct counters no_memory;
-	/* A thread ended, and neither the ring nor the overflow table had room. */
+	/* Final counters for which neither the ring buffer nor the overflow map had room. */
 	struct counters exits;
 	/*
-	 * Traffic in the name of no task: the idle loop was running, or the task was at its
-	 * end (a network file system that flushes while files close). Where only some tasks
-	 * are tracked, whose it was is not known any more then, and it is not counted.
+	 * Events without a task to count them for: the idle task was running, or the task was at
+	 * its end (a network file system that flushes while files close). If only some tasks are
+	 * tracked, a task at its end is not known to be one of them, and the event is skipped.
 	 */
 	struct counters no_task;
-	/* Exit records of which the loss has begun: ahead of `exits_lost` while one is added. */
+	/* Like `exits_lost`, but counted before a record is added to `exits`, not after. */
 	__u64 exits_losing;
 	/*
-	 * Exit records in the ring so far, and those that are about to be: who took so many
-	 * took all that were in it when this was read. For want of room one may go elsewhere,
-	 * and is taken off again.
+	 * Exit records that were put into the ring buffer so far, and those that are about to be. A
+	 * reader that has taken this many has taken all that were in the buffer when it read this.
+	 * A record that finds no room is subtracted again.
 	 */
 	__u64 to_ring;
-	/* Exit records put into the overflow table so far. */
+	/* Exit records that were put into the overflow map so far. */
 	__u64 overflowed;
-	/* Blocks outside of the slots that are done with: their threads have ended. */
+	/* Blocks outside of the slots whose threads have ended. */
 	__u64 outside_gone;
-	/* Blocks put into task storage so far, and into the spare table. */
+	/* Blocks that were made in task storage so far, and in the spare map. */
 	__u64 stored;
 	__u64 spared;
-	/* New tasks that should have been tracked and could not be. */
+	/* Tasks that should be tracked and could not be. */
 	__u64 untracked;
-	/* The last block id given out. */
+	/* The newest block id. */
 	__u64 last_block;
-	/* Cgroups that were made or removed while the ring buffer for them was full. */
+	/* Cgroups that were created or removed while the ring buffer for them was full. */
 	__u64 cgroups;
 };
 _Static_assert(sizeof(struct losses) == 272, "struct losses is shared with user space");

@@ -1,28 +1,28 @@
-//! What can go wrong, and what the exit status says of it.
+//! Error types and their exit statuses.
 
 use std::fmt::Display;
 use std::io;
 
-/// Why netatop ends early. The text names the cause and, on a line of its own where it
-/// needs one, the way out.
+/// The reason why netatop ends early. The text names the cause and, if useful, the remedy on a
+/// second line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The user asked for something that does not exist or does not fit.
+    /// Bad input: the user asked for something that does not exist or is not valid.
     #[error("{0}")]
     Usage(String),
-    /// It could not be done.
+    /// The operation failed.
     #[error("{0}")]
     Failed(String),
-    /// The reader of the output has gone, which is no error (`| head`).
-    #[error("the reader of the output has gone")]
+    /// The reader closed the output. This is not an error (`| head`).
+    #[error("the reader closed the output")]
     ClosedPipe,
-    /// It could not be done, and the user has been told so.
-    #[error("the error was reported before")]
+    /// The operation failed, and the error has already been reported.
+    #[error("the error was already reported")]
     Reported,
 }
 
 impl Error {
-    /// Something failed with `error` while doing `what`.
+    /// An operation failed: `what` names it, `error` is the cause.
     pub fn failed(what: impl Display, error: impl Display) -> Self {
         Self::Failed(format!("{what}: {error}"))
     }

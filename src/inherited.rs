@@ -4,9 +4,12 @@
 //! closed (library/std/src/sys/pal/unix/mod.rs, `init`). A command that netatop starts must get
 //! what netatop got, and a closed standard output must not pass for a good one.
 
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::libc;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::close;
 
 /// Bits 0 to 2: the standard stream of this number was closed. Bit 3: SIGPIPE was ignored.
 static STATE: AtomicU8 = AtomicU8::new(0);
@@ -47,8 +50,30 @@ pub fn was_closed(number: u8) -> bool {
     number < 3 && STATE.load(Ordering::Relaxed) & (1 << number) != 0
 }
 
-/// Whether SIGPIPE was ignored when this process started.
-#[must_use]
-pub fn ignored_sigpipe() -> bool {
-    STATE.load(Ordering::Relaxed) & SIGPIPE_IGNORED != 0
+/// Puts everything back as this process inherited it, before it becomes another program.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn restore() -> io::Result<()> {
+    let was_ignored = STATE.load(Ordering::Relaxed) & SIGPIPE_IGNORED != 0;
+    let handler = if was_ignored {
+        SigHandler::SigIgn
+    } else {
+        SigHandler::SigDfl
+    };
+    // SAFETY: neither disposition is a function.
+    unsafe { signal(Signal::SIGPIPE, handler) }?;
+    for stream in 0..3 {
+        if was_closed(stream) {
+            close(i32::from(stream))?;
+        }
+    }
+    Ok(())
+}
+
+/// Ignores SIGPIPE again, as the Rust runtime does, if this process could not become another one.
+pub fn ignore_sigpipe() {
+    // SAFETY: the disposition is no function. It is valid, so there is no error.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
 }

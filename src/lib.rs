@@ -10,6 +10,7 @@
 //! rollup                                 grouping, sorting, top N, "(other)"
 //! output                                 rows to table, CSV and JSON Lines
 //! kernel                                 the BPF programs; the only module that uses libbpf
+//! privileged                             the copy of the program with capabilities
 //! host                                   facts about the host: cgroups, users, boot time
 //! source                                 the trait behind which the kernel or a test script stands
 //! model                                  counters, processes, the ledger, rows
@@ -35,6 +36,7 @@ mod inherited;
 pub mod kernel;
 pub mod model;
 pub mod output;
+pub mod privileged;
 pub mod record;
 pub mod rollup;
 pub mod serve;

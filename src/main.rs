@@ -9,13 +9,17 @@ use clap::{CommandFactory, Parser};
 use netatop::cli::{Cli, Command, advice};
 use netatop::error::Error;
 use netatop::text::{is_stdout_closed, shown, to_stderr};
-use netatop::{check, completions, record, serve};
+use netatop::{check, completions, privileged, record, serve};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(error),
     };
+    // `check` answers for `record`, so it continues as the copy too.
+    if !matches!(cli.command, Command::Completions(_)) {
+        privileged::continue_as_copy();
+    }
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
         Command::Serve(args) => serve::run(&args.options()),

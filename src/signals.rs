@@ -1,4 +1,4 @@
-//! Ending in good order on Ctrl-C, SIGTERM and SIGHUP.
+//! Orderly shutdown on Ctrl-C, SIGTERM and SIGHUP.
 
 use std::fs;
 use std::io::Write;
@@ -16,21 +16,22 @@ use signal_hook::low_level::pipe;
 use crate::error::Error;
 use crate::host::proc::own_status;
 
-/// Exit status when a second Ctrl-C cuts the orderly end short.
-const CUT_SHORT: i32 = 130;
+/// Exit status when a second Ctrl-C interrupts the orderly shutdown.
+const INTERRUPTED_STATUS: i32 = 130;
 
-/// A person needs longer to press Ctrl-C again. What comes earlier is the same request: timeout(1)
-/// sends its signal to the process and to its group, and a terminal may send it twice as well.
-const SAME_REQUEST: Duration = Duration::from_millis(500);
+/// SIGINTs closer together than this are one request, because a person needs longer to press Ctrl-C
+/// again. timeout(1) sends its signal both to the process and to its group, and a terminal can also
+/// send it twice.
+const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
-/// A request to end, once it has come.
+/// Receives the request to stop.
 #[derive(Debug)]
 pub struct Stop {
-    /// Readable when the end is requested.
+    /// Readable when a stop is requested.
     requested: OwnedFd,
-    /// Keeps the pipe open where every signal is ignored.
+    /// Keeps the pipe open if every signal is ignored.
     _request: OwnedFd,
-    /// SIGTERM or SIGHUP has come since this was last looked at.
+    /// SIGTERM or SIGHUP has arrived since the last check.
     terminated: Arc<AtomicBool>,
 }
 
@@ -41,16 +42,17 @@ impl AsFd for Stop {
 }
 
 impl Stop {
-    /// Takes over the signals that request the end. A second Ctrl-C ends the program at once, with
-    /// status 130. SIGTERM and SIGHUP often come twice, and mean no more than once.
+    /// Installs handlers for the signals that request a stop. A second Ctrl-C ends the program at
+    /// once, with status 130. SIGTERM and SIGHUP often arrive twice, and a repetition has no
+    /// further effect.
     ///
-    /// A signal that was ignored when the program started stays ignored: `nohup` means that the
-    /// terminal may go, and a shell that starts a script's background job means that Ctrl-C is
-    /// not for it.
+    /// A signal that was ignored when the program started stays ignored. `nohup` ignores SIGHUP so
+    /// that the program survives its terminal. A shell ignores SIGINT for background jobs of a
+    /// script.
     ///
     /// # Errors
     ///
-    /// If the signals cannot be taken over, or have been before.
+    /// If the handlers cannot be installed, or were installed before.
     pub fn new() -> Result<Self, Error> {
         let failed =
             |error: &dyn std::fmt::Display| Error::failed("signals could not be set up", error);
@@ -72,11 +74,11 @@ impl Stop {
             let mut request = fs::File::from(another()?);
             let mut first: Option<Instant> = None;
             ctrlc::set_handler(move || match first {
-                Some(first) if first.elapsed() < SAME_REQUEST => {}
-                Some(_) => exit(CUT_SHORT),
+                Some(first) if first.elapsed() < REPEAT_WINDOW => {}
+                Some(_) => exit(INTERRUPTED_STATUS),
                 None => {
                     first = Some(Instant::now());
-                    // A full pipe holds a request already.
+                    // If the pipe is full, it already contains a request.
                     let _ = request.write(&[0]);
                 }
             })
@@ -89,27 +91,27 @@ impl Stop {
         })
     }
 
-    /// Forgets the request, so that the next one can be waited for.
+    /// Clears the request, so that the caller can wait for the next one.
     pub fn clear(&self) {
         let mut bytes = [0; 64];
         while matches!(rustix::io::read(&self.requested, &mut bytes), Ok(1..)) {}
     }
 
-    /// Whether the end was requested by a signal to this process alone, SIGTERM or SIGHUP, since
-    /// the last call. Ctrl-C reaches every process on the terminal.
+    /// Whether SIGTERM or SIGHUP has requested a stop since the last call. Unlike Ctrl-C, which
+    /// reaches every process on the terminal, these signals are sent to this process alone.
     #[must_use]
     pub fn take_terminated(&self) -> bool {
         self.terminated.swap(false, Ordering::SeqCst)
     }
 }
 
-/// Makes a write above the limit on file sizes (`ulimit -f`) an error, which is reported, instead of
-/// the end of the program by SIGXFSZ. A signal that was ignored stays ignored, with the same effect.
-/// Programs that are started from here get what was before: a handler does not outlive an exec.
+/// Turns a write above the limit on file sizes (`ulimit -f`) into an error that is reported.
+/// Otherwise SIGXFSZ would end the program. A signal that was ignored stays ignored, with the same
+/// effect. Child processes are not affected, because exec resets handlers.
 ///
 /// # Errors
 ///
-/// If the signal cannot be taken over.
+/// If the handler cannot be installed.
 pub fn report_file_size_limit() -> Result<(), Error> {
     if ignored() & (1 << (SIGXFSZ - 1)) == 0 {
         flag::register(SIGXFSZ, Arc::default())
@@ -118,7 +120,7 @@ pub fn report_file_size_limit() -> Result<(), Error> {
     Ok(())
 }
 
-/// The signals that are ignored: bit N-1 is signal N.
+/// The ignored signals: bit N-1 stands for signal N.
 fn ignored() -> u64 {
     own_status().ignored.unwrap_or(0)
 }

@@ -1,25 +1,25 @@
-//! Where samples come from: the running kernel, or a script in tests.
+//! Sources of samples: the running kernel, or a script in tests.
 
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
 use crate::model::{CgroupChange, Extent, Ledger, Losses, ProcessId, ThreadRecord};
 
-/// Everything that is known at one moment, or all that is new of it.
+/// All counters at one moment, or only those that have changed.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Threads with counters that had not ended when they were looked at.
+    /// Threads with counters that were alive when they were read.
     pub living: Vec<ThreadRecord>,
-    /// Whether these are all of them.
+    /// Whether `living` has all living threads or only those with changed counters.
     pub extent: Extent,
     /// Threads that have ended since the last sample or drain.
     pub exits: Vec<ThreadRecord>,
-    /// What was lost since counting began.
+    /// Losses since counting began.
     pub losses: Losses,
 }
 
 impl Sample {
-    /// Puts it into a ledger, in the order that this one needs.
+    /// Adds the sample to a ledger in the required order.
     pub fn enter(&self, ledger: &mut Ledger) {
         ledger.snapshot(&self.living, self.extent, self.losses);
         ledger.exits(&self.exits);
@@ -28,27 +28,28 @@ impl Sample {
 
 /// A source of counters. Dropping it ends the counting.
 pub trait Source {
-    /// Looks at the threads, then takes the exit records left until after that look.
+    /// Reads the threads, then takes all exit records written until the threads were read.
     ///
-    /// With [`Extent::Changes`] those that did nothing since the last sample can be left out.
+    /// With [`Extent::Changes`], threads without traffic since the last sample can be missing.
     fn sample(&mut self, extent: Extent) -> Result<Sample, Error>;
 
-    /// Takes the exit records left so far, to make room for more.
+    /// Takes the exit records written so far, to make room for more.
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error>;
 
-    /// Takes the cgroups that were made or removed so far. None where nobody asked for them.
+    /// Takes the creations and removals of cgroups so far. Empty if they were not requested.
     ///
-    /// A cgroup is in here before a sample or a drain has traffic from it.
+    /// A cgroup is returned here before a sample or a drain returns traffic from it.
     fn cgroups(&mut self) -> Vec<CgroupChange> {
         Vec::new()
     }
 
-    /// Readable when [`Source::drain`] should be called; `None` if it never has to be.
+    /// A descriptor that is readable when [`Source::drain`] should be called. `None` if no call is
+    /// needed.
     fn wakeup(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Whether a process, of which all threads with counters have ended, lives on.
+    /// Whether a process whose threads with counters have all ended is still alive.
     fn is_alive(&self, process: ProcessId) -> bool;
 
-    /// Whether the pid of a process that has ended is that of another living one by now.
+    /// Whether another living process now has the pid of a process that has ended.
     fn is_reused(&self, process: ProcessId) -> bool;
 }

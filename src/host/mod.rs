@@ -11,7 +11,7 @@ pub use cgroups::{
     Cgroups, NO_CGROUPS, can_name_cgroups, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace,
 };
 pub use name::host_name;
-pub use users::user_name;
+pub use users::{group_of, user_name};
 
 /// Parsers of text from outside, for `fuzzing`.
 pub(crate) mod parsers {

@@ -1,6 +1,9 @@
-//! Names of users.
+//! Names of users and groups.
 
-use nix::unistd::{Uid, User};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use nix::unistd::{Gid, Group, Uid, User};
 
 /// The name of the user `uid`, or the number as text if the user database has no name for it.
 #[must_use]
@@ -9,4 +12,15 @@ pub fn user_name(uid: u32) -> String {
         Ok(Some(user)) => user.name,
         Ok(None) | Err(_) => uid.to_string(),
     }
+}
+
+/// The name of the group of the file `path`, or its number as text if the group has no name. `None`
+/// if there is no such file.
+#[must_use]
+pub fn group_of(path: &str) -> Option<String> {
+    let gid = fs::metadata(path).ok()?.gid();
+    Some(match Group::from_gid(Gid::from_raw(gid)) {
+        Ok(Some(group)) => group.name,
+        Ok(None) | Err(_) => gid.to_string(),
+    })
 }

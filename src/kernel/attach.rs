@@ -16,11 +16,11 @@ use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
 use crate::error::Error;
 use crate::host::proc::own_status;
 
-/// Room for the loaded object; it has to outlive the [`Tracer`](super::Tracer) made from it.
+/// Storage for the loaded object. It must outlive the [`Tracer`](super::Tracer) made from it.
 #[derive(Default)]
 pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
 
-/// The kernel refused something although nothing was found missing.
+/// The error for an operation that the kernel refused although no requirement was missing.
 pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
     let kind = match error.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
@@ -40,7 +40,7 @@ pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
     Error::Failed(text)
 }
 
-/// Loads what this kind and this filter need.
+/// Loads the programs and maps that this kind and this filter need.
 pub(super) fn load<'a>(
     storage: &'a mut Storage,
     capacity: Capacity,
@@ -52,8 +52,9 @@ pub(super) fn load<'a>(
         .open(object)
         .map_err(|error| refused("open the programs", &error))?;
     let maps = &mut open.maps;
-    // Before 6.13 a trie's lock may sleep there (a spinlock_t in kernel/bpf/lpm_trie.c), which
-    // the end of a thread must not: the kernel complains of "scheduling while atomic".
+    // Before Linux 6.13, the lock of an LPM trie can sleep on PREEMPT_RT (a spinlock_t in
+    // kernel/bpf/lpm_trie.c). A thread must not sleep while it exits: the kernel would report
+    // "scheduling while atomic".
     if is_realtime() {
         maps.overflow
             .set_type(MapType::Hash)
@@ -79,7 +80,7 @@ pub(super) fn load<'a>(
             .map_err(|error| refused("leave out a map", &error))?;
     }
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-        // Early enough to be there before it is full, late enough to be rare.
+        // Early enough to drain the ring buffer before it is full, late enough to be rare.
         rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
@@ -106,7 +107,7 @@ pub(super) fn load<'a>(
         .map_err(|error| refused("load the programs", &error))
 }
 
-/// The programs on tracepoints that were loaded, in the order in which they are attached.
+/// The loaded tracepoint programs, in the order in which they are attached.
 pub(super) fn programs<'s, 'o>(
     progs: &'s NetatopProgs<'o>,
     kind: TracepointKind,
@@ -133,14 +134,14 @@ pub(super) fn programs<'s, 'o>(
     }
 }
 
-/// The attached programs, which end with this.
+/// The attached programs. Dropping the links detaches them.
 pub(super) struct Links {
     pub(super) _events: Vec<Link>,
     pub(super) dump_slots: Link,
     pub(super) dump_tasks: Link,
 }
 
-/// Attaches all of them. Counting has begun when it returns.
+/// Attaches all programs. Counting has begun when this returns.
 pub(super) fn attach(
     skel: &NetatopSkel<'_>,
     filter: &Filter,
@@ -158,13 +159,13 @@ pub(super) fn attach(
             events.push(attached(program.attach())?);
         }
     }
-    // Exits first: a thread that is counted must not end unseen. Then whose traffic is wanted,
-    // with those that they make meanwhile.
+    // The exit program comes first: no counted thread may end unseen. The wanted processes are
+    // marked next, together with the tasks that they create meanwhile.
     let tracked = filter.is_tracked();
     let before = if tracked { 2 } else { 1 };
     let marking = |error| refused("mark the processes", &error);
     if tracked {
-        want(skel, &filter.pids).map_err(marking)?;
+        add_wanted(skel, &filter.pids).map_err(marking)?;
     }
     for (place, program) in programs(&skel.progs, kind, tracked).iter().enumerate() {
         if place == before && tracked {
@@ -179,7 +180,7 @@ pub(super) fn attach(
     })
 }
 
-fn want(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
+fn add_wanted(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
     for pid in pids {
         skel.maps
             .wanted
@@ -188,7 +189,7 @@ fn want(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
     Ok(())
 }
 
-/// Marks all threads of `pids`; those that they make meanwhile are marked as they come.
+/// Marks all threads of `pids`. Threads that they create meanwhile are marked at creation.
 fn mark(skel: &NetatopSkel<'_>, pids: &[u32]) -> libbpf_rs::Result<()> {
     iter::run(&skel.progs.mark.attach()?)?;
     for pid in pids {

@@ -1,22 +1,22 @@
-//! From the bytes of `bpf/wire.h` to the model's types.
+//! Decodes the structs of `bpf/wire.h` into the types of the model.
 
 use plain::Plain;
 
 use super::skel::types;
 use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, ThreadRecord};
 
-// SAFETY: generated from bpf/wire.h: #[repr(C)], integers and arrays of them only, with
-// its padding explicit, so that every bit pattern is a value.
+// SAFETY: generated from bpf/wire.h. The struct is #[repr(C)] and holds only integers and arrays of
+// integers. Its padding is explicit, so every bit pattern is a valid value.
 unsafe impl Plain for types::thread_record {}
 // SAFETY: as above.
 unsafe impl Plain for types::cgroup_record {}
 // SAFETY: as above.
 unsafe impl Plain for types::losses {}
 
-/// Size of a thread's record in bytes.
+/// Size of a thread record in bytes.
 pub(super) const RECORD_SIZE: usize = size_of::<types::thread_record>();
 
-/// Set in [`types::thread_record`]'s flags; `enum record_flag` of `bpf/wire.h`.
+/// Flags of [`types::thread_record`]: `enum record_flag` of `bpf/wire.h`.
 mod flag {
     use super::types::record_flag;
 
@@ -25,15 +25,15 @@ mod flag {
     pub(super) const UNOWNED: u32 = record_flag::RECORD_UNOWNED.0;
 }
 
-/// Reads one value off the front of `bytes`, which need not be aligned. `None` if they
-/// are too few.
+/// Reads one value from the start of `bytes`, which need not be aligned. `None` if there are too
+/// few bytes.
 fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
     let mut value = T::default();
     value.copy_from_bytes(bytes).ok()?;
     Some(value)
 }
 
-/// Decodes one thread's record; `None` if the bytes are too few.
+/// Decodes one thread record. `None` if there are too few bytes.
 pub(crate) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
     let record: types::thread_record = read(bytes)?;
     let is = |flag| record.flags.0 & flag != 0;
@@ -57,7 +57,7 @@ pub(crate) fn thread_record(bytes: &[u8]) -> Option<ThreadRecord> {
     })
 }
 
-/// Decodes a cgroup that was made or removed; `None` if the bytes are too few.
+/// Decodes the creation or removal of a cgroup. `None` if there are too few bytes.
 pub(crate) fn cgroup(bytes: &[u8]) -> Option<CgroupChange> {
     const PATH: usize = std::mem::offset_of!(types::cgroup_record, path);
     let (head, path) = bytes.split_at_checked(PATH)?;
@@ -74,7 +74,7 @@ pub(crate) fn cgroup(bytes: &[u8]) -> Option<CgroupChange> {
     })
 }
 
-/// Decodes the loss counters at the front of the programs' `.bss`.
+/// Decodes the loss counters at the start of the programs' `.bss`.
 pub(crate) fn losses(bytes: &[u8]) -> Option<types::losses> {
     read(bytes)
 }
@@ -92,7 +92,7 @@ pub(super) fn counters(raw: &types::counters) -> Counters {
     }
 }
 
-/// C's `char` is signed here; names are bytes.
+/// Converts a C string to a name. C's `char` is signed on this platform, but names are bytes.
 fn comm<T: Copy + Into<i64>>(name: &[T]) -> Comm {
     let bytes: Vec<u8> = name.iter().map(|c| ((*c).into() & 0xff) as u8).collect();
     Comm::new(&bytes)
@@ -104,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_field_is_read_from_its_place() {
+    fn every_field_is_read_from_its_offset() {
         let mut raw = types::thread_record {
             block: 1,
             start: 2,
@@ -122,7 +122,7 @@ mod tests {
         raw.counters.udp_recv_bytes = u64::MAX;
         // SAFETY: plain integers, read as the bytes they are.
         let bytes = unsafe { plain::as_bytes(&raw) };
-        // One byte off any alignment.
+        // An offset of one byte breaks the alignment.
         let mut shifted = vec![0];
         shifted.extend_from_slice(bytes);
         let record = thread_record(&shifted[1..]).expect("long enough");
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_record_or_too_few(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn bytes_of_any_content_are_decoded_if_long_enough(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(thread_record(&bytes).is_some(), bytes.len() >= RECORD_SIZE);
             prop_assert_eq!(cgroup(&bytes).is_some(), bytes.len() >= 16);
             prop_assert_eq!(losses(&bytes).is_some(), bytes.len() >= size_of::<types::losses>());

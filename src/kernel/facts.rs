@@ -1,4 +1,4 @@
-//! Gathers what this host can do. Deciding what that means is `requirements`' part.
+//! Gathers facts about this host. `requirements` decides what they mean.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,19 +7,21 @@ use memchr::memmem;
 
 use super::seccomp::Seccomp;
 use super::tracefs::tracefs;
-use crate::host::proc;
+use crate::host::{group_of, proc};
+use crate::privileged::COPY;
 
 /// The kernel's own type information.
 pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
-/// What the kernel keeps even from root; securityfs need not be mounted.
+/// The kernel's lockdown mode. The file is absent if securityfs is not mounted.
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
-/// How BTF names a tracepoint's prototype.
+/// The names of the tracepoints' prototypes in BTF.
 const TRACEPOINTS: [&[u8]; 2] = [
     b"\0btf_trace_sock_send_length\0",
     b"\0btf_trace_sock_recv_length\0",
 ];
-/// How much of the type information is looked at in one go. All of it is megabytes; and once
-/// it has given back such a block, glibc keeps the next ones, libbpf's, for good.
+/// Bytes of type information searched at a time. The whole file has several megabytes. After glibc
+/// has freed a block of that size, it keeps later blocks of the same size, such as libbpf's,
+/// instead of returning them to the kernel.
 const BTF_WINDOW: u64 = 64 << 10;
 /// `PROC_USER_INIT_INO` and `PROC_PID_INIT_INO` of include/uapi/linux/nsfs.h: the fixed
 /// inode numbers of the initial namespaces.
@@ -30,38 +32,42 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// What was found on this host. Where something could not be found out, it counts as
-/// present, and the kernel has the last word.
+/// Facts about this host. A fact that could not be determined counts as present: the kernel then
+/// decides when the programs are loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFacts {
     /// CAP_BPF, or CAP_SYS_ADMIN, is effective.
     pub cap_bpf: bool,
     /// CAP_PERFMON, or CAP_SYS_ADMIN, is effective.
     pub cap_perfmon: bool,
-    /// This is the initial user namespace; in others capabilities mean nothing here.
+    /// The group that may run the copy of netatop that has the capabilities, if there is one.
+    pub group: Option<String>,
+    /// This is the initial user namespace. Capabilities in other user namespaces have no effect on
+    /// BPF.
     pub initial_user_namespace: bool,
-    /// This is the initial pid namespace; in others only its own tasks can be listed.
+    /// This is the initial pid namespace. Other pid namespaces show only their own tasks.
     pub initial_pid_namespace: bool,
-    /// The kernel's type information can be read; else why not.
+    /// Whether the kernel's type information can be read. The error is the reason why not.
     pub btf: Result<(), String>,
-    /// Both tracepoints exist. `None` without type information to look them up in.
+    /// Both tracepoints exist. `None` if there is no type information to search.
     pub tracepoints: Option<bool>,
-    /// Where tracefs is, if classic tracepoints can be opened through it; else why not.
+    /// Path of tracefs, if classic tracepoints can be opened there. The error is the reason why
+    /// not.
     pub tracefs: Result<&'static str, String>,
-    /// How many files may be open at a time; `None` without a limit.
+    /// Maximum number of open files. `None` if there is no limit.
     pub open_files: Option<u64>,
     /// The kernel's release, as `uname -r` prints it.
     pub release: String,
     /// What a seccomp filter does to the system call bpf.
     pub seccomp: Seccomp,
-    /// /proc is that of this pid namespace; else what it is.
+    /// /proc is that of this pid namespace; else the reason.
     pub proc: Result<(), String>,
-    /// The lockdown mode: `none`, `integrity` or `confidentiality`. `None` if it is not told.
+    /// The lockdown mode: `none`, `integrity` or `confidentiality`. `None` if it cannot be read.
     pub lockdown: Option<String>,
 }
 
 impl HostFacts {
-    /// Looks around. Needs no privileges.
+    /// Gathers the facts. Needs no privileges.
     #[must_use]
     pub fn gather() -> Self {
         let capabilities = proc::own_status().capabilities;
@@ -72,6 +78,7 @@ impl HostFacts {
         Self {
             cap_bpf: admin || has(CAP_BPF),
             cap_perfmon: admin || has(CAP_PERFMON),
+            group: group_of(COPY),
             initial_user_namespace: is_namespace("user", INITIAL_USER_NS),
             initial_pid_namespace: is_namespace("pid", INITIAL_PID_NS),
             btf: btf.map(|_| ()).map_err(|error| describe(&error)),
@@ -91,15 +98,14 @@ impl HostFacts {
     }
 }
 
-/// Whether each of the names is somewhere in the file, of which about `window` bytes are in
-/// memory at a time.
+/// Whether the file contains each of the names. About `window` bytes are in memory at a time.
 fn contains_all(mut file: impl Read, names: &[&[u8]], window: u64) -> io::Result<bool> {
     let overlap = names.iter().map(|name| name.len()).max().unwrap_or(0);
     let mut missing = names.to_vec();
     let mut part = Vec::with_capacity(window as usize + overlap);
     while !missing.is_empty() && file.by_ref().take(window).read_to_end(&mut part)? > 0 {
         missing.retain(|name| memmem::find(&part, name).is_none());
-        // A name may lie across the end of this part.
+        // A name may cross the end of this part.
         part.drain(..part.len().saturating_sub(overlap));
     }
     Ok(missing.is_empty())
@@ -116,22 +122,22 @@ fn parse_lockdown(text: &str) -> Option<String> {
     Some(mode.to_owned())
 }
 
-/// Major and minor of a release like `6.12.1-amd64`.
+/// Major and minor version of a release such as `6.12.1-amd64`.
 pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut next = || numbers.next()?.parse().ok();
     Some((next()?, next()?))
 }
 
-/// Whether this is a kernel with PREEMPT_RT.
+/// Whether this kernel is built with PREEMPT_RT.
 #[must_use]
 pub fn is_realtime() -> bool {
-    names_realtime(rustix::system::uname().version().to_bytes())
+    version_names_realtime(rustix::system::uname().version().to_bytes())
 }
 
-/// A kernel says it in its version, as in `#1 SMP PREEMPT_RT Debian 6.12.48-1` (UTS_VERSION,
-/// made in init/Makefile).
-fn names_realtime(version: &[u8]) -> bool {
+/// Whether a kernel version names PREEMPT_RT, such as `#1 SMP PREEMPT_RT Debian 6.12.48-1`
+/// (UTS_VERSION, set in init/Makefile).
+fn version_names_realtime(version: &[u8]) -> bool {
     memmem::find(version, b" PREEMPT_RT").is_some()
 }
 
@@ -147,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_looked_at_in_parts_is_found_as_in_the_whole(
+        fn a_search_in_parts_finds_the_same_as_a_search_of_the_whole(
             file in "[ab]{0,60}",
             names in proptest::collection::vec("[ab]{1,6}", 0..3),
             window in 1..70_u64,
@@ -159,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_compared_as_numbers() {
+    fn release_numbers_are_compared_as_numbers() {
         assert_eq!(parse_release("6.12.1-amd64"), Some((6, 12)));
         assert_eq!(parse_release("6.3"), Some((6, 3)));
         assert!(parse_release("6.10.0") > Some((6, 3)));
@@ -168,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn a_real_time_kernel_is_known_by_its_version() {
-        assert!(names_realtime(
+    fn a_real_time_kernel_is_recognized_by_its_version() {
+        assert!(version_names_realtime(
             b"#1 SMP PREEMPT_RT Debian 6.12.48-1 (2025-09-20)"
         ));
-        assert!(!names_realtime(
+        assert!(!version_names_realtime(
             b"#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)"
         ));
-        assert!(!names_realtime(b""));
+        assert!(!version_names_realtime(b""));
     }
 
     #[test]

@@ -1,36 +1,36 @@
-//! What was found of one requirement.
+//! The result of checking one requirement.
 
 use serde::Serialize;
 
-/// Whether something is there.
+/// Whether a requirement is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It is there.
+    /// The requirement is met.
     Ok,
-    /// It is not there, and without it nothing can be counted.
+    /// It is not met, and netatop cannot count without it.
     Missing,
-    /// It is not there or could not be found out, and counting does without it.
+    /// It is not met, or could not be checked. netatop counts without it.
     Optional,
 }
 
-/// What was found of one thing that is needed.
+/// The result of checking one requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// A word for programs, which never changes.
+    /// Identifier for programs. It never changes.
     pub id: &'static str,
-    /// For people, in a few words.
+    /// Short name for people.
     pub name: &'static str,
-    /// Whether it is there.
+    /// Whether the requirement is met.
     pub status: Status,
-    /// What was found, or the cause, in one line.
+    /// The value found, or the cause of the failure, in one line.
     pub found: String,
-    /// How to get it, in one line, where it is not there.
+    /// How to meet the requirement, in one line. `None` if it is met.
     pub remedy: Option<String>,
 }
 
 impl Finding {
-    /// It is there.
+    /// A requirement that is met.
     #[must_use]
     pub fn ok(id: &'static str, name: &'static str, found: impl Into<String>) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl Finding {
         }
     }
 
-    /// It is not there.
+    /// The same requirement, but not met.
     #[must_use]
     pub fn lacking(self, status: Status, found: impl Into<String>, remedy: &str) -> Self {
         Self {

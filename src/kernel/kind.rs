@@ -1,23 +1,25 @@
-//! Which kind of programs counts, and what the better one for new kernels needs.
+//! Which kind of tracepoint the programs use, and what the better kind for new kernels needs.
 
 use super::facts::{HostFacts, parse_release};
 
-/// What the programs that count are attached to. Both kinds count the same, by the same code.
+/// The kind of tracepoint to which the counting programs are attached. Both kinds share the same
+/// counting code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TracepointKind {
-    /// Tracepoints whose arguments have types. The cheaper kind, and always there.
+    /// Tracepoints with typed arguments (`tp_btf`). They are cheaper, and always available.
     Typed,
-    /// Classic ones, which write a record first. They are opened through tracefs.
+    /// Classic tracepoints, for which the kernel first builds a record. They are opened through
+    /// tracefs.
     Classic,
 }
 
-/// From here on a thread can lose the processor in the midst of a program of the typed kind,
-/// and until it goes on, the kernel leaves that program out for all other threads there.
-/// Classic ones still run with preemption off.
+/// From this release on, a thread can be preempted inside a program on a typed tracepoint. Until it
+/// continues, the kernel skips that program for all other threads on that CPU. Programs on classic
+/// tracepoints still run with preemption disabled.
 const PREEMPTIBLE: (u32, u32) = (7, 0);
 
 impl TracepointKind {
-    /// The one that misses least on this host.
+    /// The kind that misses the fewest events on this host.
     #[must_use]
     pub fn for_host(facts: &HostFacts) -> Self {
         if wants_classic(facts) && facts.tracefs.is_ok() {
@@ -28,7 +30,7 @@ impl TracepointKind {
     }
 }
 
-/// Whether programs of the typed kind can miss events on this host.
+/// Whether programs on typed tracepoints can miss events on this host.
 pub(super) fn wants_classic(facts: &HostFacts) -> bool {
     parse_release(&facts.release).is_some_and(|release| release >= PREEMPTIBLE)
 }

@@ -1,4 +1,4 @@
-//! Whether a process is still there, for those whose busy threads have all ended.
+//! Whether a process is still alive after all its threads with traffic have ended.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -7,41 +7,41 @@ use crate::host::clock_offset;
 use crate::host::proc::{self, Stat};
 use crate::model::ProcessId;
 
-/// Whether any thread of `process` has not ended. A pid that belongs to another process
-/// by now and a zombie count as no; a process that /proc hides (`hidepid`) as yes, until
-/// its pid is free.
+/// Whether any thread of `process` is alive. The answer is no for a zombie, and if another process
+/// has the pid by now. A process that /proc hides (`hidepid`) counts as alive until its pid is
+/// free.
 pub(super) fn is_alive(process: ProcessId) -> bool {
     match owner_of(process) {
         PidOwner::Free => false,
         PidOwner::Hidden => true,
-        PidOwner::There { same, alive } => same && alive,
+        PidOwner::Found { same, alive } => same && alive,
     }
 }
 
-/// Whether the pid of `process`, which has ended, is that of another living one. Where
-/// /proc hides whose it is, it counts as that.
+/// Whether another living process has the pid of `process`, which has ended. If /proc hides the
+/// owner of the pid, the answer is yes.
 pub(super) fn is_reused(process: ProcessId) -> bool {
     match owner_of(process) {
         PidOwner::Free => false,
         PidOwner::Hidden => true,
-        PidOwner::There { same, alive } => !same && alive,
+        PidOwner::Found { same, alive } => !same && alive,
     }
 }
 
-/// Whose a pid is.
+/// The owner of a pid.
 enum PidOwner {
-    /// Nobody's.
+    /// No process has the pid.
     Free,
-    /// /proc does not tell.
+    /// /proc hides the owner.
     Hidden,
-    /// Of the process meant, or of another one; a zombie is not alive.
-    There { same: bool, alive: bool },
+    /// A process has the pid: `same` if it is the expected one. A zombie is not alive.
+    Found { same: bool, alive: bool },
 }
 
 fn owner_of(process: ProcessId) -> PidOwner {
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
     let is_free = || pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH));
-    // Most often it is, and that is told in a tenth of the time.
+    // The pid is usually free, and this check takes a tenth of the time.
     if is_free() {
         return PidOwner::Free;
     }
@@ -50,19 +50,19 @@ fn owner_of(process: ProcessId) -> PidOwner {
     // /proc shows starts by the clock of this time namespace.
     let start = process.start.wrapping_add_signed(clock_offset());
     match stat.and_then(|stat| compare(stat, start, ticks)) {
-        Some((same, alive)) => PidOwner::There { same, alive },
-        // A zombie was there, and its parent has taken note of its end since.
+        Some((same, alive)) => PidOwner::Found { same, alive },
+        // The pid belonged to a zombie, which its parent has reaped since.
         None if is_free() => PidOwner::Free,
         None => PidOwner::Hidden,
     }
 }
 
-/// Whether `stat` is about the process that started `start` nanoseconds after boot, and whether its
-/// process is alive. `None` without a clock.
+/// Whether `stat` belongs to the process that started `start` nanoseconds after boot, and whether
+/// its process is alive. `None` if the clock's tick is unknown.
 fn compare(stat: Stat, start: u64, ticks_per_second: u64) -> Option<(bool, bool)> {
     let tick = 1_000_000_000u64.checked_div(ticks_per_second)?;
     let same = stat.start == start.checked_div(tick)?;
-    // A first thread that has ended waits as a zombie for the others.
+    // A group leader that has ended stays a zombie until its other threads have ended.
     let ended = matches!(stat.state, 'Z' | 'X') && stat.threads <= 1;
     Some((same, !ended))
 }
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(of('S', 1, 124), Some((false, true)));
     }
 
-    /// A process that is there, as /proc describes it.
+    /// A running process, as /proc describes it.
     fn process(pid: u32) -> ProcessId {
         let ticks = proc::stat(pid).expect("proc").start;
         ProcessId {
@@ -114,9 +114,9 @@ mod tests {
         assert!(is_reused(earlier));
     }
 
-    /// A process that goes while it is looked at was never another one.
+    /// A process that is reaped during the check does not count as reused.
     #[test]
-    fn who_is_reaped_meanwhile_is_not_reused() {
+    fn a_process_reaped_during_the_check_is_not_reused() {
         for _ in 0..500 {
             let mut child = std::process::Command::new("/bin/true")
                 .spawn()
@@ -131,17 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_utf_8_hides_nobody() {
+    fn a_name_that_is_not_utf_8_does_not_hide_a_process() {
         let mut child = std::process::Command::new("/bin/sh")
             .args(["-c", r#"printf 'caf\351' >/proc/$$/comm; echo; read end"#])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("a shell");
-        // It has its name when it says something.
-        let mut said = [0];
+        // The process has its new name once it has printed a line.
+        let mut line = [0];
         let mut output = child.stdout.take().expect("piped");
-        std::io::Read::read_exact(&mut output, &mut said).expect("a line");
+        std::io::Read::read_exact(&mut output, &mut line).expect("a line");
         let stat = fs::read(format!("/proc/{}/stat", child.id())).expect("proc");
         assert!(String::from_utf8(stat.clone()).is_err(), "{stat:?}");
         let process = process(child.id());

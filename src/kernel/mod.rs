@@ -1,5 +1,5 @@
-//! The kernel's side, seen from here: loading and attaching the programs, and reading
-//! what they counted as plain data. The only part that knows libbpf.
+//! Access to the BPF programs: loads and attaches them, and returns their counters as plain data.
+//! The only module that uses libbpf.
 
 mod attach;
 mod decode;

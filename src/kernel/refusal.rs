@@ -1,29 +1,26 @@
-//! Why the kernel refused the programs.
+//! Causes for which the kernel refuses the programs.
 
 use std::io::ErrorKind;
 
-/// What to do about a seccomp filter that denies bpf(2).
-pub(super) const SECCOMP_REMEDY: &str =
-    "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container";
+use super::seccomp::REMEDY;
 
-/// Why the kernel refused to load or attach the programs, although nothing was found missing: the
-/// cause and the remedy, if they can be told from the error.
+/// The cause and the remedy if the kernel refused to load or attach the programs although no
+/// requirement was missing. `None` if the error does not identify a cause.
 pub(super) fn cause_of_refusal(
     kind: ErrorKind,
     seccomp: bool,
 ) -> Option<(&'static str, &'static str)> {
     match kind {
-        // Docker's filter answers EPERM, systemd's what SystemCallErrorNumber= says.
-        ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => Some((
-            "a seccomp filter denies the system call bpf",
-            SECCOMP_REMEDY,
-        )),
+        // Docker's filter returns EPERM, systemd's the value of SystemCallErrorNumber=.
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => {
+            Some(("a seccomp filter denies the system call bpf", REMEDY))
+        }
         ErrorKind::PermissionDenied => Some((
-            "the kernel denies it in spite of the capabilities: a security module or a sysctl may do so",
-            "see the kernel's log, and kernel.unprivileged_bpf_disabled, SELinux or AppArmor",
+            "the kernel denied it despite the capabilities, perhaps because of a security module or sysctl",
+            "check the kernel's log, kernel.unprivileged_bpf_disabled, SELinux and AppArmor",
         )),
         ErrorKind::OutOfMemory => Some((
-            "there is no memory for the programs and maps: the memory cgroup may be at its limit",
+            "not enough memory for the programs and maps: the memory cgroup may be at its limit",
             "raise the limit (MemoryMax= in a unit), or free memory",
         )),
         _ => None,
@@ -35,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_of_the_kernel_names_its_cause() {
+    fn a_refusal_by_the_kernel_has_a_cause() {
         let cause = |kind, seccomp| cause_of_refusal(kind, seccomp).map(|(cause, _)| cause);
         let denied = ErrorKind::PermissionDenied;
         assert!(cause(denied, true).is_some_and(|cause| cause.contains("seccomp")));

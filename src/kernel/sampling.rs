@@ -1,63 +1,65 @@
-//! A sample out of things that cannot be read at one moment: threads that live, threads
-//! that have ended, and what was lost of them.
+//! Takes a consistent sample from parts that cannot be read at the same moment: living threads,
+//! exit records and losses.
 
 use crate::error::Error;
 use crate::model::{Extent, Losses, ThreadRecord};
 use crate::source::Sample;
 
-/// What a sample is made of. Threads go on, end and begin while each of them is read.
+/// The parts of a sample. Threads run, start and end while the parts are read.
 pub(super) trait SampleParts {
-    /// Looks at the threads, one after the other: at all of them, or at those with other
-    /// counters than at the last look. One that lives all the while is not missed.
+    /// Reads the threads one after the other: all of them, or only those whose counters have
+    /// changed since the last snapshot. A thread that lives during the whole call is not missed.
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error>;
 
-    /// Takes the records of all threads that had ended when it was called.
+    /// Takes the records of all threads that had ended when the call began.
     fn exited(&mut self) -> Result<Vec<ThreadRecord>, Error>;
 
-    /// What was lost so far.
+    /// The losses since counting began.
     fn losses(&mut self) -> Result<Losses, Error>;
 }
 
-/// How often something is tried that fails only while the kernel is busy with it.
-pub(super) const TRIES: u32 = 100;
+/// Maximum number of attempts for an operation that fails only transiently.
+pub(super) const MAX_ATTEMPTS: u32 = 100;
 
-/// Takes samples one after the other.
+/// The state kept between two samples.
 #[derive(Debug, Default)]
 pub(super) struct Sampling {
-    /// The exits that were lost by the beginning of the last sample.
+    /// Number of exit records lost when the last sample began.
     lost: u64,
 }
 
 impl Sampling {
-    /// Takes a sample in which no thread is both alive and lost, in so many tries.
+    /// Takes a sample in which no thread is both alive and lost, with at max_attempts `max_attempts`
+    /// attempts.
     ///
-    /// Changes alone are enough as long as no exit is lost: every thread that was seen and
-    /// is not there any more has left a record. Else all threads have to be looked at, to
-    /// find out who is gone.
+    /// A changes-only snapshot is enough while no exit record is lost: every thread that was seen
+    /// before and has ended has left a record. After a loss, all threads must be read to find those
+    /// that have ended.
     pub(super) fn take(
         &mut self,
         parts: &mut impl SampleParts,
         mut extent: Extent,
-        most: u32,
+        max_attempts: u32,
     ) -> Result<Sample, Error> {
-        // Makes room, so that fewer are lost during the look.
+        // Makes room in the ring buffer, so that fewer records are lost during the snapshot.
         let mut exits = parts.exited()?;
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             let before = parts.losses()?;
             if before.exits_lost != self.lost {
                 extent = Extent::All;
             }
-            // In this order: who ends during the look has left a record by the end of it.
+            // The order matters: a thread that ends during the snapshot has left a record by its
+            // end.
             let living = parts.living(extent)?;
             exits.extend(parts.exited()?);
             let after = parts.losses()?;
-            tries += 1;
-            // A thread that was seen alive and whose record was lost then would be in both.
-            // Under a storm without end the older losses are the consistent ones: what came
-            // since is in the next sample's. Nor may a loss have begun by then of which only
-            // a part was there to be read.
-            if after.exits_losing == before.exits_lost || tries >= most {
+            attempts += 1;
+            // A thread that was seen alive and whose record was lost afterwards would be in both.
+            // If losses never stop, the older losses are the consistent ones: the next sample
+            // contains the newer ones. No loss may be half counted at that time either, because
+            // only a part of it would be read.
+            if after.exits_losing == before.exits_lost || attempts >= max_attempts {
                 self.lost = before.exits_lost;
                 let losses = Losses {
                     exits: before.exits,
@@ -71,7 +73,7 @@ impl Sampling {
                     losses,
                 });
             }
-            // What this look has shown is not shown again as a change.
+            // The next changes-only snapshot would not repeat what this one has returned.
             extent = Extent::All;
         }
     }

@@ -1,5 +1,5 @@
-//! Samples and the ledger behind them, against a model of the kernel's side in which
-//! threads begin, send, become another program and end while a sample is being taken.
+//! Tests of samples and the ledger with a model of the kernel: threads start, send, exec and end
+//! while a sample is taken.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,10 +10,10 @@ use super::sampling::{SampleParts, Sampling};
 use crate::error::Error;
 use crate::model::{Counters, Extent, Ledger, Losses, ProcessId, State, ThreadRecord};
 
-/// What can happen to a thread; it is chosen among the living.
+/// An event. Its thread is chosen among the living ones.
 #[derive(Clone, Debug)]
 enum Event {
-    /// A new thread; of a new process where the pid is free, else of the one that has it.
+    /// A new thread. If no living process has the pid, the thread starts a new process.
     Start {
         pid: u32,
     },
@@ -25,15 +25,15 @@ enum Event {
         thread: usize,
         lost: bool,
     },
-    /// All other threads of the process end, and this one takes over its id.
+    /// All other threads of the process end, and this thread takes over the process's id.
     Exec {
         thread: usize,
     },
-    /// Every thread of the process ends, and its pid is given to another one at once.
+    /// Every thread of the process ends, and a new process gets its pid at once.
     Reuse {
         thread: usize,
     },
-    /// What it does from now on is in a block more.
+    /// The thread's further traffic is counted in an additional block.
     Spare {
         thread: usize,
     },
@@ -58,11 +58,11 @@ fn event() -> impl Strategy<Value = Event> {
 #[derive(Clone, Debug)]
 enum Step {
     Happens(Event),
-    /// Exit records are taken; those that were taken may come once more.
+    /// Exit records are taken. With `again`, the ledger gets them twice.
     Drain {
         again: bool,
     },
-    /// A sample, with what happens during each part of it, ends an interval or does not.
+    /// A sample with events during each of its parts. With `interval`, it ends an interval.
     Sample {
         meanwhile: Vec<Event>,
         all: bool,
@@ -84,7 +84,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The kernel's side, with a truth of its own.
+/// A model of the kernel that knows the true counts.
 #[derive(Default)]
 struct Kernel {
     living: Vec<ThreadRecord>,
@@ -94,12 +94,12 @@ struct Kernel {
     starts: u64,
     tids: u32,
     truth: HashMap<ProcessId, u64>,
-    nobody: u64,
-    /// Processes of which an exit was lost.
-    short: HashSet<ProcessId>,
-    /// What was shown of each block last.
+    unattributed: u64,
+    /// Processes that lost an exit record.
+    with_losses: HashSet<ProcessId>,
+    /// The counters that the last snapshot showed, by block.
     shown: HashMap<u64, Counters>,
-    /// What is to happen while a sample is taken, one before each step of it.
+    /// Events that happen while a sample is taken, one before each step.
     meanwhile: VecDeque<Event>,
 }
 
@@ -138,7 +138,7 @@ impl Kernel {
             self.losses.exits += last.counters;
             self.losses.exits_lost += 1;
             self.losses.exits_losing += 1;
-            self.short.insert(last.identity.process);
+            self.with_losses.insert(last.identity.process);
         } else {
             self.ring.push(last);
         }
@@ -158,7 +158,7 @@ impl Kernel {
             Event::NoMemory { bytes } => {
                 self.losses.no_memory.udp_send_msgs += 1;
                 self.losses.no_memory.udp_send_bytes += bytes;
-                self.nobody += bytes;
+                self.unattributed += bytes;
             }
             _ if self.living.is_empty() => {}
             Event::Send { thread, bytes } => {
@@ -206,7 +206,7 @@ impl SampleParts for Kernel {
         while let Some(block) = blocks.pop_front() {
             let newest = self.blocks;
             self.meanwhile();
-            // Some that begin meanwhile are still seen.
+            // Some threads that start meanwhile are still seen.
             if self.blocks > newest && self.blocks.is_multiple_of(2) {
                 blocks.push_back(self.blocks);
             }
@@ -236,7 +236,7 @@ impl SampleParts for Kernel {
     }
 }
 
-/// What rows and the unattributed row showed.
+/// Sums of the rows and of the unattributed row.
 #[derive(Default)]
 struct Shown {
     rows: HashMap<ProcessId, u64>,
@@ -275,8 +275,8 @@ fn take_sample(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// Rows and the unattributed row are the truth together; whoever lost no exit has all
-    /// of it in rows.
+    /// Rows and the unattributed row add up to the truth. A process without a lost exit record has
+    /// all of its traffic in rows.
     #[test]
     fn whatever_happens_while_samples_are_taken_adds_up_to_the_truth(
         steps in vec(step(), 0..80),
@@ -307,8 +307,8 @@ proptest! {
                 }
             }
         }
-        // What was lost during the last sample is in the next one's. That of changes is
-        // enough for the sums.
+        // Losses during the last sample appear in the next one. A changes-only sample is enough for
+        // the sums.
         let extent = if by_thread { Extent::Changes } else { Extent::All };
         take_sample(&mut ledger, (&mut sampling, &mut kernel), extent, 1, false);
         for (process, state) in shown.take(&mut ledger, &kernel) {
@@ -317,25 +317,25 @@ proptest! {
             }
         }
 
-        let truth = kernel.truth.values().sum::<u64>() + kernel.nobody;
+        let truth = kernel.truth.values().sum::<u64>() + kernel.unattributed;
         prop_assert_eq!(shown.rows.values().sum::<u64>() + shown.unattributed, truth);
         for (process, bytes) in &kernel.truth {
             let rows = shown.rows.get(process).copied().unwrap_or(0);
-            if kernel.short.contains(process) {
+            if kernel.with_losses.contains(process) {
                 prop_assert!(rows <= *bytes);
             } else {
                 prop_assert_eq!(rows, *bytes, "{:?}", process);
             }
         }
-        if kernel.short.is_empty() {
-            prop_assert_eq!(shown.unattributed, kernel.nobody);
+        if kernel.with_losses.is_empty() {
+            prop_assert_eq!(shown.unattributed, kernel.unattributed);
         }
         take_sample(&mut ledger, (&mut sampling, &mut kernel), Extent::All, 1, false);
         prop_assert!(shown.take(&mut ledger, &kernel).is_empty(), "nothing is left");
     }
 
-    /// Up to the largest number there is, and a counter that wraps around behind it adds
-    /// nothing until it is past where it was.
+    /// Counters are exact up to the largest number. A counter that wraps around adds nothing until
+    /// it exceeds its old value.
     #[test]
     fn the_largest_counters_are_exact_and_wrapping_is_never_a_huge_number(
         mut totals in vec(any::<u64>(), 1..20),

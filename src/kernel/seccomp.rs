@@ -9,6 +9,7 @@ use libbpf_rs::libbpf_sys;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::finding::{Finding, Status};
 use crate::host::proc::own_status;
 
 /// What the seccomp filters of this process do to bpf(2).
@@ -33,7 +34,25 @@ impl Seccomp {
             Self::Absent
         }
     }
+
+    pub(super) fn finding(self) -> Finding {
+        let found = match self {
+            Self::Absent => "no filter",
+            _ => "the filter allows the system call bpf",
+        };
+        let met = Finding::ok("seccomp", "seccomp filter", found);
+        let cause = match self {
+            Self::Absent | Self::Allows => return met,
+            Self::Denies => "a seccomp filter denies the system call bpf",
+            Self::Kills => "a seccomp filter kills programs that make the system call bpf",
+        };
+        met.lacking(Status::Missing, cause, REMEDY)
+    }
 }
+
+/// What to do about a filter that denies bpf(2).
+pub(super) const REMEDY: &str =
+    "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container";
 
 /// Makes a call that changes nothing, in a child, since a filter can kill the caller.
 fn try_in_child() -> Seccomp {

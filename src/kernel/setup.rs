@@ -1,36 +1,38 @@
-//! What can be set before the programs are loaded: sizes, and whose traffic is counted.
+//! Settings that are fixed when the programs are loaded: the sizes of maps, and the filter.
 
 use super::skel::types;
 use crate::host::proc::threads;
 
-/// How much the kernel's side can hold: threads in the best place there is, and exits that
-/// wait for a reader that does not come.
+/// Sizes of the BPF maps: for threads with traffic, and for exit records that have not been read
+/// yet.
 ///
-/// The defaults hold 1,800 exits in the ring and 131,072 behind it: at 5,000 exits a
-/// second, 26 seconds of a stopped reader. What does not fit is counted as lost.
+/// By default, the ring buffer has room for 1,800 exit records and the overflow map for 131,072
+/// more. At 5,000 exits a second, this is enough while the reader is stopped for 26 seconds.
+/// Records that do not fit are counted as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Threads that can be counted in slots, 96 bytes each; a power of two, and 16 at
-    /// least. All others are in task storage: that costs more for each event and each
-    /// look, and loses nothing.
+    /// Number of slots, 96 bytes each: a power of two, and at least 16. All other threads use task
+    /// storage, which costs more for each event and each snapshot, but loses nothing.
     pub slots: u32,
-    /// Bytes of the ring of exit records: a power of two and a multiple of the page size.
+    /// Bytes of the ring buffer of exit records: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
-    /// Exit records behind the full ring, 400 bytes each at most. Memory is taken when they
-    /// are needed; on a real-time kernel, 16 bytes each in advance.
+    /// Exit records in the overflow map, for when the ring buffer is full. Each takes at most 400
+    /// bytes, allocated when needed; on a PREEMPT_RT kernel, 16 bytes each are allocated in
+    /// advance.
     pub overflow: u32,
-    /// Threads without a slot that could not get task storage either. Memory is taken in
-    /// advance, since they are needed when there is none left: about 150 bytes each.
+    /// Entries of the spare map, for threads that get neither a slot nor task storage. The map
+    /// takes about 150 bytes an entry. They are allocated in advance, because they are needed when
+    /// memory has run out.
     pub spare: u32,
-    /// Bytes of the ring buffer of cgroups that are made or removed, as `ring_bytes`. 0 where their
-    /// names are not asked for: then no program looks at cgroups.
+    /// Bytes of the ring buffer of created and removed cgroups, as for `ring_bytes`. With 0, no
+    /// cgroup programs are loaded; use 0 if names of cgroups are not needed.
     pub cgroup_bytes: u32,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
         Self {
-            slots: LEAST_SLOTS,
+            slots: MIN_SLOTS,
             ring_bytes: 1 << 18,
             overflow: 1 << 17,
             spare: 1 << 11,
@@ -39,32 +41,32 @@ impl Default for Capacity {
     }
 }
 
-const LEAST_SLOTS: u32 = 1 << 13;
-const MOST_SLOTS: u32 = 1 << 20;
+const MIN_SLOTS: u32 = 1 << 13;
+const MAX_SLOTS: u32 = 1 << 20;
 
 impl Capacity {
-    /// For a host with so many threads: at least as many slots. Up to half of the threads
-    /// can have traffic with hardly one outside of the slots, and on a small host there is
-    /// room for many more to come.
+    /// The sizes for a host with this many threads: at least one slot per thread. Even if half of
+    /// the threads have traffic, almost all of them find a slot. A small host has slots for many
+    /// more threads.
     #[must_use]
     pub fn for_threads(threads: u32) -> Self {
-        let slots = threads.min(MOST_SLOTS).next_power_of_two();
+        let slots = threads.min(MAX_SLOTS).next_power_of_two();
         Self {
-            slots: slots.max(LEAST_SLOTS),
+            slots: slots.max(MIN_SLOTS),
             ..Self::default()
         }
     }
 
-    /// For this host as it is now.
+    /// The sizes for the threads that this host has now.
     #[must_use]
     pub fn of_host() -> Self {
         Self::for_threads(threads().unwrap_or(0))
     }
 
-    /// Sets of slots (`bpf/maps.h`) that it needs.
+    /// Number of slot sets (`bpf/maps.h`).
     pub(super) fn slot_sets(self) -> u32 {
-        let in_set = types::slot_set::default().owner.len();
-        let sets = usize::try_from(self.slots).unwrap_or(usize::MAX) / in_set;
+        let slots_per_set = types::slot_set::default().owner.len();
+        let sets = usize::try_from(self.slots).unwrap_or(usize::MAX) / slots_per_set;
         u32::try_from(sets).unwrap_or(u32::MAX).max(1)
     }
 }
@@ -74,36 +76,37 @@ impl Capacity {
 pub struct WantedCgroup {
     /// Inode number of the directory.
     pub id: u64,
-    /// Its depth below the root of the hierarchy, which is 0.
+    /// Depth below the root of the hierarchy. The root has level 0.
     pub level: u32,
 }
 
-/// Whose traffic is counted; everybody's by default. The kernel's side decides.
+/// Selects the tasks to count, in the kernel. The default counts all tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only these processes, if there are any; they must be there when attaching.
+    /// Count only these processes. Empty: all. They must exist when the programs are attached.
     pub pids: Vec<u32>,
-    /// Also what they fork from then on, and its descendants.
+    /// Also count processes that they fork from then on, and all descendants.
     pub follow: bool,
-    /// Only while in one of these or below, if there are any. At most [`MAX_CGROUPS`].
+    /// Count tasks only while they are in one of these cgroups or below. Empty: all. At most
+    /// [`MAX_CGROUPS`].
     pub cgroups: Vec<WantedCgroup>,
 }
 
-/// How many cgroups a [`Filter`] can hold (`bpf/filter.h`).
+/// Maximum number of cgroups in a [`Filter`] (`bpf/filter.h`).
 pub const MAX_CGROUPS: usize = 64;
 
 impl Filter {
-    /// Whether only tasks count that are tracked.
+    /// Whether only tracked tasks are counted.
     pub(super) fn is_tracked(&self) -> bool {
         !self.pids.is_empty()
     }
 
-    /// Entries that the table of wanted processes needs.
+    /// Number of entries for the hash map of wanted processes.
     pub(super) fn wanted_entries(&self) -> u32 {
         u32::try_from(self.pids.len()).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Puts it into the programs' constants.
+    /// Writes the filter into the programs' constants.
     pub(super) fn write_to(&self, raw: &mut types::filter) {
         raw.tracked = u32::from(self.is_tracked());
         raw.follow = u32::from(self.follow);
@@ -122,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn there_are_slots_for_the_threads_of_the_host() {
+    fn the_number_of_slots_follows_the_number_of_threads() {
         assert_eq!(Capacity::for_threads(345), Capacity::default());
         assert_eq!(Capacity::for_threads(20_000).slots, 1 << 15);
     }
@@ -131,7 +134,7 @@ mod tests {
         #[test]
         fn any_number_of_threads_gives_a_power_of_two(threads in any::<u32>()) {
             let slots = Capacity::for_threads(threads).slots;
-            prop_assert!(slots.is_power_of_two() && (LEAST_SLOTS..=MOST_SLOTS).contains(&slots));
+            prop_assert!(slots.is_power_of_two() && (MIN_SLOTS..=MAX_SLOTS).contains(&slots));
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Whether classic tracepoints can be opened here.
+//! Checks whether classic tracepoints can be opened on this host.
 
 use std::fs;
 use std::ptr;
 
 use rustix::io::Errno;
 
-/// Where tracefs is, in the order in which libbpf looks.
+/// Mount points of tracefs, in the order in which libbpf tries them.
 const PLACES: [&str; 2] = ["/sys/kernel/debug/tracing", "/sys/kernel/tracing"];
-/// The classic tracepoints that are used.
+/// The classic tracepoints that netatop uses.
 const EVENTS: [&str; 4] = [
     "sock/sock_send_length",
     "sock/sock_recv_length",
@@ -15,9 +15,10 @@ const EVENTS: [&str; 4] = [
     "task/task_newtask",
 ];
 
-/// Where tracefs is if classic tracepoints can be opened through it; else why not.
+/// The mount point of tracefs if classic tracepoints can be opened there. The error is the reason
+/// why not.
 pub(super) fn tracefs() -> Result<&'static str, String> {
-    // libbpf takes the first that is there, and no other then.
+    // libbpf uses the first mount point that exists, and does not try the other.
     let [debugfs, own] = PLACES;
     let there = fs::exists(debugfs).unwrap_or(false);
     let place = if there { debugfs } else { own };
@@ -25,7 +26,8 @@ pub(super) fn tracefs() -> Result<&'static str, String> {
         let path = format!("{place}/events/{event}/id");
         fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
     }
-    // SAFETY: without attributes there is nothing to open, and nothing else is passed.
+    // SAFETY: the pointer to the attributes is null, so the kernel opens nothing and reads no
+    // memory.
     let result = unsafe {
         nix::libc::syscall(
             nix::libc::SYS_perf_event_open,
@@ -36,8 +38,8 @@ pub(super) fn tracefs() -> Result<&'static str, String> {
             0,
         )
     };
-    // That there are no attributes is told by a kernel that would open an event; what comes
-    // before it (a filter of system calls) tells something else.
+    // A kernel that would open an event fails with EFAULT for the null pointer. An earlier refusal,
+    // such as by a seccomp filter, has another error.
     let error = std::io::Error::last_os_error();
     if result < 0 && error.raw_os_error() != Some(Errno::FAULT.raw_os_error()) {
         return Err(format!("perf_event_open: {error}"));

@@ -15,7 +15,7 @@ use super::iter::{READ_BYTES, read_records};
 use super::kind::TracepointKind;
 use super::liveness;
 use super::requirements::missing;
-use super::sampling::{SampleParts, Sampling, TRIES};
+use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
@@ -26,7 +26,7 @@ use crate::text::to_stderr_raw;
 
 /// The attached programs. Dropping it detaches them and leaves nothing behind.
 pub struct Tracer<'a> {
-    // The links go first: what is detached writes no more records.
+    // The links are dropped first: detached programs write no more records.
     links: Links,
     ring: RingBuffer<'a>,
     skel: NetatopSkel<'a>,
@@ -35,30 +35,30 @@ pub struct Tracer<'a> {
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     cgroups: Rc<RefCell<Vec<CgroupChange>>>,
     buffer: Vec<u8>,
-    /// Exit records taken from the ring so far.
+    /// Number of exit records taken from the ring buffer so far.
     from_ring: u64,
-    /// How many there had been in the overflow table when it was last found empty.
-    overflowed: u64,
+    /// Number of records ever put into the overflow map, when the map was last found empty.
+    overflow_total: u64,
     sampling: Sampling,
-    /// How many records the last look had.
+    /// Number of records in the last snapshot.
     expected: usize,
-    /// How much the programs show that look at the slots.
+    /// The extent for which the iterator over the slots is set.
     extent: Extent,
 }
 
-/// Lets libbpf's own messages through to standard error, or not.
+/// Writes libbpf's own messages to standard error, or suppresses them.
 pub fn libbpf_messages(show: bool) {
     let print: fn(PrintLevel, String) = |_, message| to_stderr_raw(&message);
     libbpf_rs::set_print(show.then_some((PrintLevel::Debug, print)));
 }
 
 impl<'a> Tracer<'a> {
-    /// Checks the host, loads the programs of the kind that is best for it, and attaches them.
-    /// Counting has begun when it returns.
+    /// Checks the host, then loads and attaches the programs of the kind that is best for it.
+    /// Counting has begun when this returns.
     ///
     /// # Errors
     ///
-    /// With what is missing on this host and the way out, or with what the kernel refused.
+    /// If a requirement is missing (with its remedy), or if the kernel refuses the programs.
     pub fn attach(
         storage: &'a mut Storage,
         capacity: Capacity,
@@ -67,7 +67,7 @@ impl<'a> Tracer<'a> {
         Self::attach_to(storage, capacity, filter, &HostFacts::gather())
     }
 
-    /// The same on a host that has been looked at.
+    /// As [`Tracer::attach`], with facts that were gathered before.
     ///
     /// # Errors
     ///
@@ -84,11 +84,11 @@ impl<'a> Tracer<'a> {
         Self::attach_kind(storage, capacity, filter, TracepointKind::for_host(facts))
     }
 
-    /// The same, with programs of this kind and without asking first what the host lacks.
+    /// As [`Tracer::attach`], with programs of this kind, and without checking the requirements.
     ///
     /// # Errors
     ///
-    /// With what the kernel refused.
+    /// If the kernel refuses the programs.
     pub fn attach_kind(
         storage: &'a mut Storage,
         capacity: Capacity,
@@ -114,7 +114,7 @@ impl<'a> Tracer<'a> {
             exits,
             cgroups,
             buffer: vec![0; READ_BYTES],
-            overflowed: 0,
+            overflow_total: 0,
             from_ring: 0,
             sampling: Sampling::default(),
             expected: 0,
@@ -127,37 +127,39 @@ impl<'a> Tracer<'a> {
             .ok_or_else(|| Error::Failed("the loss counters could not be read".to_owned()))
     }
 
-    /// Where threads went that found no slot.
+    /// Counts the blocks of threads that found no free slot.
     ///
     /// # Errors
     ///
     /// If the programs' memory cannot be read.
-    pub fn outside(&self) -> Result<UnslottedBlocks, Error> {
+    pub fn unslotted(&self) -> Result<UnslottedBlocks, Error> {
         Ok(UnslottedBlocks::of(&self.raw_losses()?))
     }
 
     fn progress(&self) -> Result<Progress, Error> {
         let raw = self.raw_losses()?;
         Ok(Progress {
-            overflowed: raw.overflowed,
+            overflow_total: raw.overflowed,
             to_ring: raw.to_ring,
-            outside: UnslottedBlocks::of(&raw).left(),
+            unslotted: UnslottedBlocks::of(&raw).living(),
         })
     }
 
-    /// Has the next look at the slots show so much.
-    fn show(&mut self, extent: Extent) -> Result<(), Error> {
+    /// Sets the extent of the next iteration over the slots.
+    fn set_extent(&mut self, extent: Extent) -> Result<(), Error> {
         if extent != self.extent {
             if !shared::set_dump_all(&mut self.skel.maps, extent == Extent::All) {
-                return Err(Error::Failed("the programs could not be told".to_owned()));
+                return Err(Error::Failed(
+                    "the iterator could not be configured".to_owned(),
+                ));
             }
             self.extent = extent;
         }
         Ok(())
     }
 
-    /// How often the kernel left a program out, because it or, with classic tracepoints, any
-    /// other was running already.
+    /// How often the kernel skipped a program because that program (with classic tracepoints: any
+    /// program) was already running on the CPU.
     fn missed_events(&self) -> Result<u64, Error> {
         programs(&self.skel.progs, self.kind, self.tracked)
             .iter()
@@ -165,7 +167,7 @@ impl<'a> Tracer<'a> {
             .sum()
     }
 
-    /// Takes the records in the ring, but those behind one that is still being written.
+    /// Takes the records in the ring buffer, up to the first one that is still being written.
     fn drain_ring(&mut self) -> Result<(), Error> {
         let before = self.exits.borrow().len();
         self.ring
@@ -175,21 +177,22 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    /// Takes the records behind the full ring, if there were `overflowed` by now. What fails
-    /// may be tried again.
-    fn drain_overflow(&mut self, overflowed: u64) -> libbpf_rs::Result<()> {
-        if overflowed == self.overflowed {
+    /// Takes the records in the overflow map, if `overflow_total` has grown. The call can be
+    /// repeated after an error.
+    fn drain_overflow(&mut self, overflow_total: u64) -> libbpf_rs::Result<()> {
+        if overflow_total == self.overflow_total {
             return Ok(());
         }
         let map = &self.skel.maps.overflow;
         let mut exits = self.exits.borrow_mut();
-        // Always from the front. In the midst of a trie the kernel needs memory to go on, and
-        // may leave some out where another was put in meanwhile; at its front, neither. Not for
-        // ever: a storm may be faster.
+        // Each batch starts at the first key. From the middle of an LPM trie, the kernel needs
+        // memory to continue, and it can skip keys when another one is inserted meanwhile. Neither
+        // happens at the first key. The number of batches is limited, because a storm of exits can
+        // be faster than this loop.
         for _ in 0..=2 * map.max_entries() / OVERFLOW_KEYS {
             let keys: Vec<_> = map.keys().take(OVERFLOW_KEYS as usize).collect();
             if keys.is_empty() {
-                self.overflowed = overflowed;
+                self.overflow_total = overflow_total;
                 break;
             }
             for key in keys {
@@ -202,44 +205,44 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// Blocks of threads that found no slot, since counting began. Totals only grow.
+/// Blocks of threads that found no free slot since counting began. Totals only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnslottedBlocks {
-    /// Put into task storage.
+    /// Blocks put into task storage.
     pub stored: u64,
-    /// Put into the spare table, since there was no memory.
-    pub spared: u64,
-    /// Those of both whose threads have ended.
-    pub gone: u64,
+    /// Blocks put into the spare map, because there was no memory for task storage.
+    pub spare: u64,
+    /// Blocks of either kind whose threads have ended.
+    pub ended: u64,
 }
 
 impl UnslottedBlocks {
     fn of(raw: &types::losses) -> Self {
         Self {
             stored: raw.stored,
-            spared: raw.spared,
-            gone: raw.outside_gone,
+            spare: raw.spared,
+            ended: raw.outside_gone,
         }
     }
 
-    /// Those of living threads.
-    fn left(self) -> u64 {
-        (self.stored + self.spared).saturating_sub(self.gone)
+    /// Number of blocks whose threads are alive.
+    fn living(self) -> u64 {
+        (self.stored + self.spare).saturating_sub(self.ended)
     }
 }
 
-/// How the exit records are getting on.
+/// Totals that show which exit records are still to be read.
 struct Progress {
-    overflowed: u64,
+    overflow_total: u64,
     to_ring: u64,
-    /// Blocks that are not in slots.
-    outside: u64,
+    /// Blocks of living threads that are not in slots.
+    unslotted: u64,
 }
 
-/// How many records of the overflow table are taken in one go.
+/// Number of records taken from the overflow map in one batch.
 const OVERFLOW_KEYS: u32 = 1024;
 
-/// How often the kernel left out this program, as `struct bpf_prog_info` tells (bpf(2)).
+/// Number of missed runs of this program, from `struct bpf_prog_info` (bpf(2)).
 fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64, Error> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut length = size_of_val(&info) as u32;
@@ -275,11 +278,11 @@ fn ring<'a>(
 
 impl SampleParts for Tracer<'_> {
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
-        self.show(extent)?;
+        self.set_extent(extent)?;
         let mut records = Vec::with_capacity(self.expected);
         read_records(&self.links.dump_slots, &mut self.buffer, &mut records)?;
-        // Going to every task is for those few that found no slot, if there are any.
-        if self.progress()?.outside > 0 {
+        // Iterating over all tasks is expensive. It is only needed for threads without a slot.
+        if self.progress()?.unslotted > 0 {
             read_records(&self.links.dump_tasks, &mut self.buffer, &mut records)?;
         }
         self.expected = records.len();
@@ -308,22 +311,22 @@ impl SampleParts for Tracer<'_> {
 impl Source for Tracer<'_> {
     fn sample(&mut self, extent: Extent) -> Result<Sample, Error> {
         let mut sampling = mem::take(&mut self.sampling);
-        let sample = sampling.take(self, extent, TRIES);
+        let sample = sampling.take(self, extent, MAX_ATTEMPTS);
         self.sampling = sampling;
         sample
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             let progress = self.progress()?;
             self.drain_ring()?;
-            let overflow = self.drain_overflow(progress.overflowed);
-            tries += 1;
-            if (overflow.is_ok() && self.from_ring >= progress.to_ring) || tries == TRIES {
-                overflow.map_err(|error| {
-                    Error::failed("the overflow table could not be read", error)
-                })?;
+            let overflow = self.drain_overflow(progress.overflow_total);
+            attempts += 1;
+            if (overflow.is_ok() && self.from_ring >= progress.to_ring) || attempts == MAX_ATTEMPTS
+            {
+                overflow
+                    .map_err(|error| Error::failed("the overflow map could not be read", error))?;
                 return Ok(mem::take(&mut *self.exits.borrow_mut()));
             }
             std::thread::yield_now();
@@ -335,8 +338,8 @@ impl Source for Tracer<'_> {
     }
 
     fn wakeup(&self) -> Option<BorrowedFd<'_>> {
-        // SAFETY: libbpf closes the descriptor when the ring is freed, and the borrow ends
-        // before that since it is one of `self`, which owns the ring.
+        // SAFETY: libbpf closes the descriptor when the ring buffer is freed. `self` owns the ring
+        // buffer, and the returned borrow ends before `self` does.
         Some(unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) })
     }
 

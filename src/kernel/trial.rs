@@ -1,4 +1,4 @@
-//! Tries in small what a recording does.
+//! Tries what a recording does, with the smallest maps.
 
 use super::attach::Storage;
 use super::facts::HostFacts;
@@ -12,7 +12,7 @@ use crate::host::can_name_cgroups;
 ///
 /// # Errors
 ///
-/// With what the kernel refused, and the cause and remedy if they are known.
+/// If the kernel refuses the programs, with the cause and remedy if they are known.
 pub fn try_programs(facts: &HostFacts) -> Result<(), Error> {
     let smallest = Capacity {
         slots: 16,

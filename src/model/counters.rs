@@ -1,4 +1,4 @@
-//! The eight counters everything is about.
+//! The eight counters of a thread, process or group.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
@@ -7,8 +7,8 @@ use serde::Serialize;
 
 /// Messages and bytes, by protocol and direction.
 ///
-/// A message is one successful socket call (an empty UDP datagram included); bytes are
-/// what that call returned, so headers and retransmissions are not in them.
+/// A message is one successful socket call, including one for an empty UDP datagram. Bytes are the
+/// return value of that call: they do not include headers or retransmissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// TCP send calls.
@@ -43,31 +43,31 @@ impl Counters {
         }
     }
 
-    /// What was added since `earlier`; 0 where a counter went backwards.
+    /// The difference to `earlier`. 0 where a counter went backwards.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         self.zip(earlier, u64::saturating_sub)
     }
 
-    /// The larger of both, counter by counter.
+    /// The larger value of each counter.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         self.zip(other, u64::max)
     }
 
-    /// Whether nothing was counted.
+    /// Whether all counters are 0.
     #[must_use]
     pub fn is_zero(self) -> bool {
         self == Self::default()
     }
 
-    /// Messages of both protocols and directions.
+    /// Messages sent and received over both protocols.
     #[must_use]
     pub fn msgs(self) -> u64 {
         self.sent_msgs().saturating_add(self.received_msgs())
     }
 
-    /// Bytes of both protocols and directions.
+    /// Bytes sent and received over both protocols.
     #[must_use]
     pub fn bytes(self) -> u64 {
         self.sent_bytes().saturating_add(self.received_bytes())

@@ -1,61 +1,63 @@
-//! What a ledger takes and gives: losses, snapshots, and the usage of an interval.
+//! Input and output of a ledger: losses, snapshots, and the usage of an interval.
 
 use super::{Counters, Identity, ProcessId, State};
 
-/// What the kernel's side counted for nobody since counting began. Totals only grow.
+/// What the BPF programs could not attribute since counting began. Totals only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// There was no memory for a thread's counters.
+    /// Traffic of threads for whose counters there was no memory.
     pub no_memory: Counters,
-    /// Final counters of threads that ended while no record of it could be left.
+    /// Final counters of threads whose exit record was lost.
     pub exits: Counters,
-    /// Traffic in the name of no task.
+    /// Traffic that belongs to no task.
     pub no_task: Counters,
-    /// Number of threads behind `exits`.
+    /// Number of threads counted in `exits`.
     pub exits_lost: u64,
-    /// The same, with those whose counters are just being added to `exits`.
+    /// `exits_lost`, including threads whose counters are just being added to `exits`.
     pub exits_losing: u64,
-    /// New tasks that should have been followed and could not be: their traffic is missing.
+    /// New tasks that could not be followed although the filter asked for it. Their traffic is
+    /// missing.
     pub untracked: u64,
-    /// Cgroups that were made or removed and could not be reported: their names are missing.
+    /// Created or removed cgroups that could not be reported. Their names are missing.
     pub cgroups: u64,
-    /// Events during which the kernel could not run a program; their traffic is unknown.
+    /// Events for which the kernel could not run a program. Their traffic is unknown.
     pub missed_events: u64,
 }
 
 /// Which threads a snapshot holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
-    /// Every living one that has counters: who is not in it has ended.
+    /// Every living thread with counters. A thread missing from the snapshot has ended.
     #[default]
     All,
-    /// At least those whose counters are not what the last snapshot showed.
+    /// At least the threads whose counters have changed since the last snapshot.
     Changes,
 }
 
-/// What one process (or thread) did in one interval.
+/// The traffic of one process or thread in one interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Names, user and cgroup, by the newest record of it.
+    /// Names, user and cgroup from its newest record.
     pub last: Identity,
-    /// Whether it was still there when the interval ended.
+    /// Whether it was alive at the end of the interval.
     pub state: State,
-    /// Counted in this interval.
+    /// Traffic in this interval.
     pub counters: Counters,
 }
 
-/// One interval's usage: every message and byte since the interval before, once.
+/// The usage of one interval. It contains every message and byte since the previous interval
+/// exactly once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
-    /// Only those with traffic in the interval, in no particular order.
+    /// The processes or threads with traffic in the interval, in no particular order.
     pub usage: Vec<Usage>,
-    /// Processes seen in this interval or before, with traffic in it or not, of which
-    /// nothing more is expected: all their threads have ended. Empty with rows by thread.
+    /// Processes whose threads have all ended, from this or earlier intervals, with or without
+    /// traffic in this one. No more records of them are expected. Empty if rows are threads.
     pub ended: Vec<ProcessId>,
-    /// Processes that live on, but of which every thread that ever had traffic has ended:
-    /// nothing will tell of their end, unless another thread has traffic. Each is named
-    /// when that happens. Empty with rows by thread.
+    /// Living processes whose threads with traffic have all ended. No record will report the end of
+    /// such a process unless another thread has traffic. Each process is listed once when this
+    /// happens. Empty if rows are threads.
     pub silent: Vec<ProcessId>,
-    /// Counted, but for nobody.
+    /// Traffic that could not be attributed to a process.
     pub unattributed: Counters,
 }

@@ -1,8 +1,8 @@
-//! What a row stands for.
+//! The layout of rows.
 
 use clap::ValueEnum;
 
-/// What one row stands for.
+/// The meaning of one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum GroupBy {
     /// A process (or thread)
@@ -19,11 +19,11 @@ pub enum GroupBy {
     User,
 }
 
-/// Which identity columns there are.
+/// Selects the identity columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// What a row stands for.
+    /// The meaning of one row.
     pub group_by: GroupBy,
-    /// Rows are threads: there is a `tid`.
+    /// Rows are threads, with a column `tid`.
     pub threads: bool,
 }

@@ -1,8 +1,8 @@
-//! From snapshots and exit records to what each process did in an interval.
+//! Turns snapshots and exit records into the usage of each interval.
 //!
-//! A thread is seen again and again: in every snapshot while it lives, and once more in
-//! its exit record. Its newest counters *replace* the older ones, so that nothing is
-//! counted twice however the two kinds of record are interleaved.
+//! A thread appears in every snapshot while it lives, and once more in its exit record. Its newest
+//! counters *replace* the older ones. So nothing is counted twice, in whatever order the two kinds
+//! of records arrive.
 
 use std::hash::Hash;
 use std::mem;
@@ -14,11 +14,11 @@ use indexmap::map::{Entry as MapEntry, IndexMap};
 use super::interval::{Extent, Interval, Losses, Usage};
 use super::{Counters, Identity, ProcessId, State, ThreadRecord};
 
-/// A record that has not come so many snapshots after its thread had gone was lost; one
-/// that is being written just then comes with the next.
-const STILL_TO_COME: u64 = 1000;
+/// An exit record counts as lost if it has not arrived this many snapshots after its thread
+/// disappeared. A record that was being written at the time arrives with the next snapshot.
+const LOST_AFTER_SNAPSHOTS: u64 = 1000;
 
-/// What rows are made of: a process, or a thread of one.
+/// The key of a row: a process, or a thread of a process.
 type Key = (ProcessId, Option<u32>);
 
 #[derive(Debug)]
@@ -26,24 +26,24 @@ struct Block {
     key: Key,
     /// The newest counters seen.
     counters: Counters,
-    /// The snapshot in which it was seen last.
+    /// Number of the last snapshot or exit record in which it was seen.
     seen: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     last: Identity,
-    /// Counted since the last interval.
+    /// Traffic since the last interval.
     counters: Counters,
-    /// Blocks of it that have not ended.
+    /// Number of its blocks that have not ended.
     live_blocks: u32,
     group_dead: bool,
-    /// It is in the ledger's list of those to look at.
+    /// The entry is in the ledger's list of touched entries.
     touched: bool,
 }
 
 impl Entry {
-    /// Puts it on the list, once.
+    /// Adds the entry to the list, unless it is there already.
     fn touch(&mut self, key: Key, list: &mut Vec<Key>) {
         if !mem::replace(&mut self.touched, true) {
             list.push(key);
@@ -51,7 +51,7 @@ impl Entry {
     }
 }
 
-/// Tables of large values, which take no more room than there are.
+/// A hash map for large values. Its values are stored without gaps.
 type Table<K, V> = IndexMap<K, V, RandomState>;
 
 /// Adds up records into intervals. Pure: no clock, no kernel, no I/O.
@@ -60,26 +60,27 @@ pub struct Ledger {
     by_thread: bool,
     blocks: Table<u64, Block>,
     entries: Table<Key, Entry>,
-    /// Entries of which something came since the last interval: most did nothing.
+    /// Entries with new records since the last interval. Most entries are idle and not in this
+    /// list.
     touched: Vec<Key>,
-    /// Blocks whose exit record has come, since the last snapshot and the one before:
-    /// an older record of theirs must not bring them back.
+    /// Blocks whose exit record has arrived since the last snapshot, and since the one before. An
+    /// older record must not bring such a block back.
     ended: [HashSet<u64>; 2],
     snapshots: u64,
-    /// The newest snapshot of all threads, if the last interval did not know of it yet.
+    /// Number of the newest snapshot of all threads, until an interval has used it.
     all_seen: Option<u64>,
-    /// Reported counters of blocks that are gone without an exit record, and the snapshot
-    /// that did not show them.
+    /// Blocks that disappeared without an exit record: the snapshot that did not show them, and
+    /// their counters, which rows have already reported.
     vanished: HashMap<u64, (u64, Counters)>,
-    /// Those of them for which no record will come any more.
+    /// Sum of the counters of vanished blocks whose exit record is lost.
     lost: Counters,
-    /// The newest totals of what the kernel's side lost, and how much was reported of it.
+    /// The newest loss totals.
     losses: Losses,
     reported_unattributed: Counters,
 }
 
 impl Ledger {
-    /// A ledger with a row per process, or with `by_thread` a row per thread.
+    /// Creates a ledger with one row per process, or with `by_thread` one row per thread.
     #[must_use]
     pub fn new(by_thread: bool) -> Self {
         Self {
@@ -88,7 +89,7 @@ impl Ledger {
         }
     }
 
-    /// Takes exit records, at any time and in any order.
+    /// Adds exit records, at any time and in any order.
     pub fn exits(&mut self, records: &[ThreadRecord]) {
         for record in records {
             if self.has_ended(record.block) {
@@ -100,17 +101,17 @@ impl Ledger {
         }
     }
 
-    /// Takes a snapshot of the living, and the losses read after it.
+    /// Adds a snapshot of living threads, and the losses that were read after it.
     ///
-    /// Exit records that were written before the snapshot began should come first or
-    /// directly after; a later one only means that its process counts as running a
-    /// little longer.
+    /// Exit records that were written before the snapshot began should be added before it or
+    /// directly afterwards. If they are added later, their process only counts as running a little
+    /// longer.
     pub fn snapshot(&mut self, records: &[ThreadRecord], extent: Extent, losses: Losses) {
         self.snapshots += 1;
         if extent == Extent::All {
             self.all_seen = Some(self.snapshots);
         }
-        // Growing step by step would move everything again and again.
+        // Growing the maps step by step would copy them again and again.
         let more = records.len().saturating_sub(self.blocks.len());
         self.blocks.reserve(more);
         self.entries
@@ -125,10 +126,10 @@ impl Ledger {
         *old = mem::take(new);
     }
 
-    /// Ends the interval: call it after the snapshot and the exit records behind it.
+    /// Ends the interval. Call it after adding the snapshot and the exit records read after it.
     ///
-    /// `alive` is asked about processes of which no thread with traffic is left, but of
-    /// which it is not known whether others live on.
+    /// `alive` is called for processes whose threads with traffic have all ended. It returns
+    /// whether other threads of the process are alive.
     pub fn interval(&mut self, mut alive: impl FnMut(ProcessId) -> bool) -> Interval {
         self.find_vanished();
         let mut usage = Vec::with_capacity(self.touched.len());
@@ -145,7 +146,8 @@ impl Ledger {
                 continue;
             }
             let ended = entry.live_blocks == 0;
-            // A thread has ended when its record says so; a process when no thread is left.
+            // A thread has ended if its record says so. A process has ended if none of its threads
+            // is left.
             let exited = entry.group_dead || (ended && (self.by_thread || !alive(process)));
             if ended && !self.by_thread {
                 if exited { &mut gone } else { &mut silent }.push(process);
@@ -165,7 +167,7 @@ impl Ledger {
                 place.swap_remove();
             }
         }
-        // After the busiest moment of a long recording its memory is given back.
+        // Free the memory of a busy time that is over.
         shrink(&mut self.entries);
         shrink(&mut self.blocks);
         Interval {
@@ -176,7 +178,7 @@ impl Ledger {
         }
     }
 
-    /// Messages and bytes since the last interval, for showing how it is going.
+    /// Messages and bytes since the last interval, for showing progress.
     #[must_use]
     pub fn pending(&self) -> Counters {
         let touched = self.touched.iter();
@@ -186,26 +188,26 @@ impl Ledger {
             .sum()
     }
 
-    /// How many entries have changed since the last interval. [`Ledger::interval`] frees those
-    /// that have ended.
+    /// Number of entries that have changed since the last interval. [`Ledger::interval`] frees the
+    /// entries that have ended.
     #[must_use]
     pub fn changed(&self) -> usize {
         self.touched.len()
     }
 
-    /// How many processes (or threads) it holds.
+    /// Number of processes (or threads) in the ledger.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it holds none.
+    /// Whether the ledger has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Everything that is alive as far as the last snapshot tells.
+    /// The processes (or threads) that were alive in the last snapshot.
     pub fn living(&self) -> impl Iterator<Item = &Identity> {
         self.entries
             .values()
@@ -217,14 +219,14 @@ impl Ledger {
         self.ended.iter().any(|ended| ended.contains(&block))
     }
 
-    /// Replaces a block's counters by newer ones, and charges the difference.
+    /// Replaces a block's counters with newer ones, and charges the difference.
     fn take(&mut self, record: &ThreadRecord) {
         let last = record.identity;
         let key = (last.process, self.by_thread.then_some(last.tid));
         let (block, is_new) = match self.blocks.entry(record.block) {
             MapEntry::Occupied(block) => (block.into_mut(), false),
             MapEntry::Vacant(place) => {
-                // One that was given up for lost goes on from where it was.
+                // A vanished block that reappears continues from its old counters.
                 let counters = self.vanished.remove(&record.block);
                 let counters = counters.map_or(Counters::default(), |(_, counters)| counters);
                 let block = Block {
@@ -238,12 +240,12 @@ impl Ledger {
         let added = record.counters.since(block.counters);
         block.counters = block.counters.max(record.counters);
         block.seen = self.snapshots;
-        // exec by a thread that is not the first gives it another thread id.
+        // exec by a thread other than the group leader changes its thread id.
         let moved_from = (block.key != key).then_some(block.key);
         block.key = key;
 
         if let Some(old) = moved_from {
-            self.one_less(old);
+            self.drop_block(old);
         }
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             last,
@@ -263,20 +265,20 @@ impl Ledger {
 
     fn end(&mut self, block: u64) {
         if let Some(block) = self.blocks.swap_remove(&block) {
-            self.one_less(block.key);
+            self.drop_block(block.key);
         }
     }
 
-    /// A block of this entry is gone.
-    fn one_less(&mut self, key: Key) {
+    /// Removes one block from this entry.
+    fn drop_block(&mut self, key: Key) {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.live_blocks = entry.live_blocks.saturating_sub(1);
             entry.touch(key, &mut self.touched);
         }
     }
 
-    /// Blocks that a snapshot of all threads did not show and that have no exit record:
-    /// the record was lost, or is being written just now and will come.
+    /// Finds blocks that a snapshot of all threads did not show and that have no exit record. The
+    /// record was lost, or it is just being written and will arrive.
     fn find_vanished(&mut self) {
         let Some(all_seen) = self.all_seen.take() else {
             return;
@@ -297,12 +299,12 @@ impl Ledger {
         }
     }
 
-    /// The kernel's side reports all of a lost thread's counters; what snapshots showed
-    /// of it is in rows already, and must not be reported again.
+    /// The new unattributed traffic. The losses contain all counters of a thread whose exit record
+    /// was lost. The part that snapshots showed is already in rows, and must not be reported again.
     fn unattributed(&mut self) -> Counters {
         let (snapshots, lost) = (self.snapshots, &mut self.lost);
         self.vanished.retain(|_, (gone, counters)| {
-            let may_come = snapshots - *gone < STILL_TO_COME;
+            let may_come = snapshots - *gone < LOST_AFTER_SNAPSHOTS;
             if !may_come {
                 *lost += *counters;
             }
@@ -317,7 +319,7 @@ impl Ledger {
     }
 }
 
-/// Gives back the room of a table that is mostly empty.
+/// Frees the memory of a table that is mostly empty.
 fn shrink<K: Eq + Hash, V>(table: &mut Table<K, V>) {
     const SMALL: usize = 1024;
     let used = table.len().saturating_mul(8).max(SMALL);
@@ -331,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_of_a_busy_interval_is_given_back() {
+    fn the_memory_of_a_busy_interval_is_freed() {
         let one = Counters {
             udp_send_msgs: 1,
             ..Counters::default()

@@ -1,6 +1,6 @@
-//! Plain data: what was counted, for whom, and how snapshots become intervals.
+//! Plain data: counters, their owners, and the ledger that turns snapshots into intervals.
 //!
-//! Nothing here knows where records come from, so all of it is tested without a kernel.
+//! This module does not know where records come from, so all of it is tested without a kernel.
 
 mod cgroup;
 mod counters;

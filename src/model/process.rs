@@ -1,25 +1,25 @@
-//! Who the traffic belongs to.
+//! The owners of traffic: processes and threads.
 
 use std::borrow::Cow;
 
 use super::Counters;
 
-/// A process, told apart from a later one with the same pid.
+/// Identifies a process, and distinguishes it from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessId {
-    /// Process id (the kernel's tgid), as numbered in the initial pid namespace.
+    /// Process id (the kernel's tgid) in the initial pid namespace.
     pub pid: u32,
-    /// Start of its first thread, nanoseconds since boot (suspended time included).
-    /// Keeps its value over exec.
+    /// Start of its first thread in nanoseconds since boot, including suspended time. exec does not
+    /// change it.
     pub start: u64,
 }
 
-/// A task's name: at most 15 bytes, of any value but 0, in no particular encoding.
+/// A task's name: at most 15 bytes of any value except 0, in no particular encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Comm([u8; 16]);
 
 impl Comm {
-    /// Takes the bytes up to the first 0; what is behind it means nothing.
+    /// Creates a name from the bytes before the first 0. Later bytes are ignored.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         let mut name = [0; 16];
@@ -36,31 +36,31 @@ impl Comm {
         self.0.get(..end).unwrap_or_default()
     }
 
-    /// The name as text; what is not UTF-8 becomes U+FFFD.
+    /// The name as text. Bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
 }
 
-/// Whether a process was still there at the end of an interval.
+/// Whether a process was alive at the end of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// At least one of its threads had not ended.
+    /// At least one of its threads was alive.
     Running,
-    /// All of its threads had ended; its parent may not have noticed yet.
+    /// All of its threads had ended. Its parent may not have reaped it yet.
     Exited,
 }
 
-/// The counters of one block, as the kernel's side hands them over: of one thread since
-/// counting began, or, where a thread has more than one block, of a part of its time.
+/// A record of one block of counters from the BPF programs. It covers one thread since counting
+/// began, or a part of that time if the thread has more than one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadRecord {
-    /// Identifies the block; never used for another one while the programs are loaded.
+    /// Id of the block. While the programs are loaded, no other block gets the same id.
     pub block: u64,
-    /// Whose block it is.
+    /// The owner of the block.
     pub identity: Identity,
-    /// The thread has ended, and these are its last counters.
+    /// The thread has ended, and these are its final counters.
     pub exited: bool,
     /// Every thread of the process has ended, or is about to.
     pub group_dead: bool,
@@ -68,13 +68,13 @@ pub struct ThreadRecord {
     pub counters: Counters,
 }
 
-/// Whose a record is: what a row can name. Without the counters it is half as large, and is
-/// kept for every process there is.
+/// The owner of a record, with the data for a row's identity columns. It is separate from the
+/// counters because the ledger stores it for every process, and it is half the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The process of the thread.
     pub process: ProcessId,
-    /// Thread id, which may change: exec gives the calling thread its process's id.
+    /// Thread id. It can change: exec gives the calling thread the id of its process.
     pub tid: u32,
     /// Name of the process (of its first thread).
     pub comm: Comm,
@@ -84,14 +84,14 @@ pub struct Identity {
     pub uid: u32,
     /// Inode number of the cgroup v2 directory; 1 is the root.
     pub cgroup: u64,
-    /// The user who may see the traffic, besides root, by the rules of /proc/PID/io. `None` for
-    /// a task with other rights than its user, such as a set-user-id program.
+    /// The user who may see the traffic, besides root, by the rules of /proc/PID/io. `None` if the
+    /// task's rights differ from its user's, as in a set-user-id program.
     pub owner: Option<u32>,
 }
 
 #[cfg(test)]
 impl ThreadRecord {
-    /// One of a living thread, where the rest does not matter.
+    /// A record of a living thread with default values.
     pub(crate) fn of_test(block: u64, process: ProcessId, tid: u32, counters: Counters) -> Self {
         Self {
             block,

@@ -1,4 +1,4 @@
-//! What a writer gets: the rows of one interval.
+//! The input of an output writer: the rows of one interval.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,41 +10,41 @@ use super::{Comm, Counters, State};
 /// One interval, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// End of the interval, by the host's clock.
+    /// End of the interval by the host's clock.
     pub time: DateTime<Utc>,
-    /// Its measured length; not touched by changes of the clock.
+    /// Measured length of the interval. Changes of the clock do not affect it.
     pub interval: Duration,
-    /// Rows with traffic, ordered, then `(other)` and `(unattributed)` where they apply.
+    /// Sorted rows with traffic, followed by `(other)` and `(unattributed)` if they have any.
     pub rows: Vec<Row>,
 }
 
-/// One row: who, and how much in the interval.
+/// One row: an owner and its traffic in the interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Whose traffic it is.
     pub who: Who,
-    /// Counted in the interval.
+    /// Traffic in the interval.
     pub counters: Counters,
 }
 
 /// Whose traffic a row is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// A process, or a thread of one.
+    /// A process, or a thread of a process.
     Process(Process),
-    /// Everything with the same key.
+    /// All processes with the same key.
     Group {
-        /// The name, cgroup path or user that is common to it.
+        /// The common name, cgroup path or user.
         key: String,
-        /// How many processes have traffic in it.
+        /// Number of processes with traffic in the group.
         processes: u64,
     },
-    /// What `--top` left out.
+    /// The rows omitted by `--top`.
     Other {
-        /// How many processes (not rows) that is.
+        /// Number of omitted processes (not rows).
         processes: u64,
     },
-    /// Counted, but for nobody.
+    /// Traffic that could not be attributed to a process.
     Unattributed,
 }
 
@@ -53,24 +53,24 @@ pub enum Who {
 pub struct Process {
     /// Process id.
     pub pid: u32,
-    /// Thread id, where rows are threads.
+    /// Thread id. `None` unless rows are threads.
     pub tid: Option<u32>,
-    /// Name of the process, or of the thread where rows are threads.
+    /// Name of the process, or of the thread if rows are threads.
     pub comm: Comm,
     /// Real user id.
     pub uid: u32,
-    /// Path under the cgroup v2 root; `None` where it is gone and was never seen.
+    /// Path below the cgroup v2 root. `None` if the cgroup was removed before its path was read.
     pub cgroup: Option<Rc<str>>,
-    /// When the process started, by the host's clock.
+    /// Start of the process by the host's clock.
     pub start: DateTime<Utc>,
-    /// When the process started, in nanoseconds since boot: no change of the clock touches it.
+    /// Start of the process in nanoseconds since boot. Changes of the clock do not affect it.
     pub start_ns: u64,
-    /// Whether it was still there when the interval ended.
+    /// Whether it was alive at the end of the interval.
     pub state: State,
 }
 
 impl Report {
-    /// The sum over all rows: the true total of the interval.
+    /// The sum of all rows, which is the true total of the interval.
     #[must_use]
     pub fn total(&self) -> Counters {
         self.rows.iter().map(|row| row.counters).sum()

@@ -13,12 +13,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::exit;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::{ForkResult, Uid, User, close, execvpe, fork, initgroups, setgid, setuid};
+use nix::unistd::{ForkResult, Uid, User, execvpe, fork, initgroups, setgid, setuid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 use crate::error::Error;
-use crate::inherited::{ignored_sigpipe, was_closed};
+use crate::inherited;
 use crate::text::{shown, to_stderr};
 
 /// Exit status of a command that does not exist, and of one that cannot be executed.
@@ -236,18 +236,7 @@ fn execute(prepared: &Prepared) -> io::Result<Infallible> {
             )
         })?;
     }
-    let handler = if ignored_sigpipe() {
-        SigHandler::SigIgn
-    } else {
-        SigHandler::SigDfl
-    };
-    // SAFETY: neither disposition is a function.
-    unsafe { signal(Signal::SIGPIPE, handler) }?;
-    for stream in 0..3 {
-        if was_closed(stream) {
-            close(i32::from(stream))?;
-        }
-    }
+    inherited::restore()?;
     let Some(program) = prepared.arguments.first() else {
         return Err(io::ErrorKind::NotFound.into());
     };

@@ -11,6 +11,7 @@ fn able() -> Facts {
         host: HostFacts {
             cap_bpf: true,
             cap_perfmon: true,
+            group: None,
             initial_user_namespace: true,
             initial_pid_namespace: true,
             btf: Ok(()),
@@ -37,6 +38,7 @@ fn bare() -> Facts {
         host: HostFacts {
             cap_bpf: false,
             cap_perfmon: false,
+            group: None,
             initial_user_namespace: false,
             initial_pid_namespace: false,
             btf: Err("/sys/kernel/btf/vmlinux: No such file or directory (os error 2)".to_owned()),

@@ -302,7 +302,7 @@ impl<'a> Counting<'a> {
 
     /// That a test is where it means to be.
     pub fn outside(&self) -> UnslottedBlocks {
-        self.tracer.outside().expect("mapped")
+        self.tracer.unslotted().expect("mapped")
     }
 
     /// Takes the exit records, as a session does between samples.

@@ -95,15 +95,15 @@ fn in_place(
     let before = counting.outside();
     run(&mut counting, workloads);
     let after = counting.outside();
-    assert!(after.gone > before.gone, "{after:?}");
+    assert!(after.ended > before.ended, "{after:?}");
     if place == Place::SpareTable {
-        assert!(after.spared > before.spared, "{after:?}");
+        assert!(after.spare > before.spare, "{after:?}");
     } else {
         assert!(after.stored > before.stored, "{after:?}");
         // Task storage is refused where two threads create it on one CPU at a time: a real-time
         // kernel takes one of them off in the midst of it.
         let few = if is_realtime() { after.stored / 10 } else { 0 };
-        assert!(after.spared <= few, "{after:?}");
+        assert!(after.spare <= few, "{after:?}");
     }
 
     crowd.finish();
@@ -113,7 +113,7 @@ fn in_place(
     assert!(left.is_empty(), "not given back: {left:?}");
     // Else every snapshot would go to every task of the host from then on.
     let after = counting.outside();
-    assert_eq!(after.gone, after.stored + after.spared, "{after:?}");
+    assert_eq!(after.ended, after.stored + after.spare, "{after:?}");
 }
 
 /// Threads and processes that begin, change and end.

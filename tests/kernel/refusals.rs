@@ -109,3 +109,39 @@ fn a_pid_namespace_is_refused_because_it_would_hide_processes() {
         .expect("unshare");
     assert!(told(&output).contains("pid namespace"));
 }
+
+/// As a package installs it: everyone may run the program, and a group the copy with capabilities.
+#[test]
+fn the_copy_with_capabilities_is_for_its_group() {
+    let (_dir, program) = copy();
+    let script = format!(
+        "set -e; mount -t tmpfs none /usr/libexec; mkdir /usr/libexec/netatop; \
+         copy=/usr/libexec/netatop/netatop; cp {program} $copy; chown root:54321 $copy; \
+         chmod 0750 $copy; PATH=$PATH:/sbin:/usr/sbin setcap cap_bpf,cap_perfmon+ep $copy; \
+         exec setpriv --reuid 65534 --regid 65534 --groups \"$1\" --inh-caps=-all \
+         {program} record -q -f csv -d 50ms"
+    );
+    let run = |groups: &str| {
+        Command::new("unshare")
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                &script,
+                "sh",
+                groups,
+            ])
+            .output()
+            .expect("unshare")
+    };
+    let member = run("54321");
+    assert!(member.status.success(), "{member:?}");
+    assert!(member.stdout.starts_with(b"time,"), "{member:?}");
+    let text = told(&run("65534"));
+    assert!(
+        text.contains("CAP_BPF") && text.contains("member of the group 54321"),
+        "{text}"
+    );
+}
