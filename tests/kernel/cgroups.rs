@@ -80,26 +80,25 @@ fn short_lived_cgroups_all_have_names() {
         .collect();
     let by_second = recording(&files[0], &["-i", "1s"]);
     let at_the_end = recording(&files[1], &[]);
-    let mut made: HashMap<u64, String> = HashMap::new();
+    // By name: in so many processes, ids are used again.
+    let mut pids = HashMap::new();
     for number in 0..count {
         let path = parent.0.join(format!("container-{number}"));
         fs::create_dir(&path).expect("mkdir");
         let pid = send_from(&path);
         wait_for("the cgroup to be empty", || fs::remove_dir(&path).ok());
         let name = format!("/{}/container-{number}", name_of(&parent.0));
-        made.insert(pid.into(), name);
+        pids.insert(name, pid);
     }
     for (recording, file) in [(by_second, &files[0]), (at_the_end, &files[1])] {
-        let rows = rows(recording, file);
-        let mut named = 0;
-        for row in rows.iter().filter(|row| row["comm"] == "workload") {
-            // Pids are used again in a long run; the last one is what counts.
-            if row["cgroup"].is_null() {
-                panic!("a row without a cgroup: {row}");
+        let mut missing = pids.clone();
+        for row in rows(recording, file) {
+            assert!(!row["cgroup"].is_null() || row["pid"].is_null(), "{row}");
+            if let Some(pid) = row["cgroup"].as_str().and_then(|name| missing.remove(name)) {
+                assert_eq!(row["pid"], pid, "{row}");
             }
-            named += u64::from(made.values().any(|name| row["cgroup"] == *name.as_str()));
         }
-        assert_eq!(named, count as u64, "{}", file.display());
+        assert!(missing.is_empty(), "{}: {missing:?}", file.display());
     }
 }
 
