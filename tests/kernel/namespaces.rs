@@ -59,11 +59,13 @@ impl Recording {
 /// Records a workload outside, while it runs and holds no busy thread any more. Returns its row,
 /// which has the counts and the start of the workload.
 fn row_of_worker(unshare: &[&str], setup: &str) -> Value {
-    let recording = Recording::start(unshare, setup);
     let before = Utc::now();
-    let mut workload = Workload::start(&["worker", "hold=1"]);
-    let line = workload.line();
+    let mut workload = Workload::start(&["worker", "hold=1", "delay-go=1"]);
     let after = Utc::now();
+    let setup = setup.replace("PID", &workload.pid().to_string());
+    let recording = Recording::start(unshare, &setup);
+    workload.go();
+    let line = workload.line();
     let row = recording.row(workload.pid());
     workload.finish();
     let counted = counters(&row, counters(&line, Default::default()));
@@ -144,13 +146,21 @@ fn names() {
 /// /proc describes the processes of a container, which have the same ids as others of the host.
 #[test]
 fn mounts_with_the_proc_of_another_pid_namespace() {
-    let foreign = "mount -t tmpfs none /mnt && mkdir /mnt/proc && \
-                   unshare --pid --fork --kill-child mount -t proc proc /mnt/proc && \
-                   mount --move /mnt/proc /proc";
+    let container = "mount -t proc proc /mnt/proc && \
+                     echo $((PID - 1)) >/mnt/proc/sys/kernel/ns_last_pid && \
+                     { sleep 1000 & } && ls -d /mnt/proc/PID && touch /mnt/ready && wait";
+    // It ends with netatop.
+    let foreign = &format!(
+        "mount -t tmpfs none /mnt && mkdir /mnt/proc && \
+         {{ setpriv --pdeathsig KILL unshare --pid --fork --kill-child \
+            sh -c '{container}' >/dev/null 2>&1 & }} && \
+         until [ -e /mnt/ready ]; do kill -0 $!; done && mount --move /mnt/proc /proc"
+    );
     let row = row_of_worker(&["--mount"], foreign);
     assert_eq!(row["state"], "running", "{row}");
     assert!(row["cgroup"].is_null(), "{row}");
-    let (status, found) = finding(&["--mount"], foreign, "proc");
+    let foreign = foreign.replace("PID", "1000");
+    let (status, found) = finding(&["--mount"], &foreign, "proc");
     assert_eq!(status, "optional");
     assert!(found.contains("that of another pid namespace"), "{found}");
 }
