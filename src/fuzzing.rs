@@ -40,9 +40,6 @@ pub fn targets() -> Vec<Target> {
         ("proc_status", |bytes| {
             let _ = host::parsers::parse_status(&lossy(bytes));
         }),
-        ("fdinfo", |bytes| {
-            let _ = kernel::parsers::recursion_misses(&lossy(bytes));
-        }),
         ("line_ends", |bytes| {
             for lines in [Lines::Plain, Lines::Quoted] {
                 let mut ends = LineEnds::new(lines);
@@ -65,11 +62,14 @@ pub fn targets() -> Vec<Target> {
             let _ = record::parsers::keys(bytes);
         }),
         ("mountinfo", |bytes| {
-            let _ = host::parsers::find_mount(&lossy(bytes));
+            host::parsers::find_mounts(&lossy(bytes)).for_each(drop);
         }),
         ("client_stream", |bytes| {
             // An error means that the kernel refused a socket, which is not what is tested.
             let _ = serve::parsers::drive(bytes);
+        }),
+        ("timens_offsets", |bytes| {
+            let _ = host::parsers::parse_clock_offset(&lossy(bytes));
         }),
         ("loadavg", |bytes| {
             let _ = host::parsers::parse_loadavg(&lossy(bytes));

@@ -12,11 +12,11 @@ pub use atop::Atop;
 pub use write::write;
 
 use crate::error::Error;
-use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace};
+use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, host_name, is_initial_cgroup_namespace};
 use crate::kernel::{
     Finding, HostFacts, Status, findings, libbpf_messages, missing, trial, try_programs,
 };
-use crate::text::to_stdout;
+use crate::text::{shown, to_stdout};
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -39,6 +39,8 @@ pub struct Facts {
     pub cgroup1: bool,
     /// This is the initial cgroup namespace.
     pub initial_cgroup_namespace: bool,
+    /// The name of the host. `None` if it cannot be determined.
+    pub host_name: Option<String>,
     /// The result of loading and attaching the programs. `None` if it was not tried because a
     /// requirement is missing.
     pub tried: Option<Result<(), String>>,
@@ -58,6 +60,7 @@ impl Facts {
             cgroup2: cgroup_mount(),
             cgroup1: has_cgroup1(),
             initial_cgroup_namespace: is_initial_cgroup_namespace(),
+            host_name: host_name(),
             atop: Atop::find(),
         }
     }
@@ -68,8 +71,21 @@ impl Facts {
         let mut all = findings(&self.host);
         all.push(trial(self.tried.clone()));
         all.push(self.cgroups());
+        all.push(self.name());
         all.push(self.atop.finding());
         all
+    }
+
+    fn name(&self) -> Finding {
+        let there = |found: &str| Finding::ok("host_name", "name of the host", shown(found));
+        match &self.host_name {
+            Some(name) => there(name),
+            None => there("").lacking(
+                Status::Optional,
+                "this is another UTS namespace than the initial one: the column host is empty",
+                "run it on the host, or in a container that shares the host's UTS namespace",
+            ),
+        }
     }
 
     fn cgroups(&self) -> Finding {

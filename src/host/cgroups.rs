@@ -1,11 +1,12 @@
 //! Names of cgroups: maps ids reported by the kernel to paths.
 
 use std::fs;
-use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
+use rustix::fs::{FsWord, statfs};
 
 use super::proc;
 use crate::model::CgroupChange;
@@ -25,9 +26,12 @@ pub struct Cgroups {
 
 /// The error and the remedy for a host without [`cgroup_mount`].
 pub const NO_CGROUPS: [&str; 2] = [
-    "this host has no cgroup v2 hierarchy: none is mounted",
-    "start it with systemd.unified_cgroup_hierarchy=1, or filter by process",
+    "no cgroup v2 hierarchy is mounted here",
+    "mount it: mount -t cgroup2 none /sys/fs/cgroup; or do without cgroups",
 ];
+
+/// CGROUP2_SUPER_MAGIC of include/uapi/linux/magic.h.
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
 /// The id of the root: the inode number of the topmost directory.
 const ROOT: u64 = 1;
@@ -48,7 +52,7 @@ impl Cgroups {
     #[must_use]
     pub fn new() -> Self {
         let mut cgroups = Self {
-            mount: cgroup_mount().filter(|_| is_initial_cgroup_namespace()),
+            mount: can_name_cgroups().then(cgroup_mount).flatten(),
             ..Self::default()
         };
         cgroups.scan();
@@ -97,11 +101,16 @@ impl Cgroups {
         let Some(mount) = self.mount.clone() else {
             return;
         };
-        self.paths.insert(ROOT, Some("/".into()));
-        self.scan_directory(&mount, "");
+        let mut living = HashSet::default();
+        self.set(ROOT, "/", &mut living);
+        self.scan_directory(&mount, "", &mut living);
+        // Removed without a report. Their last rows are not made yet.
+        living.extend(self.removed.iter().flatten());
+        let gone = self.paths.keys().filter(|id| !living.contains(id));
+        self.removed[0].extend(gone);
     }
 
-    fn scan_directory(&mut self, directory: &Path, path: &str) {
+    fn scan_directory(&mut self, directory: &Path, path: &str, living: &mut HashSet<u64>) {
         // A cgroup can be removed at any moment. A removed cgroup has no children.
         let Ok(entries) = fs::read_dir(directory) else {
             return;
@@ -109,17 +118,38 @@ impl Cgroups {
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = format!("{path}/{}", entry.file_name().to_string_lossy());
-                self.scan_directory(&entry.path(), &path);
-                self.paths.entry(entry.ino()).or_insert(Some(path.into()));
+                self.scan_directory(&entry.path(), &path, living);
+                self.set(entry.ino(), &path, living);
             }
         }
     }
+
+    fn set(&mut self, id: u64, path: &str, living: &mut HashSet<u64>) {
+        living.insert(id);
+        // A path that was not reported in full is known now.
+        self.paths
+            .entry(id)
+            .or_default()
+            .get_or_insert_with(|| path.into());
+    }
 }
 
-/// The mount point of cgroup v2, on pure and on hybrid hosts; `None` if cgroup v2 is not mounted.
+/// The visible mount point of cgroup v2, on pure and on hybrid hosts; `None` if there is none.
 #[must_use]
 pub fn cgroup_mount() -> Option<PathBuf> {
-    find_mount(&proc::mountinfo()?)
+    let is_initial = is_initial_cgroup_namespace();
+    find_mounts(&proc::mountinfo()?).find(|mount| {
+        // Something else can be mounted over it, such as a part of the hierarchy.
+        let is_root = fs::metadata(mount).is_ok_and(|root| root.ino() == ROOT || !is_initial);
+        is_root && statfs(mount).is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
+    })
+}
+
+/// Whether the paths of cgroups can be known: in another cgroup namespace than the initial one, a
+/// process does not see those of the host.
+#[must_use]
+pub fn can_name_cgroups() -> bool {
+    is_initial_cgroup_namespace() && cgroup_mount().is_some()
 }
 
 /// Whether there are cgroup v1 hierarchies with controllers. On a hybrid host, a container may have
@@ -136,9 +166,9 @@ fn names_cgroup1(text: &str) -> bool {
     controllers.any(|names| !names.is_empty() && !names.starts_with("name="))
 }
 
-/// The mount point of the cgroup v2 hierarchy in /proc/PID/mountinfo (proc(5)).
-pub(crate) fn find_mount(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
+/// The mount points of the cgroup v2 hierarchy in /proc/PID/mountinfo (proc(5)).
+pub(crate) fn find_mounts(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
+    mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let kind = filesystem.split(' ').next()?;
         let mut fields = mount.split(' ').skip(3);
@@ -169,13 +199,18 @@ mod tests {
 
     #[test]
     fn the_v2_mount_is_found_on_pure_and_on_hybrid_hosts() {
+        let mounts = |text| -> Vec<String> {
+            find_mounts(text)
+                .map(|mount| mount.display().to_string())
+                .collect()
+        };
         let pure = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(find_mount(pure), Some("/sys/fs/cgroup".into()));
+        assert_eq!(mounts(pure), ["/sys/fs/cgroup"]);
         let hybrid = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
                       31 30 0:27 / /sys/fs/cgroup/my\\040v2 rw - cgroup2 cgroup rw\n\
                       32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-        assert_eq!(find_mount(hybrid), Some("/sys/fs/cgroup/my v2".into()));
-        assert_eq!(find_mount("31 30 0:27 / /x rw - cgroup cgroup rw\n"), None);
+        assert_eq!(mounts(hybrid), ["/sys/fs/cgroup/my v2"]);
+        assert!(mounts("31 30 0:27 / /x rw - cgroup cgroup rw\n").is_empty());
     }
 
     #[test]
@@ -230,10 +265,44 @@ mod tests {
         assert!(cgroups.paths.len() <= 200);
     }
 
+    /// After a full ring buffer, changes are missing.
+    #[test]
+    fn a_scan_makes_up_for_changes_that_were_not_reported() {
+        let hierarchy = tempfile::tempdir().expect("tempdir");
+        let make = |name: &str| {
+            let path = hierarchy.path().join(name);
+            fs::create_dir(&path).expect("mkdir");
+            fs::metadata(&path).expect("stat").ino()
+        };
+        let [lost, cut] = ["lost", "cut"].map(make);
+        let mut cgroups = Cgroups {
+            mount: Some(hierarchy.path().to_owned()),
+            ..Cgroups::default()
+        };
+        cgroups.apply(CgroupChange {
+            id: cut,
+            path: None,
+            removed: false,
+        });
+        cgroups.apply(change(u64::MAX, "/gone", false));
+        cgroups.scan();
+        let known = |cgroups: &Cgroups, id| cgroups.path(id).map(|path| path.to_string());
+        assert_eq!(known(&cgroups, lost).as_deref(), Some("/lost"));
+        assert_eq!(known(&cgroups, cut).as_deref(), Some("/cut"));
+        // Rows of the last interval may be about it.
+        assert_eq!(known(&cgroups, u64::MAX).as_deref(), Some("/gone"));
+        cgroups.forget_removed();
+        cgroups.scan();
+        assert_eq!(cgroups.removed(), 1);
+        cgroups.forget_removed();
+        assert_eq!(known(&cgroups, u64::MAX), None);
+        assert_eq!(known(&cgroups, lost).as_deref(), Some("/lost"));
+    }
+
     proptest! {
         #[test]
         fn noise_does_not_panic(text in ".{0,200}") {
-            let _ = find_mount(&text);
+            find_mounts(&text).for_each(drop);
         }
     }
 }

@@ -2,6 +2,24 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+/// Whether /proc is that of this process's pid namespace.
+///
+/// # Errors
+///
+/// Why it is not.
+pub fn check() -> Result<(), String> {
+    if fs::read_link("/proc/self").is_ok() {
+        return Ok(());
+    }
+    // The other files are there for everyone, the link only for processes of the namespace.
+    Err(if fs::exists("/proc/loadavg").unwrap_or(false) {
+        "/proc is that of another pid namespace".to_owned()
+    } else {
+        "/proc is not mounted".to_owned()
+    })
+}
 
 /// Fields of /proc/PID/status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,9 +65,14 @@ pub struct Stat {
     pub start: u64,
 }
 
-/// The stat of process `pid`; `None` if there is no such process, or if /proc hides it.
+/// The stat of process `pid`; `None` if there is no such process, if /proc hides it, or if it is
+/// the /proc of another pid namespace.
 #[must_use]
 pub fn stat(pid: u32) -> Option<Stat> {
+    static OWN: OnceLock<bool> = OnceLock::new();
+    if !OWN.get_or_init(|| check().is_ok()) {
+        return None;
+    }
     // The process name is not always UTF-8.
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&stat))
@@ -86,6 +109,29 @@ pub(crate) fn parse_loadavg(text: &str) -> Option<u32> {
 pub fn namespace(kind: &str) -> Option<u64> {
     let namespace = fs::metadata(format!("/proc/self/ns/{kind}"));
     namespace.ok().map(|namespace| namespace.ino())
+}
+
+/// The same of the calling thread.
+pub(super) fn thread_namespace(kind: &str) -> Option<u64> {
+    let namespace = fs::metadata(format!("/proc/thread-self/ns/{kind}"));
+    namespace.ok().map(|namespace| namespace.ino())
+}
+
+/// Nanoseconds that this process's time namespace adds to CLOCK_BOOTTIME; `None` without /proc, or
+/// if the kernel has no time namespaces.
+pub(super) fn clock_offset() -> Option<i64> {
+    parse_clock_offset(&fs::read_to_string("/proc/self/timens_offsets").ok()?)
+}
+
+/// Reads the line `boottime SECONDS NANOSECONDS` of /proc/PID/timens_offsets (time_namespaces(7)).
+pub(crate) fn parse_clock_offset(text: &str) -> Option<i64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = line.split_ascii_whitespace();
+    let mut next = || numbers.next()?.parse::<i64>().ok();
+    let (seconds, nanoseconds) = (next()?, next()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// /proc/self/mountinfo; `None` without /proc.
@@ -138,6 +184,16 @@ mod tests {
         assert_eq!(parse_loadavg("0.00 0.01 0.05 2/345 1234\n"), Some(345));
         assert_eq!(parse_loadavg("0.00 0.01\n"), None);
         assert!(threads().is_some_and(|threads| threads > 0));
+    }
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offset = |text| parse_clock_offset(text);
+        let text = "monotonic           0         7\nboottime       86400 500000000\n";
+        assert_eq!(offset(text), Some(86_400_500_000_000));
+        assert_eq!(offset("boottime -1 250\n"), Some(-999_999_750));
+        assert_eq!(offset("monotonic 1 2\n"), None);
+        assert_eq!(offset("boottime 9223372036854775807 0\n"), None);
     }
 
     proptest! {

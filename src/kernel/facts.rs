@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use memchr::memmem;
 
+use super::seccomp::Seccomp;
 use super::tracefs::tracefs;
 use crate::host::{group_of, proc};
 use crate::privileged::COPY;
@@ -57,8 +58,10 @@ pub struct HostFacts {
     pub open_files: Option<u64>,
     /// The kernel's release, as `uname -r` prints it.
     pub release: String,
-    /// A seccomp filter restricts the system calls of this process.
-    pub seccomp: bool,
+    /// What a seccomp filter does to the system call bpf.
+    pub seccomp: Seccomp,
+    /// /proc is that of this pid namespace; else the reason.
+    pub proc: Result<(), String>,
     /// The lockdown mode: `none`, `integrity` or `confidentiality`. `None` if it cannot be read.
     pub lockdown: Option<String>,
 }
@@ -67,8 +70,7 @@ impl HostFacts {
     /// Gathers the facts. Needs no privileges.
     #[must_use]
     pub fn gather() -> Self {
-        let status = proc::own_status();
-        let capabilities = status.capabilities;
+        let capabilities = proc::own_status().capabilities;
         let has = |bit: u32| capabilities.is_none_or(|set| set & (1 << bit) != 0);
         let admin = capabilities.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0);
         let btf = File::open(BTF).and_then(|file| contains_all(file, &TRACEPOINTS, BTF_WINDOW));
@@ -87,7 +89,8 @@ impl HostFacts {
                 .release()
                 .to_string_lossy()
                 .into_owned(),
-            seccomp: status.seccomp_filter,
+            seccomp: Seccomp::of_this_process(),
+            proc: proc::check(),
             lockdown: fs::read_to_string(LOCKDOWN)
                 .ok()
                 .and_then(|text| parse_lockdown(&text)),

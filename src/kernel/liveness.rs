@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::host::clock_offset;
 use crate::host::proc::{self, Stat};
 use crate::model::ProcessId;
 
@@ -46,7 +47,9 @@ fn owner_of(process: ProcessId) -> PidOwner {
     }
     let ticks = rustix::param::clock_ticks_per_second();
     let stat = proc::stat(process.pid);
-    match stat.and_then(|stat| compare(stat, process.start, ticks)) {
+    // /proc shows starts by the clock of this time namespace.
+    let start = process.start.wrapping_add_signed(clock_offset());
+    match stat.and_then(|stat| compare(stat, start, ticks)) {
         Some((same, alive)) => PidOwner::Found { same, alive },
         // The pid belonged to a zombie, which its parent has reaped since.
         None if is_free() => PidOwner::Free,

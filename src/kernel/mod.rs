@@ -13,6 +13,7 @@ mod requirements;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;
+mod seccomp;
 mod setup;
 mod shared;
 mod skel;
@@ -25,12 +26,12 @@ pub use facts::{HostFacts, is_realtime};
 pub use finding::{Finding, Status};
 pub use kind::TracepointKind;
 pub use requirements::{findings, missing, remedy_for_misses, trial};
+pub use seccomp::Seccomp;
 pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
 pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
 pub use trial::try_programs;
 
-/// Parsers of records and of files in /proc, for `fuzzing`.
+/// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::decode::{cgroup, losses, thread_record};
-    pub(crate) use super::tracer::recursion_misses;
 }

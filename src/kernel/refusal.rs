@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use super::seccomp::REMEDY;
+
 /// The cause and the remedy if the kernel refused to load or attach the programs although no
 /// requirement was missing. `None` if the error does not identify a cause.
 pub(super) fn cause_of_refusal(
@@ -10,10 +12,9 @@ pub(super) fn cause_of_refusal(
 ) -> Option<(&'static str, &'static str)> {
     match kind {
         // Docker's filter returns EPERM, systemd's the value of SystemCallErrorNumber=.
-        ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => Some((
-            "a seccomp filter denies the system call bpf",
-            "allow it: SystemCallFilter=bpf in a unit, or a seccomp profile with bpf for a container",
-        )),
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => {
+            Some(("a seccomp filter denies the system call bpf", REMEDY))
+        }
         ErrorKind::PermissionDenied => Some((
             "the kernel denied it despite the capabilities, perhaps because of a security module or sysctl",
             "check the kernel's log, kernel.unprivileged_bpf_disabled, SELinux and AppArmor",

@@ -20,7 +20,9 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
         tracefs(facts),
         user_namespace(facts),
         capabilities(facts),
+        facts.seccomp.finding(),
         pid_namespace(facts),
+        proc(facts),
         lockdown(facts),
         open_files(facts),
     ]
@@ -190,6 +192,22 @@ fn pid_namespace(facts: &HostFacts) -> Finding {
     )
 }
 
+/// Optional: counts are exact without it.
+fn proc(facts: &HostFacts) -> Finding {
+    let met = Finding::ok("proc", "/proc", "that of this pid namespace");
+    match &facts.proc {
+        Ok(()) => met,
+        Err(cause) => met.lacking(
+            Status::Optional,
+            format!(
+                "{cause}: cgroups have no names, and a process that has ended counts as running \
+                 while another one has its id"
+            ),
+            "mount it: mount -t proc proc /proc",
+        ),
+    }
+}
+
 /// No lockdown mode restricts netatop: its programs read kernel memory only through typed pointers,
 /// never with the helpers that `confidentiality` forbids.
 fn lockdown(facts: &HostFacts) -> Finding {
@@ -225,6 +243,7 @@ fn open_files(facts: &HostFacts) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Seccomp;
     use crate::kernel::TracepointKind;
 
     fn able() -> HostFacts {
@@ -239,7 +258,8 @@ mod tests {
             tracefs: Ok("/sys/kernel/tracing"),
             open_files: Some(1024),
             release: "6.12.1".to_owned(),
-            seccomp: false,
+            seccomp: Seccomp::Absent,
+            proc: Ok(()),
             lockdown: None,
         }
     }
@@ -288,6 +308,11 @@ mod tests {
             both.contains("4.19.0"),
             "a newer kernel comes first: {both}"
         );
+        let denied = missing_after(|f| f.seccomp = Seccomp::Denies);
+        assert!(
+            denied.contains("denies the system call bpf") && denied.contains("SystemCallFilter=")
+        );
+        assert!(missing_after(|f| f.seccomp = Seccomp::Kills).contains("kills programs"));
         assert!(missing_after(|f| f.initial_user_namespace = false).contains("user namespace"));
         assert!(missing_after(|f| f.initial_pid_namespace = false).contains("pid namespace"));
     }
@@ -312,6 +337,7 @@ mod tests {
             |f| f.initial_user_namespace = false,
             |f| f.initial_pid_namespace = false,
             |f| f.open_files = Some(0),
+            |f| f.seccomp = Seccomp::Kills,
         ] {
             assert_eq!(missing_after(change).lines().count(), 2);
         }
@@ -357,6 +383,7 @@ mod tests {
     fn only_a_missing_requirement_has_a_remedy() {
         let mut bare = able();
         (bare.cap_bpf, bare.tracepoints) = (false, None);
+        bare.proc = Err("/proc is not mounted".to_owned());
         (bare.tracefs, bare.release) = (Err("x".to_owned()), "7.3.4".to_owned());
         for facts in [able(), bare] {
             for finding in findings(&facts) {

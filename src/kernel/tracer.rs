@@ -1,12 +1,12 @@
 //! The attached programs, and samples of what they count.
 
 use std::cell::RefCell;
-use std::fs;
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
-use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder, libbpf_sys};
 
 use super::attach::{Links, Storage, attach, load, programs, refused};
 use super::decode;
@@ -160,14 +160,10 @@ impl<'a> Tracer<'a> {
 
     /// How often the kernel skipped a program because that program (with classic tracepoints: any
     /// program) was already running on the CPU.
-    fn missed_events(&self) -> u64 {
+    fn missed_events(&self) -> Result<u64, Error> {
         programs(&self.skel.progs, self.kind, self.tracked)
             .iter()
-            .filter_map(|program| {
-                let fd = program.as_fd().as_raw_fd();
-                let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-                recursion_misses(&info)
-            })
+            .map(|program| recursion_misses(program.as_fd()))
             .sum()
     }
 
@@ -245,13 +241,20 @@ struct Progress {
 
 /// Number of records taken from the overflow map in one batch.
 const OVERFLOW_KEYS: u32 = 1024;
-/// Reads the number of missed runs from a program's fdinfo (kernel/bpf/syscall.c,
-/// bpf_prog_show_fdinfo).
-pub(crate) fn recursion_misses(fdinfo: &str) -> Option<u64> {
-    let line = fdinfo
-        .lines()
-        .find_map(|l| l.strip_prefix("recursion_misses:"))?;
-    line.trim().parse().ok()
+
+/// Number of missed runs of this program, from `struct bpf_prog_info` (bpf(2)).
+fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64, Error> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut length = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, whose pointers are null.
+    let result = unsafe {
+        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
+    };
+    if result < 0 {
+        let error = io::Error::from_raw_os_error(-result);
+        return Err(Error::failed("missed events could not be read", error));
+    }
+    Ok(info.recursion_misses)
 }
 
 fn ring<'a>(
@@ -300,7 +303,7 @@ impl SampleParts for Tracer<'_> {
             exits_losing: raw.exits_losing,
             untracked: raw.untracked,
             cgroups: raw.cgroups,
-            missed_events: self.missed_events(),
+            missed_events: self.missed_events()?,
         })
     }
 }
@@ -346,17 +349,5 @@ impl Source for Tracer<'_> {
 
     fn is_reused(&self, process: ProcessId) -> bool {
         liveness::is_reused(process)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missed_events_are_read_from_fdinfo() {
-        let info = "pos:\t0\nrun_cnt:\t7\nrecursion_misses:\t12\nverified_insns:\t9\n";
-        assert_eq!(recursion_misses(info), Some(12));
-        assert_eq!(recursion_misses("pos:\t0\n"), None);
     }
 }

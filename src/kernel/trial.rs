@@ -6,6 +6,7 @@ use super::kind::TracepointKind;
 use super::setup::{Capacity, Filter};
 use super::tracer::Tracer;
 use crate::error::Error;
+use crate::host::can_name_cgroups;
 
 /// Loads the programs with the smallest maps, attaches them, and detaches them again.
 ///
@@ -18,7 +19,7 @@ pub fn try_programs(facts: &HostFacts) -> Result<(), Error> {
         ring_bytes: page_size(),
         overflow: 1,
         spare: 1,
-        cgroup_bytes: page_size(),
+        cgroup_bytes: if can_name_cgroups() { page_size() } else { 0 },
     };
     let mut storage = Storage::default();
     let kind = TracepointKind::for_host(facts);

@@ -109,9 +109,15 @@ const INTERVAL: Column = Column::new(
     "measured length of the interval; changes of the clock do not touch it",
     |c| Value::Seconds(seconds(c.report.interval)),
 );
-const HOST: Column = Column::new("host", "", "name of the host", |c| {
-    Value::Text(c.host.into())
-});
+const HOST: Column = Column::new(
+    "host",
+    "",
+    "name of the host; absent in a container that may not look it up",
+    |c| match c.host {
+        "" => Value::Absent,
+        host => Value::Text(host.into()),
+    },
+);
 const PID: Column = Column::new(
     "pid",
     "",

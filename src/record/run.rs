@@ -11,7 +11,7 @@ use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
 use super::writer::writer;
 use crate::error::Error;
-use crate::host::{Cgroups, booted, cgroup_mount};
+use crate::host::{Cgroups, booted, can_name_cgroups};
 use crate::kernel::{
     Capacity, Filter, HostFacts, Storage, Tracer, libbpf_messages, remedy_for_misses,
 };
@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         ));
     }
     if options.layout.group_by == GroupBy::Cgroup {
-        targets::need_cgroup_namespace("--group-by cgroup")?;
+        targets::need_cgroups("--group-by cgroup")?;
     }
     let processes = targets::open_pids(&targets.pids)?;
     let cgroups = targets::open_cgroups(&targets.cgroups)?;
@@ -208,7 +208,7 @@ impl Recording<'_> {
         let options = self.options;
         let started = Instant::now();
         let mut storage = Storage::default();
-        let names_cgroups = writer.names_cgroups() && cgroup_mount().is_some();
+        let names_cgroups = writer.names_cgroups() && can_name_cgroups();
         let capacity = Capacity {
             cgroup_bytes: if names_cgroups { CGROUP_BYTES } else { 0 },
             ..Capacity::of_host()

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::Error;
-use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace, proc};
+use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
 use crate::text::shown_path;
 
@@ -82,21 +82,26 @@ pub(super) struct Cgroup {
     pub(super) wanted: WantedCgroup,
 }
 
-/// Refuses `option` outside the initial cgroup namespace: the paths seen in another namespace
-/// differ from the host's.
+/// The mount point of cgroup v2 for `option`, which needs it.
 ///
 /// # Errors
 ///
-/// [`Error::Failed`], with the remedy.
-pub(super) fn need_cgroup_namespace(option: &str) -> Result<(), Error> {
-    // Without /proc the namespace is unknown. The cgroup mount is not found then either.
-    if is_initial_cgroup_namespace() || proc::namespace("cgroup").is_none() {
-        return Ok(());
+/// [`Error::Failed`] with the remedy if there is no such mount, or outside the initial cgroup
+/// namespace: the paths seen in another namespace differ from the host's.
+pub(super) fn need_cgroups(option: &str) -> Result<PathBuf, Error> {
+    fs::metadata("/proc/self/mountinfo").map_err(|error| {
+        Error::Failed(format!(
+            "cannot find the cgroup hierarchy: /proc/self/mountinfo: {error}\n\
+             /proc must be mounted"
+        ))
+    })?;
+    if !is_initial_cgroup_namespace() {
+        return Err(Error::Failed(format!(
+            "{option} needs the initial cgroup namespace, and this is another one\n\
+             run it on the host, or in a container that shares the host's cgroup namespace"
+        )));
     }
-    Err(Error::Failed(format!(
-        "{option} needs the initial cgroup namespace, and this is another one\n\
-         run it on the host, or in a container that shares the host's cgroup namespace"
-    )))
+    cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))
 }
 
 /// Finds cgroup directories.
@@ -114,15 +119,8 @@ pub(super) fn open_cgroups(paths: &[PathBuf]) -> Result<Vec<Cgroup>, Error> {
             "--cgroup can be given at most {MAX_CGROUPS} times"
         )));
     }
-    fs::metadata("/proc/self/mountinfo").map_err(|error| {
-        Error::Failed(format!(
-            "cannot find the cgroup hierarchy: /proc/self/mountinfo: {error}\n\
-             /proc must be mounted"
-        ))
-    })?;
-    let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
     // The kernel counts levels from the real root.
-    need_cgroup_namespace("--cgroup")?;
+    let mount = need_cgroups("--cgroup")?;
     paths.iter().map(|path| open_cgroup(&mount, path)).collect()
 }
 

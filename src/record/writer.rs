@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::terminal::{is_dumb, is_set, shows_utf8, terminal_width};
 use crate::error::Error;
-use crate::host::user_name;
+use crate::host::{host_name, user_name};
 use crate::model::Layout;
 use crate::output::{
     Csv, Destination, Escaped, Format, Json, OutputFormat, Sink, Table, TableStyle, columns,
@@ -23,10 +23,7 @@ pub(super) fn writer(
     destination: &Destination,
     sink: &Sink,
 ) -> Result<Box<dyn Format>, Error> {
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let host = host_name().unwrap_or_default();
     let other_columns = |what: &str| {
         Error::Usage(format!(
             "{} has other columns than this recording would write: {}\n\

@@ -21,6 +21,10 @@ use crate::source::Source;
 /// How many additional entries, mostly of ended processes, may be in memory before they are folded.
 const ROOM: usize = 8192;
 
+/// How many times as long as reading the hierarchy of cgroups takes it is not read again: lost
+/// changes never cost more than a twentieth of a CPU.
+const SCAN_PAUSE: u32 = 20;
+
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
@@ -90,6 +94,10 @@ pub struct Session<'a> {
     fold_above: usize,
     room: usize,
     cgroups: Cgroups,
+    /// How many changes of cgroups were lost when the hierarchy was read last.
+    scanned_losses: u64,
+    /// It is not read again before this.
+    next_scan: Instant,
     started: Instant,
     /// End of the last interval.
     last: Instant,
@@ -121,6 +129,8 @@ impl<'a> Session<'a> {
             room: ROOM,
             rows,
             cgroups,
+            scanned_losses: 0,
+            next_scan: now,
             started: now,
             last: now,
             processes: ProcessCount::default(),
@@ -261,12 +271,25 @@ impl<'a> Session<'a> {
     fn sample(&mut self, extent: Extent) -> Result<(), Error> {
         let sample = self.source.sample(extent)?;
         self.name_cgroups();
-        if sample.losses.cgroups != self.summary.losses.cgroups {
-            self.cgroups.scan();
-        }
+        self.scan_cgroups(sample.losses.cgroups, extent);
         sample.enter(&mut self.ledger);
         self.summary.losses = sample.losses;
         Ok(())
+    }
+
+    /// Scans the hierarchy again if more changes of cgroups were `lost` since the last scan.
+    fn scan_cgroups(&mut self, lost: u64, extent: Extent) {
+        let begun = self.clock.now();
+        // No sample follows the last one.
+        let is_due = extent == Extent::All || begun >= self.next_scan;
+        if lost == self.scanned_losses || !is_due {
+            return;
+        }
+        self.cgroups.scan();
+        let ended = self.clock.now();
+        let pause = SCAN_PAUSE * ended.saturating_duration_since(begun);
+        self.next_scan = ended.checked_add(pause).unwrap_or(ended);
+        self.scanned_losses = lost;
     }
 
     /// Applies the changes of cgroups that the kernel reported.

@@ -27,11 +27,14 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         "tracefs",
         "user_namespace",
         "capabilities",
+        "seccomp",
         "pid_namespace",
+        "proc",
         "lockdown",
         "open_files",
         "programs",
         "cgroup2",
+        "host_name",
         "atop",
     ];
     assert_eq!(ids, known);

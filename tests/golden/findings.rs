@@ -1,7 +1,7 @@
 //! The output of `netatop check` for invented hosts.
 
 use netatop::check::{Atop, CheckFormat, Facts, can_record, write};
-use netatop::kernel::HostFacts;
+use netatop::kernel::{HostFacts, Seccomp};
 
 use super::assert_golden;
 
@@ -20,11 +20,13 @@ fn able() -> Facts {
             release: "6.12.1".to_owned(),
             open_files: Some(1024),
             lockdown: Some("integrity".to_owned()),
-            seccomp: false,
+            seccomp: Seccomp::Absent,
+            proc: Ok(()),
         },
         cgroup2: Some("/sys/fs/cgroup".into()),
         cgroup1: true,
         initial_cgroup_namespace: true,
+        host_name: Some("host".to_owned()),
         tried: Some(Ok(())),
         atop: Atop::Version(2, 11),
     }
@@ -45,11 +47,13 @@ fn bare() -> Facts {
             release: "5.10.0-30-amd64".to_owned(),
             open_files: Some(16),
             lockdown: None,
-            seccomp: false,
+            seccomp: Seccomp::Kills,
+            proc: Err("/proc is not mounted".to_owned()),
         },
         cgroup2: None,
         cgroup1: false,
         initial_cgroup_namespace: true,
+        host_name: None,
         tried: None,
         atop: Atop::Version(2, 8),
     }

@@ -80,26 +80,25 @@ fn short_lived_cgroups_all_have_names() {
         .collect();
     let by_second = recording(&files[0], &["-i", "1s"]);
     let at_the_end = recording(&files[1], &[]);
-    let mut made: HashMap<u64, String> = HashMap::new();
+    // By name: in so many processes, ids are used again.
+    let mut pids = HashMap::new();
     for number in 0..count {
         let path = parent.0.join(format!("container-{number}"));
         fs::create_dir(&path).expect("mkdir");
         let pid = send_from(&path);
         wait_for("the cgroup to be empty", || fs::remove_dir(&path).ok());
         let name = format!("/{}/container-{number}", name_of(&parent.0));
-        made.insert(pid.into(), name);
+        pids.insert(name, pid);
     }
     for (recording, file) in [(by_second, &files[0]), (at_the_end, &files[1])] {
-        let rows = rows(recording, file);
-        let mut named = 0;
-        for row in rows.iter().filter(|row| row["comm"] == "workload") {
-            // Pids are reused in a long run: keep the last row of each pid.
-            if row["cgroup"].is_null() {
-                panic!("a row without a cgroup: {row}");
+        let mut missing = pids.clone();
+        for row in rows(recording, file) {
+            assert!(!row["cgroup"].is_null() || row["pid"].is_null(), "{row}");
+            if let Some(pid) = row["cgroup"].as_str().and_then(|name| missing.remove(name)) {
+                assert_eq!(row["pid"], pid, "{row}");
             }
-            named += u64::from(made.values().any(|name| row["cgroup"] == *name.as_str()));
         }
-        assert_eq!(named, count as u64, "{}", file.display());
+        assert!(missing.is_empty(), "{}: {missing:?}", file.display());
     }
 }
 
@@ -168,6 +167,128 @@ fn a_cgroup_that_is_made_again_is_named_again() {
         let row = rows.iter().find(|row| row["pid"] == pid).expect("its row");
         assert_eq!(row["cgroup"], name.as_str());
     }
+}
+
+/// Containers that come and go on a host with many. Reports the CPU time that it takes.
+#[test]
+fn churn_among_many_is_named_and_cheap() {
+    let many: usize = scaled(3000).parse().expect("a number");
+    let parent = Cgroup::of_test("churn");
+    let standing: Vec<Cgroup> = (0..many)
+        .map(|number| Cgroup::new(parent.0.join(format!("standing-{number}"))))
+        .collect();
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("rows.jsonl");
+    let recording = recording(&file, &["-i", "100ms"]);
+    let begun = std::time::Instant::now();
+    let mut made = HashMap::new();
+    for number in 0..70 * 5 {
+        let path = parent.0.join(format!("container-{number}"));
+        fs::create_dir(&path).expect("mkdir");
+        made.insert(u64::from(send_from(&path)), name_of(&path));
+        wait_for("the cgroup to be empty", || fs::remove_dir(&path).ok());
+    }
+    let elapsed = begun.elapsed();
+    let cpu = cpu_time(recording.child.id());
+    println!("churn: {many} cgroups, 350 short-lived ones in {elapsed:?}: {cpu:?} of CPU");
+    let rows = rows(recording, &file);
+    for (pid, name) in made {
+        let path = format!("/{}/{name}", name_of(&parent.0));
+        let row = rows.iter().find(|row| row["pid"] == pid).expect("its row");
+        assert_eq!(row["cgroup"], path.as_str());
+    }
+    // Before the directory that they are in.
+    drop(standing);
+}
+
+/// User and system time of a process, from /proc/PID/stat.
+fn cpu_time(pid: u32) -> std::time::Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    let ticks = rest.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks.map(|n| n.parse::<u64>().expect("a number")).sum();
+    std::time::Duration::from_millis(10 * ticks)
+}
+
+/// The hierarchy is read while it changes, and the changes are reported meanwhile.
+#[test]
+fn cgroups_that_come_and_go_while_the_recording_starts_are_named() {
+    let parent = Cgroup::of_test("start");
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("rows.jsonl");
+    for round in 0..5 {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let sent = std::thread::scope(|scope| {
+            let churn = scope.spawn(|| {
+                let mut sent = Vec::new();
+                let mut left = 5;
+                for number in 0.. {
+                    let path = parent.0.join(format!("container-{round}-{number}"));
+                    fs::create_dir(&path).expect("mkdir");
+                    let pid = send_from(&path);
+                    wait_for("the cgroup to be empty", || fs::remove_dir(&path).ok());
+                    sent.push((u64::from(pid), name_of(&path)));
+                    // A few more after the programs are attached.
+                    left -= i32::from(stop.load(std::sync::atomic::Ordering::Acquire));
+                    if left == 0 {
+                        break;
+                    }
+                }
+                sent
+            });
+            let recording = recording(&file, &["--force"]);
+            stop.store(true, std::sync::atomic::Ordering::Release);
+            let sent = churn.join().expect("churn");
+            (sent, rows(recording, &file))
+        });
+        let (sent, rows) = sent;
+        // Those that sent before the programs were attached have no row.
+        let mut found = 0;
+        for row in rows.iter().filter(|row| row["comm"] == "workload") {
+            if let Some((_, name)) = sent.iter().find(|(pid, _)| row["pid"] == *pid) {
+                let path = format!("/{}/{name}", name_of(&parent.0));
+                assert_eq!(row["cgroup"], path.as_str(), "{row}");
+                found += 1;
+            }
+        }
+        assert!(found > 0, "nothing happened");
+    }
+}
+
+/// Nobody takes the changes, and the ring buffer is full.
+#[test]
+fn changes_that_do_not_fit_are_counted() {
+    use netatop::kernel::{Capacity, Filter, Storage, Tracer};
+    use netatop::model::Extent;
+    use netatop::source::Source;
+
+    let capacity = Capacity {
+        cgroup_bytes: 4096,
+        ..Capacity::default()
+    };
+    let mut storage = Storage::default();
+    let mut tracer = Tracer::attach(&mut storage, capacity, &Filter::default()).expect("attach");
+    let parent = Cgroup::of_test("full");
+    for number in 0..200 {
+        drop(Cgroup::new(parent.0.join(format!("container-{number}"))));
+    }
+    let sample = tracer.sample(Extent::Changes).expect("sample");
+    let name = name_of(&parent.0);
+    let changes = tracer.cgroups();
+    // Others of this host may come and go as well.
+    let ours = changes.iter().filter(|change| {
+        change
+            .path
+            .as_ref()
+            .is_some_and(|path| path.contains(&name))
+    });
+    let reported = ours.count() as u64;
+    assert!(reported > 10 && reported < 401, "{reported}");
+    assert!(
+        sample.losses.cgroups >= 401 - reported,
+        "{:?}",
+        sample.losses
+    );
 }
 
 /// In another cgroup namespace, visible paths differ from the host's paths.

@@ -69,8 +69,8 @@ fn namespaces_are_told() {
     );
 }
 
-/// Installs a seccomp filter that denies bpf(2), as containers and systemd units do.
-fn denied_bpf(command: &mut Command) -> &mut Command {
+/// Installs a seccomp filter with this action for bpf(2), as containers and systemd units do.
+fn with_filter(command: &mut Command, action: u32) -> &mut Command {
     use std::os::unix::process::CommandExt;
 
     use nix::libc;
@@ -90,12 +90,7 @@ fn denied_bpf(command: &mut Command) -> &mut Command {
             0,
             1,
         ),
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-            0,
-            0,
-        ),
+        statement(libc::BPF_RET | libc::BPF_K, action, 0, 0),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
     ];
     // SAFETY: the closure owns the filter until the kernel has copied it.
@@ -116,19 +111,41 @@ fn denied_bpf(command: &mut Command) -> &mut Command {
 
 #[test]
 fn a_seccomp_filter_is_named_by_check_and_by_record() {
-    let checked = check_by(denied_bpf(&mut Command::new("env")));
-    assert_eq!(checked, (vec!["programs".to_owned()], false));
-    let mut record = Command::new(NETATOP);
-    let output = denied_bpf(record.args(["record", "-d", "100ms"]))
-        .output()
-        .expect("it starts");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        told.contains("seccomp filter denies the system call bpf"),
-        "{told}"
-    );
-    assert_eq!(told.lines().count(), 2, "{told}");
+    use nix::libc;
+
+    let errno = |errno: i32| libc::SECCOMP_RET_ERRNO | errno as u32;
+    for (action, told) in [
+        // Docker's, and older engines'.
+        (errno(libc::EPERM), "denies the system call bpf"),
+        (errno(libc::ENOSYS), "denies the system call bpf"),
+        // What a unit can have as SystemCallErrorNumber=, and what it has without.
+        (errno(libc::EACCES), "denies the system call bpf"),
+        (errno(libc::EBUSY), "denies the system call bpf"),
+        (libc::SECCOMP_RET_KILL_PROCESS, "kills programs"),
+        (libc::SECCOMP_RET_KILL_THREAD, "kills programs"),
+        (libc::SECCOMP_RET_TRAP, "kills programs"),
+    ] {
+        let checked = check_by(with_filter(&mut Command::new("env"), action));
+        assert_eq!(checked, (vec!["seccomp".to_owned()], false));
+        for args in [["record", "-d", "100ms"], ["record", "--", "true"]] {
+            let output = with_filter(Command::new(NETATOP).args(args), action).output();
+            let output = output.expect("it starts");
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                text.contains("seccomp filter") && text.contains(told),
+                "{text}"
+            );
+            assert_eq!(text.lines().count(), 2, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_seccomp_filter_that_allows_bpf_is_no_obstacle() {
+    let allow = nix::libc::SECCOMP_RET_ALLOW;
+    let checked = check_by(with_filter(&mut Command::new("env"), allow));
+    assert_eq!(checked, (vec![], true));
 }
 
 #[test]

@@ -41,6 +41,11 @@ fn threads_of_a_process_that_has_ended_are_all_there() {
 }
 
 #[test]
+fn a_process_whose_busy_thread_has_ended() {
+    exact(&["worker"]);
+}
+
+#[test]
 fn a_leader_that_ends_before_its_threads_loses_nothing() {
     exact(&["leader-exits"]);
 }

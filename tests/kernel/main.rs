@@ -20,6 +20,7 @@ mod iperf;
 mod life;
 mod loss;
 mod memory;
+mod namespaces;
 mod news;
 mod operations;
 mod outcome;

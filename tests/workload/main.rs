@@ -74,6 +74,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("oob", Operation(stream::oob)),
     ("tcp-nonblock-big", Operation(stream::nonblock_big)),
     ("threads", Tasks(threads::threads)),
+    ("worker", Tasks(threads::worker)),
     ("leader-exits", Tasks(threads::leader_exits)),
     ("exec-thread", Tasks(exec::thread)),
     ("exec-chain", Tasks(exec::chain)),

@@ -114,6 +114,17 @@ fn finish(result: Result) -> ! {
     std::process::exit(i32::from(result.is_err()))
 }
 
+/// `worker`: a thread sends and ends, and the process, which sends nothing itself, can go on.
+pub fn worker(call: &Call) -> Result {
+    let sent = std::thread::spawn(|| {
+        let mut truth = Truth::default();
+        mixed_traffic(&mut truth, 7).map(|()| truth)
+    });
+    let truth = sent.join().map_err(|_| "a thread panicked")??;
+    Line::this_process(&own_name()?, &truth).print()?;
+    call.hold()
+}
+
 /// `leader-exits`: the leader sends and ends; three threads send before and after its end.
 pub fn leader_exits(call: &Call) -> Result {
     const COUNT: usize = 3;
