@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::accounts::Accounts;
-use super::client::{Client, Peer};
+use super::client::{Client, Peer, has_closed};
 use super::clients::Clients;
 use super::limits::Used;
 use super::listener::{BACKLOG, Listener};
@@ -63,6 +63,10 @@ impl<'a> Admission<'a> {
                     }
                 },
             };
+            // It must not take the place of another one.
+            if has_closed(&stream) {
+                continue;
+            }
             let peer = match Peer::of(&stream) {
                 Ok(peer) => peer,
                 Err(error) => {

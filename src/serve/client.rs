@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
 use super::protocol::{self, REQUEST};
@@ -71,6 +71,17 @@ pub enum Gone {
     TooLarge,
     /// The connection failed.
     Failed(ErrorKind),
+}
+
+/// Whether the other end has closed the connection for both directions, so that nobody can read a
+/// reply. Requests may still wait in the socket.
+#[must_use]
+pub fn has_closed(stream: &UnixStream) -> bool {
+    let closed = PollFlags::HUP | PollFlags::ERR;
+    let mut fds = [PollFd::from_borrowed_fd(stream.as_fd(), closed)];
+    // Without an answer the next read or write finds out.
+    let _ = poll(&mut fds, Some(&Timespec::default()));
+    fds.iter().any(|fd| fd.revents().intersects(closed))
 }
 
 /// A client.
@@ -182,6 +193,9 @@ impl Client {
     ///
     /// If the client is gone.
     pub fn read(&mut self) -> Result<(), Gone> {
+        if has_closed(&self.stream) {
+            return Err(Gone::Left);
+        }
         let mut ignored = [0; REQUEST];
         while self.received < REQUEST && !self.ended {
             let room = ignored.get_mut(self.received..).unwrap_or_default();

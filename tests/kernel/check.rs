@@ -157,5 +157,5 @@ fn another_cgroup_namespace_is_told_and_no_obstacle() {
     let output = output.expect("unshare");
     assert_eq!(checked(&output), (vec![], true));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("another cgroup namespace"), "{text}");
+    assert!(text.contains("not the initial cgroup namespace"), "{text}");
 }
