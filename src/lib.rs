@@ -4,6 +4,7 @@
 //! other; `tests/source` checks both.
 //!
 //! ```text
+//! fuzzing                                the parsers of outside input, for the fuzzer
 //! cli                                    the command line: parser, help, man pages
 //! record  serve  check  completions      one module for each subcommand; none uses another
 //! session                                when to sample, when to stop
@@ -11,10 +12,10 @@
 //! output                                 rows to table, CSV and JSON Lines
 //! kernel                                 the BPF programs; the only module that uses libbpf
 //! privileged                             the copy of the program with capabilities
+//! signals                                Ctrl-C, SIGTERM and SIGHUP
 //! host                                   facts about the host: cgroups, users, boot time
 //! source                                 the trait behind which the kernel or a test script stands
 //! model                                  counters, processes, the ledger, rows
-//! signals                                Ctrl-C, SIGTERM and SIGHUP
 //! error                                  error types and exit statuses
 //! text                                   escaping, units, messages to the user
 //! inherited                              what the Rust runtime changes before `main`

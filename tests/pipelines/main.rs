@@ -110,7 +110,31 @@ fn recipes() -> BTreeMap<String, String> {
     parts.map(recipe).collect()
 }
 
-/// Runs the recipe in a directory of its own, far from UTC, and compares what it prints.
+/// A command in an environment where the packages and programs for the tests are found.
+fn bash(script: &str) -> Command {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin");
+    let path = std::env::var("PATH").expect("PATH");
+    let mut command = Command::new("bash");
+    command
+        .args(["-euo", "pipefail", "-c", script])
+        .env("PATH", format!("{}:{path}", venv.display()));
+    command
+}
+
+/// Whether the host has what a recipe `needs`. `probe` is a command that succeeds if so.
+#[track_caller]
+fn has(needs: &str, probe: &str) -> bool {
+    let found = bash(probe).output().expect("bash").status.success();
+    if !found {
+        support::leave_out(
+            needs,
+            "it is not installed, and scripts/setup --test installs it",
+        );
+    }
+    found
+}
+
+/// Runs the recipe in a directory of its own, far from UTC, and compares its output.
 #[track_caller]
 fn check(name: &str, variables: &[(&str, PathBuf)]) {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -122,12 +146,8 @@ fn check(name: &str, variables: &[(&str, PathBuf)]) {
         &dir.path().join("r.jsonl"),
         Json::new(LAYOUT, "host".to_owned()),
     );
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin");
-    let path = std::env::var("PATH").expect("PATH");
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &recipes()[name]])
+    let output = bash(&recipes()[name])
         .current_dir(dir.path())
-        .env("PATH", format!("{}:{path}", venv.display()))
         .env("TZ", "America/New_York")
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .output()
@@ -140,49 +160,36 @@ fn check(name: &str, variables: &[(&str, PathBuf)]) {
     assert_eq!(printed, truth(), "{name}: {errors}");
 }
 
-#[test]
-fn duckdb() {
-    check("duckdb", &[]);
+/// A test that runs the recipe of its own name if the host has what it needs.
+macro_rules! recipes {
+    ($($name:ident: $needs:literal, $probe:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            if has($needs, $probe) {
+                check(stringify!($name), &[]);
+            }
+        }
+    )*};
 }
 
-#[test]
-fn parquet() {
-    check("parquet", &[]);
-}
-
-#[test]
-fn clickhouse() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
-    let found = Command::new(python).args(["-c", "import chdb"]).output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        return support::leave_out("chdb", "target/venv has no package chdb");
-    }
-    check("clickhouse", &[]);
-}
-
-#[test]
-fn sqlite() {
-    check("sqlite", &[]);
-}
-
-#[test]
-fn pandas() {
-    check("pandas", &[]);
-}
-
-#[test]
-fn miller() {
-    check("miller", &[]);
-}
-
-#[test]
-fn jq() {
-    check("jq", &[]);
+recipes! {
+    duckdb: "duckdb", "python3 -c 'import duckdb'";
+    parquet: "duckdb", "python3 -c 'import duckdb'";
+    clickhouse: "chdb", "python3 -c 'import chdb'";
+    sqlite: "sqlite3", "sqlite3 --version";
+    pandas: "pandas", "python3 -c 'import pandas'";
+    miller: "mlr", "mlr --version";
+    jq: "jq", "jq --version";
 }
 
 #[test]
 fn postgresql() {
-    let server = postgres::Server::start();
+    let Some(server) = postgres::Server::start() else {
+        return support::leave_out(
+            "postgresql",
+            "it is not installed, and scripts/setup --test installs it",
+        );
+    };
     check(
         "postgresql",
         &[
