@@ -21,10 +21,18 @@ fn documents() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What stands between `open` and the next `close`, for each `open` of a text.
-fn between<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
-    let parts = text.split(open).skip(1);
-    parts.filter_map(move |part| part.split_once(close).map(|(inside, _)| inside))
+/// The text of each link target.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split("](").skip(1);
+    parts.filter_map(|part| part.split_once(')').map(|(inside, _)| inside))
+}
+
+/// The text of each code span.
+fn spans(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("```"));
+    lines.flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
 /// The anchors of the headings of a document, as web pages of repositories derive them.
@@ -43,7 +51,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     for (page, text) in documents() {
-        let links = between(&text, "](", ')').filter(|link| !link.starts_with("http"));
+        let links = links(&text).filter(|link| !link.starts_with("http"));
         for link in links {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = match file {
@@ -66,8 +74,7 @@ fn every_file_that_a_document_names_exists() {
         "src/", "bpf/", "tests/", "scripts/", "man/", "docs/", "benches/", "fuzz/", ".ci/",
     ];
     for (page, text) in documents() {
-        for name in between(&text, "`", '`').filter(|name| tops.iter().any(|t| name.starts_with(t)))
-        {
+        for name in spans(&text).filter(|name| tops.iter().any(|t| name.starts_with(t))) {
             // A command has arguments, and a pattern stands for several files.
             let file = name.split([' ', '*', ':']).next().unwrap_or_default();
             let file = match name.contains('*') {
@@ -103,7 +110,7 @@ fn every_test_that_a_document_names_exists() {
             };
             name.contains("::") && name.split("::").all(is_part)
         };
-        for name in between(&text, "`", '`').filter(is_path) {
+        for name in spans(&text).filter(is_path) {
             let last = name.rsplit("::").next().unwrap_or_default();
             let page = page.display();
             assert!(
