@@ -3,7 +3,7 @@
 //!
 //! `peers` is everything; `peers compare` is all loads with all tracers; `peers designs` is one event counted in
 //! several ways; `peers sampling` is what it costs to look at many processes; `peers life` is
-//! start, end and memory.
+//! start, end and memory; `peers remote` is one event counted by process and remote end, in several ways.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -23,6 +23,14 @@ use tracer::Tracer;
 
 const DESIGNS: &[&str] = &["hash", "storage", "sets", "slots", "slots_mmap", "cached"];
 
+/// Counters split by remote end.
+const REMOTE_DESIGNS: &[&str] = &[
+    "remote_hash",
+    "remote_generation",
+    "remote_row",
+    "remote_storage",
+];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments
@@ -38,6 +46,7 @@ fn main() {
         ["life"] => life::main(rounds(21)),
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
+        ["remote"] => remote_designs(),
         ["compare"] => compare(rounds(21)),
         // `cargo test --benches` only wants to know that it is built.
         _ if arguments.iter().any(|word| word == "--bench") => all(),
@@ -69,7 +78,11 @@ fn compare(rounds: usize) {
         Tracer::Nethogs,
         Tracer::Bandwhich,
     ];
-    let loads: Vec<&str> = LOADS.iter().map(|(name, ..)| *name).collect();
+    let loads: Vec<&str> = LOADS
+        .iter()
+        .map(|(name, ..)| *name)
+        .filter(|name| *name != "rotation")
+        .collect();
     let results = measure(tracers, &loads, rounds);
     results.print_comparison();
     results.print_events("receive");
@@ -92,6 +105,32 @@ fn designs() {
     let results = measure(tracers, &["receive"], rounds(15));
     results.print_runs("receive");
     results.write("runs");
+}
+
+/// One socket for each thread, and one thread that takes turns among a thousand.
+fn remote_designs() {
+    let mut tracers = vec![
+        Tracer::Nothing,
+        Tracer::Program("floor"),
+        Tracer::Netatop,
+        Tracer::Program("classic"),
+    ];
+    tracers.extend(REMOTE_DESIGNS.iter().copied().map(Tracer::Program));
+    let loads = ["receive", "rotation"];
+    let results = measure(tracers.clone(), &loads, rounds(25));
+    for load in loads {
+        println!("\n### {load}\n");
+        results.print_events(load);
+    }
+    results.write("remote");
+    let _kept = statistics::keep();
+    tracers.remove(0);
+    let results = measure(tracers, &loads, rounds(15));
+    for load in loads {
+        println!("\n### {load}, program alone\n");
+        results.print_runs(load);
+    }
+    results.write("remote-runs");
 }
 
 /// Every load with every tracer, `rounds` times in turn.
