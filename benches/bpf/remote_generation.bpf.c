@@ -18,7 +18,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, struct generation);
-} current SEC(".maps") = { .values = { &first_generation } };
+} current SEC(".maps") = {.values = {&first_generation}};
 
 /* Events without a row: the map was full. By direction: messages, bytes. */
 struct numbers without_row;
