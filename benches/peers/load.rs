@@ -18,6 +18,11 @@ pub const LOADS: &[(&str, &str, u64)] = &[
         "1-byte TCP receives from a filled socket",
         200_000,
     ),
+    (
+        "rotation",
+        "1-byte TCP receives from 1,000 filled sockets in turn",
+        200_000,
+    ),
     ("datagrams", "64-byte UDP sends", 60_000),
     ("pingpong", "64-byte TCP ping-pong of two threads", 8_000),
     ("bulk", "bulk TCP, 64 KiB a call", 256 << 20),
@@ -29,6 +34,7 @@ pub fn main(name: &str, units: u64) {
     let mut done = Done::default();
     match name {
         "receive" => receive(units, &mut done),
+        "rotation" => rotation(units, &mut done),
         "datagrams" => datagrams(units, &mut done),
         "pingpong" => pingpong(units, &mut done),
         "bulk" => bulk(units, &mut done),
@@ -119,6 +125,32 @@ fn receive(units: u64, done: &mut Done) {
         });
         done.received(AT_ONCE, AT_ONCE);
     }
+}
+
+/// One thread, as in an event loop: each event is of another socket than the one before.
+fn rotation(units: u64, done: &mut Done) {
+    const SOCKETS: u64 = 1_000;
+    let wanted = rustix::process::Rlimit {
+        current: Some(4 * SOCKETS),
+        maximum: Some(4 * SOCKETS),
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).expect("many files");
+    let mut pairs: Vec<_> = (0..SOCKETS).map(|_| pair()).collect();
+    let of_each = units / SOCKETS;
+    let data = vec![0; of_each as usize];
+    for (sender, _) in &mut pairs {
+        sender.write_all(&data).expect("send");
+        done.sent(1, of_each);
+    }
+    done.measure(|| {
+        let mut byte = [0];
+        for _ in 0..of_each {
+            for (_, receiver) in &mut pairs {
+                receiver.read_exact(&mut byte).expect("receive");
+            }
+        }
+    });
+    done.received(units, units);
 }
 
 fn datagrams(units: u64, done: &mut Done) {

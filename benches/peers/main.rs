@@ -4,7 +4,8 @@
 //!
 //! `peers` measures everything. `peers compare` measures all loads with all tracers. `peers
 //! designs` measures one event counted in several ways. `peers sampling` measures snapshots of many
-//! processes. `peers life` measures start, end and memory.
+//! processes. `peers life` measures start, end and memory. `peers remote` measures one event counted
+//! by process and remote end, in several ways.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -24,6 +25,14 @@ use tracer::Tracer;
 
 const DESIGNS: &[&str] = &["hash", "storage", "sets", "slots", "slots_mmap", "cached"];
 
+/// Counters split by remote end.
+const REMOTE_DESIGNS: &[&str] = &[
+    "remote_hash",
+    "remote_generation",
+    "remote_row",
+    "remote_storage",
+];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments
@@ -39,6 +48,7 @@ fn main() {
         ["life"] => life::main(rounds(21)),
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
+        ["remote"] => remote_designs(),
         ["compare"] => compare(rounds(21)),
         // `cargo test --benches` only checks that this builds.
         _ if arguments.iter().any(|word| word == "--bench") => all(),
@@ -70,7 +80,11 @@ fn compare(rounds: usize) {
         Tracer::Nethogs,
         Tracer::Bandwhich,
     ];
-    let loads: Vec<&str> = LOADS.iter().map(|(name, ..)| *name).collect();
+    let loads: Vec<&str> = LOADS
+        .iter()
+        .map(|(name, ..)| *name)
+        .filter(|name| *name != "rotation")
+        .collect();
     let results = measure(tracers, &loads, rounds);
     results.print_comparison();
     results.print_events("receive");
@@ -93,6 +107,32 @@ fn designs() {
     let results = measure(tracers, &["receive"], rounds(15));
     results.print_runs("receive");
     results.write("runs");
+}
+
+/// One socket for each thread, and one thread that takes turns among a thousand.
+fn remote_designs() {
+    let mut tracers = vec![
+        Tracer::Nothing,
+        Tracer::Program("floor"),
+        Tracer::Netatop,
+        Tracer::Program("classic"),
+    ];
+    tracers.extend(REMOTE_DESIGNS.iter().copied().map(Tracer::Program));
+    let loads = ["receive", "rotation"];
+    let results = measure(tracers.clone(), &loads, rounds(25));
+    for load in loads {
+        println!("\n### {load}\n");
+        results.print_events(load);
+    }
+    results.write("remote");
+    let _kept = statistics::keep();
+    tracers.remove(0);
+    let results = measure(tracers, &loads, rounds(15));
+    for load in loads {
+        println!("\n### {load}, program alone\n");
+        results.print_runs(load);
+    }
+    results.write("remote-runs");
 }
 
 /// Every load with every tracer, `rounds` times in turn.

@@ -1,6 +1,8 @@
 //! Input and output of a ledger: losses, snapshots, and the usage of an interval.
 
-use super::{Counters, Identity, ProcessId, State};
+use std::rc::Rc;
+
+use super::{Counters, Identity, ProcessId, Remote, State};
 
 /// What the BPF programs could not attribute since counting began. Totals only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +36,8 @@ pub enum Extent {
     Changes,
 }
 
-/// The traffic of one process or thread in one interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The traffic of one process or thread in one interval, with one remote end if rows are split.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Names, user and cgroup from its newest record.
     pub last: Identity,
@@ -43,13 +45,16 @@ pub struct Usage {
     pub state: State,
     /// Traffic in this interval.
     pub counters: Counters,
+    /// The remote end of the traffic. `None` if it is not known, or if rows are not split by it.
+    pub remote: Option<Rc<Remote>>,
 }
 
 /// The usage of one interval. It contains every message and byte since the previous interval
 /// exactly once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
-    /// The processes or threads with traffic in the interval, in no particular order.
+    /// The processes or threads with traffic in the interval, in no particular order. If rows are
+    /// split by remote end, there is one element for each remote end of a process or thread.
     pub usage: Vec<Usage>,
     /// Processes whose threads have all ended, from this or earlier intervals, with or without
     /// traffic in this one. No more records of them are expected. Empty if rows are threads.

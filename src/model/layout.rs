@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::RemoteMode;
+
 /// The meaning of one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum GroupBy {
@@ -26,4 +28,6 @@ pub struct Layout {
     pub group_by: GroupBy,
     /// Rows are threads, with a column `tid`.
     pub threads: bool,
+    /// Rows are split by remote end, with columns for it.
+    pub remote: Option<RemoteMode>,
 }

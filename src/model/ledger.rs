@@ -161,6 +161,7 @@ impl Ledger {
                         State::Running
                     },
                     counters: mem::take(&mut entry.counters),
+                    remote: None,
                 });
             }
             if ended {

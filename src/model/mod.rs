@@ -10,6 +10,7 @@ mod ledger;
 #[cfg(test)]
 mod ledger_tests;
 mod process;
+mod remote;
 mod report;
 
 pub use cgroup::CgroupChange;
@@ -18,4 +19,5 @@ pub use interval::{Extent, Interval, Losses, Usage};
 pub use layout::{GroupBy, Layout};
 pub use ledger::Ledger;
 pub use process::{Comm, Identity, ProcessId, State, ThreadRecord};
+pub use remote::{End, Protocol, Remote, RemoteMode, Role};
 pub use report::{Process, Report, Row, Who};

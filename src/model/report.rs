@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Comm, Counters, State};
+use super::{Comm, Counters, Remote, State};
 
 /// One interval, ready to be written.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Row {
     pub who: Who,
     /// Traffic in the interval.
     pub counters: Counters,
+    /// The remote end of the traffic. `None` if it is not known, or if rows are not split by it.
+    pub remote: Option<Rc<Remote>>,
 }
 
 /// Whose traffic a row is.
