@@ -30,6 +30,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -55,6 +56,9 @@ enum { CLONE_THREAD = 0x10000 };
 /* include/net/sock.h: nothing more is received. */
 enum { RCV_SHUTDOWN = 1 };
 
+/* include/net/sock.h: the local port was chosen by bind(2), in sk_userlocks. */
+enum { SOCK_BINDPORT_LOCK = 8 };
+
 /* include/linux/socket.h, include/linux/net.h, include/uapi/linux/in.h */
 enum {
 	AF_INET = 2,
@@ -71,8 +75,32 @@ enum {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct in6_addr {
+	__u8 in6_u[16];
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
 	__u16 skc_family;
+	int skc_bound_dev_if;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 };
 
 struct sock {
@@ -80,6 +108,27 @@ struct sock {
 	__u8 sk_shutdown;
 	__u16 sk_type;
 	__u16 sk_protocol;
+	__u8 sk_userlocks;
+};
+
+struct inet_sock {
+	__be16 inet_sport;
+};
+
+struct inet_bind_bucket {
+	signed char fastreuse;
+};
+
+struct inet_connection_sock {
+	struct inet_bind_bucket *icsk_bind_hash;
+};
+
+struct mptcp_pm_data {
+	_Bool server_side;
+};
+
+struct mptcp_sock {
+	struct mptcp_pm_data pm;
 };
 
 typedef struct {
@@ -183,5 +232,21 @@ struct trace_event_raw_task_newtask {
 };
 
 #pragma clang attribute pop
+
+/* include/uapi/linux/bpf.h: the context of cgroup programs on addresses. Not relocated. */
+struct bpf_sock;
+
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	struct bpf_sock *sk __attribute__((aligned(8)));
+};
 
 #endif

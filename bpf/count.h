@@ -77,6 +77,8 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	return 0;
 }
 
+#include "remote.h"
+
 /* Whether a protocol is TCP or MPTCP, in one comparison instead of two. */
 static __always_inline bool is_tcp(__u16 protocol)
 {
@@ -108,8 +110,11 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	__u32 at;
 
 	/* Skip failed calls, and data that will be received again. */
-	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE))) {
+		if (remote.mode)
+			forget_note(sk);
 		return 0;
+	}
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
@@ -130,6 +135,8 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	}
 	if (filter.cgroups && !in_wanted_cgroup())
 		return 0;
+	if (remote.mode)
+		return count_remote(sk, protocol, direction, ret);
 
 	task = bpf_get_current_task();
 	set = set_of(task);

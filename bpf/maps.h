@@ -134,4 +134,7 @@ struct losses losses;
 /* Set by user space: dump_slots shows all slots in use, not only those that have changed. */
 __u32 dump_all SEC(".data.dump") = 0;
 
+/* Set by user space: losses.rows_made when it last took the rows of remote ends. */
+__u64 rows_taken SEC(".data.dump") = 0;
+
 #endif

@@ -111,3 +111,28 @@ int dump_tasks(struct bpf_iter__task *ctx)
 {
 	return dump_outside(ctx);
 }
+
+/* The remote ends of unconnected UDP sockets. Attached to the root of the cgroup v2 hierarchy. */
+SEC("cgroup/sendmsg4")
+int note_send4(struct bpf_sock_addr *ctx)
+{
+	return leave_note(ctx, SEND, true);
+}
+
+SEC("cgroup/sendmsg6")
+int note_send6(struct bpf_sock_addr *ctx)
+{
+	return leave_note(ctx, SEND, false);
+}
+
+SEC("cgroup/recvmsg4")
+int note_recv4(struct bpf_sock_addr *ctx)
+{
+	return leave_note(ctx, RECV, true);
+}
+
+SEC("cgroup/recvmsg6")
+int note_recv6(struct bpf_sock_addr *ctx)
+{
+	return leave_note(ctx, RECV, false);
+}

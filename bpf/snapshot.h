@@ -3,9 +3,14 @@
 #ifndef NETATOP_SNAPSHOT_H
 #define NETATOP_SNAPSHOT_H
 
-/* Whether there was an event. A tracked task has a block without any. */
+/*
+ * Whether there was an event. A tracked task has a block without any. With remote ends, the events
+ * may be in rows.
+ */
 static __always_inline bool has_traffic(const struct counters *c)
 {
+	if (remote.mode)
+		return true;
 	return c->tcp_send_msgs | c->tcp_recv_msgs | c->udp_send_msgs | c->udp_recv_msgs;
 }
 
@@ -127,7 +132,7 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 	/* The sum is that of the copy. The slot can have changed since. */
 	barrier();
 	sum = sum_of(&record.counters);
-	if (!dump_all && (!sum || (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
+	if (!dump_all && ((!sum && !remote.mode) || (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
 		return false;
 	/*
 	 * A task that owns a slot had not passed its exit when this program began, so its memory

@@ -121,7 +121,48 @@ struct losses {
 	__u64 last_block;
 	/* Cgroups that were created or removed while the ring buffer for them was full. */
 	__u64 cgroups;
+	/* Rows of remote ends that were made so far. */
+	__u64 rows_made;
+	/* Messages whose remote end is not known: they are in the counters of their thread. */
+	__u64 remote_unknown;
+	/* The same, because there was no room for a row. */
+	__u64 remote_full;
 };
-_Static_assert(sizeof(struct losses) == 272, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 296, "struct losses is shared with user space");
+
+enum remote_role { REMOTE_CLIENT = 1, REMOTE_SERVER = 2 };
+
+/* What a row of `--remote` is. Parts by which rows are not split are 0. */
+struct remote_key {
+	/* Start of the process, and its id, as in struct thread_record. */
+	__u64 start;
+	__u32 tgid;
+	/* Thread id if rows are threads. */
+	__u32 tid;
+	/* IPv6 addresses; IPv4 addresses are mapped to IPv6. */
+	__u8 local_addr[16];
+	__u8 remote_addr[16];
+	/* Index of the interface of a link-local address. */
+	__u32 scope;
+	/* Inode number of the network namespace; 0 for the host's. */
+	__u32 netns;
+	/* In the machine's byte order. */
+	__u16 local_port;
+	__u16 remote_port;
+	/* 0 for TCP, 1 for UDP. */
+	__u8 protocol;
+	/* enum remote_role */
+	__u8 role;
+	__u16 _pad;
+};
+_Static_assert(sizeof(struct remote_key) == 64, "struct remote_key is shared with user space");
+
+/* The counters of a row since user space took it: sent, received. */
+struct remote_counters {
+	__u64 msgs[2];
+	__u64 bytes[2];
+};
+_Static_assert(sizeof(struct remote_counters) == 32,
+	       "struct remote_counters is shared with user space");
 
 #endif

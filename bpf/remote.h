@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Counting by remote end (`--remote`). An event is added to the row of its process and remote end, or
+ * to the block of its thread if it has no row. Never to both, so rows and blocks add up to all events.
+ *
+ * Rows are in a hash map that is reached through an outer map. User space puts an empty hash map in
+ * its place. The system call returns when no program can still use the first one
+ * (maybe_wait_bpf_programs() in kernel/bpf/syscall.c), so user space reads each row once, and its
+ * counters are final.
+ */
+#ifndef NETATOP_REMOTE_H
+#define NETATOP_REMOTE_H
+
+enum remote_mode { REMOTE_OFF, REMOTE_ADDRESS, REMOTE_SERVICE, REMOTE_SOCKET };
+
+struct remote_settings {
+	enum remote_mode mode;
+	/* Rows are threads, not processes. */
+	__u32 threads;
+	/* Inode number of the network namespace of the host, whose rows have netns 0. */
+	__u32 host_netns;
+	/* The reader is woken when this many rows were made since it took them. */
+	__u32 wakeup;
+	/* Local ports that the kernel chooses itself (net.ipv4.ip_local_port_range). */
+	__u32 first_ephemeral;
+	__u32 last_ephemeral;
+};
+
+const volatile struct remote_settings remote;
+
+/* One direction of a row is written by any thread of the process. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct remote_key);
+	__type(value, struct remote_counters);
+} second_rows SEC(".maps");
+
+struct rows {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct remote_key);
+	__type(value, struct remote_counters);
+} first_rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct rows);
+} current_rows SEC(".maps") = {.values = {&first_rows}};
+
+/* The remote end of an unconnected UDP call, which the cgroup programs leave for the tracepoint. */
+struct note {
+	__u64 sock;
+	__u8 address[16];
+	__be16 port;
+	__u16 direction;
+	/* Whether an event has used it. */
+	__u32 used;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct note);
+} notes SEC(".maps");
+
+static __always_inline __u16 swap16(__u16 n)
+{
+	return __builtin_bswap16(n);
+}
+
+static __always_inline void map_ipv4(__u8 *to, __be32 address)
+{
+	__u32 prefix = 0xffff0000;
+
+	__builtin_memset(to, 0, 8);
+	__builtin_memcpy(to + 8, &prefix, 4);
+	__builtin_memcpy(to + 12, &address, 4);
+}
+
+static __always_inline bool is_unspecified(const __u8 *address)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	return !words[0] && !words[1] && (!words[2] || words[2] == 0xffff0000) && !words[3];
+}
+
+/* fe80::/10, which is only valid on one interface. */
+static __always_inline bool is_link_local(const __u8 *address)
+{
+	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
+/*
+ * Whether a TCP socket accepted its connection.
+ *
+ * The kernel does not keep that. It shows in how the socket got its local port: a socket whose port
+ * was bound by bind(2) has SOCK_BINDPORT_LOCK, which sk_clone_lock() clears for an accepted socket.
+ * The ports that connect(2) chooses are in buckets of their own (fastreuse is -1 in
+ * __inet_hash_connect()). An accepted socket is in the bucket of its listener. A socket that has
+ * left its bucket, since it is closed and has unread data, is judged by its port number.
+ */
+static __always_inline bool has_accepted(struct sock *sk, __u16 port)
+{
+	struct inet_connection_sock *connection =
+		bpf_core_cast(sk, struct inet_connection_sock);
+	struct inet_bind_bucket *bucket;
+
+	if (sk->sk_protocol == IPPROTO_MPTCP) {
+		if (bpf_core_field_exists(((struct mptcp_sock *)0)->pm.server_side))
+			return bpf_core_cast(sk, struct mptcp_sock)->pm.server_side;
+		return false;
+	}
+	if (BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK)
+		return false;
+	bucket = connection->icsk_bind_hash;
+	if (bucket)
+		return bucket->fastreuse >= 0;
+	return port < remote.first_ephemeral || port > remote.last_ephemeral;
+}
+
+static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol,
+						__u16 port)
+{
+	bool is_server;
+
+	if (protocol == TCP)
+		is_server = has_accepted(sk, port);
+	else
+		is_server = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+	return is_server ? REMOTE_SERVER : REMOTE_CLIENT;
+}
+
+/* Copies the remote end of a call from its note. False if there is none. */
+static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
+				      enum direction direction, bool is_connected)
+{
+	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
+
+	if (!note || note->sock != (__u64)sk || note->direction != direction)
+		return false;
+	/*
+	 * The pieces of a corked datagram have one note: that of the first piece. In all other cases
+	 * a note is for one call.
+	 */
+	if (note->used && (direction == RECV || is_connected))
+		return false;
+	note->used = 1;
+	__builtin_memcpy(key->remote_addr, note->address, sizeof(key->remote_addr));
+	key->remote_port = swap16(note->port);
+	return true;
+}
+
+/* Fills in the remote end of an event. False if it is not known. */
+static __noinline bool find_remote(struct remote_key *key, struct sock *sk, enum protocol protocol,
+				   enum direction direction)
+{
+	bool is_connected;
+
+	key->local_port = sk->__sk_common.skc_num;
+	if (!key->local_port)
+		key->local_port = swap16(bpf_core_cast(sk, struct inet_sock)->inet_sport);
+	key->remote_port = swap16(sk->__sk_common.skc_dport);
+	if (sk->__sk_common.skc_family == AF_INET) {
+		map_ipv4(key->remote_addr, sk->__sk_common.skc_daddr);
+		map_ipv4(key->local_addr, sk->__sk_common.skc_rcv_saddr);
+	} else {
+		__builtin_memcpy(key->remote_addr, &sk->__sk_common.skc_v6_daddr, 16);
+		__builtin_memcpy(key->local_addr, &sk->__sk_common.skc_v6_rcv_saddr, 16);
+	}
+	is_connected = key->remote_port;
+	if (protocol == UDP && !take_note(key, sk, direction, is_connected) && !is_connected)
+		return false;
+	if (is_link_local(key->remote_addr))
+		key->scope = sk->__sk_common.skc_bound_dev_if;
+	return true;
+}
+
+/* Leaves out what rows are not split by. */
+static __always_inline void fold(struct remote_key *key)
+{
+	if (remote.mode == REMOTE_SOCKET)
+		return;
+	__builtin_memset(key->local_addr, 0, sizeof(key->local_addr));
+	if (remote.mode == REMOTE_ADDRESS) {
+		key->role = 0;
+		key->local_port = 0;
+		key->remote_port = 0;
+	} else if (key->role == REMOTE_SERVER) {
+		key->remote_port = 0;
+	} else {
+		key->local_port = 0;
+	}
+}
+
+static __always_inline void wake_reader(void)
+{
+	void *nothing = bpf_ringbuf_reserve(&exits, 8, 0);
+
+	/* Without room there are exit records, and the reader is awake. */
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline struct remote_counters *find_row(void *rows, const struct remote_key *key)
+{
+	struct remote_counters none = {}, *row = bpf_map_lookup_elem(rows, key);
+	__u64 made;
+
+	if (row)
+		return row;
+	if (!bpf_map_update_elem(rows, key, &none, BPF_NOEXIST)) {
+		made = __sync_add_and_fetch(&losses.rows_made, 1);
+		if (made - rows_taken == remote.wakeup)
+			wake_reader();
+	}
+	return bpf_map_lookup_elem(rows, key);
+}
+
+/* Adds to the row of an event. False if there is none. */
+static __noinline bool add_to_row(struct task_struct *task, struct sock *sk, enum protocol protocol,
+				  enum direction direction, __u64 bytes)
+{
+	struct remote_key key = {};
+	struct remote_counters *row;
+	__u32 zero = 0, netns;
+	void *rows;
+
+	if (!find_remote(&key, sk, protocol, direction)) {
+		__sync_fetch_and_add(&losses.remote_unknown, 1);
+		return false;
+	}
+	key.protocol = protocol;
+	key.role = role_of(sk, protocol, key.local_port);
+	fold(&key);
+	netns = sk->__sk_common.skc_net.net->ns.inum;
+	key.netns = netns == remote.host_netns ? 0 : netns;
+	key.start = task->group_leader->start_boottime;
+	key.tgid = task->tgid;
+	if (remote.threads)
+		key.tid = task->pid;
+	rows = bpf_map_lookup_elem(&current_rows, &zero);
+	row = rows ? find_row(rows, &key) : NULL;
+	if (!row) {
+		__sync_fetch_and_add(&losses.remote_full, 1);
+		return false;
+	}
+	__sync_fetch_and_add(&row->msgs[direction], 1);
+	__sync_fetch_and_add(&row->bytes[direction], bytes);
+	return true;
+}
+
+/* The counters of a thread's block, which is made if there is none; NULL if it does not count. */
+static __always_inline struct counters *block_of(struct task_struct *task, enum protocol protocol,
+						 enum direction direction, __u64 bytes)
+{
+	__u64 address = bpf_get_current_task();
+	struct slot_set *set = set_of(address);
+	__u32 at = set ? place_in(set, address) : SLOTS_IN_SET;
+	struct counters *counters;
+	struct block *block;
+
+	if (set && at < SLOTS_IN_SET) {
+		/* The next snapshot shows it again: the process may have another name. */
+		set->shown_id[at] = 0;
+		return &set->counters[at];
+	}
+	block = stored_block(task);
+	if (block && block->state == BLOCK_LIVE)
+		return &block->counters;
+	if (!block && filter.tracked) {
+		block = spare_block(task);
+		return block ? &block->counters : NULL;
+	}
+	counters = NULL;
+	if (task->pid && !(task->flags & PF_EXITING)) {
+		counters = make_block(task);
+		if (!counters)
+			add_aside(true, protocol, direction, bytes);
+	} else {
+		add_aside(false, protocol, direction, bytes);
+	}
+	return counters;
+}
+
+/*
+ * Counts an event by remote end. The thread gets a block, even if all its events are in rows: the
+ * records of the block say whose rows they are.
+ */
+static __noinline int count_remote(struct sock *sk, enum protocol protocol,
+				   enum direction direction, __u64 bytes)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct counters *counters = block_of(task, protocol, direction, bytes);
+
+	if (counters && !add_to_row(task, sk, protocol, direction, bytes))
+		add(counters, protocol, direction, bytes);
+	return 0;
+}
+
+/* A peek has a note, too. It must not be taken for that of the next call. */
+static __noinline void forget_note(struct sock *sk)
+{
+	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
+
+	if (note && note->sock == (__u64)sk)
+		note->used = 1;
+}
+
+static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction direction,
+				      bool is_ipv4)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct note *note;
+	__u32 part;
+
+	/* A control message without an address: the remote end is the socket's. */
+	if (!ctx->user_port || !sk)
+		return 1;
+	note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL,
+				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!note)
+		return 1;
+	note->sock = (__u64)sk;
+	note->port = ctx->user_port;
+	note->direction = direction;
+	note->used = 0;
+	if (is_ipv4) {
+		map_ipv4(note->address, ctx->user_ip4);
+		return 1;
+	}
+	part = ctx->user_ip6[0];
+	__builtin_memcpy(note->address, &part, 4);
+	part = ctx->user_ip6[1];
+	__builtin_memcpy(note->address + 4, &part, 4);
+	part = ctx->user_ip6[2];
+	__builtin_memcpy(note->address + 8, &part, 4);
+	part = ctx->user_ip6[3];
+	__builtin_memcpy(note->address + 12, &part, 4);
+	return 1;
+}
+
+#endif
