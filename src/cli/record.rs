@@ -55,8 +55,8 @@ pub struct Record {
     #[arg(long, requires = "pids")]
     pub follow: bool,
 
-    /// Measure only the processes in this cgroup or below it; PATH is a cgroup v2 directory, absolute
-    /// or relative to the cgroup v2 root
+    /// Measure only the processes in this cgroup or below it; PATH is a cgroup v2 directory,
+    /// absolute or relative to the cgroup v2 root
     #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroups: Vec<PathBuf>,
 
@@ -91,9 +91,9 @@ pub struct Record {
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub format: Option<OutputFormat>,
 
-    /// Write to FILE instead of standard output. The ending selects the format: .csv for CSV, .json,
-    /// .jsonl or .ndjson for JSON Lines, and .txt, .log, .out or none for a table. A further ending
-    /// .gz or .zst compresses FILE
+    /// Write to FILE instead of standard output. The ending selects the format: .csv for CSV,
+    /// .json, .jsonl or .ndjson for JSON Lines, and .txt, .log, .out or none for a table. A further
+    /// ending .gz or .zst compresses FILE
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 

@@ -106,7 +106,8 @@ const TIME: Column = Column::new("time", "RFC 3339, UTC", "end of the interval",
 const INTERVAL: Column = Column::new(
     "interval",
     "seconds",
-    "length of the interval, measured with the monotonic clock, so setting the system clock does not affect it",
+    "length of the interval, measured with the monotonic clock, so setting the \
+     system clock does not affect it",
     |c| Value::Seconds(seconds(c.report.interval)),
 );
 const HOST: Column = Column::new(
@@ -133,7 +134,8 @@ const TID: Column = Column::new("tid", "", "thread id; only with --threads", |c|
 const COMM: Column = Column::new(
     "comm",
     "",
-    "name of the process, or of the thread with --threads; bytes that are not UTF-8 are written as U+FFFD",
+    "name of the process, or of the thread with --threads; bytes that are \
+     not UTF-8 are written as U+FFFD",
     |c| name(c, |p| Value::Text(p.comm.to_str_lossy())),
 );
 const UID: Column = Column::new("uid", "", "real user id", |c| {
@@ -142,7 +144,8 @@ const UID: Column = Column::new("uid", "", "real user id", |c| {
 const CGROUP: Column = Column::new(
     "cgroup",
     "",
-    "path of the cgroup under the cgroup v2 root; absent if netatop could not look it up, for example because the cgroup was removed",
+    "path of the cgroup under the cgroup v2 root; absent if netatop could not look it \
+     up, for example because the cgroup was removed",
     |c| {
         process(c, |p| {
             p.cgroup
@@ -160,7 +163,8 @@ const START: Column = Column::new(
 const START_NS: Column = Column::new(
     "start_ns",
     "nanoseconds since boot",
-    "when the process started; the same in every recording, so host, pid and start_ns identify a process",
+    "when the process started; the same in every recording, so \
+     host, pid and start_ns identify a process",
     |c| process(c, |p| Value::Unsigned(p.start_ns)),
 );
 const STATE: Column = Column::new(
