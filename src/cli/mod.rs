@@ -14,7 +14,7 @@ pub use serve::Serve;
 use crate::check::CheckFormat;
 use crate::completions::Shell;
 
-/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+/// Each line has a command and its effect, separated by two blanks or more, in at most 80 columns.
 const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop check               check whether netatop can record on this host
   netatop record -d 30s       measure all processes for 30 seconds
@@ -22,11 +22,11 @@ const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop record -- curl -sS https://example.org
                               measure one command and all that it starts";
 
-/// Says exactly which process sent and received how much over TCP and UDP
+/// Show which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
 #[command(name = "netatop", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do
+    /// The subcommand
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,7 +36,7 @@ pub struct Cli {
 pub enum Command {
     /// Measure the traffic of each process and report it
     Record(Record),
-    /// Provide the network counters of atop
+    /// Provide network counters to atop
     Serve(Serve),
     /// Check whether netatop can record on this host
     Check(Check),
@@ -44,17 +44,18 @@ pub enum Command {
     Completions(Completions),
 }
 
-/// Checks each requirement of netatop, and says how to meet those that this host does not meet.
+/// Checks whether this host meets each requirement of netatop, and shows the remedy if it does not.
 ///
-/// The exit status is 0 if netatop can record here and now.
+/// The exit status is 0 if netatop can record on this host as this user.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// How the findings are written
+    /// Format of the output
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub format: CheckFormat,
 }
 
-/// Writes to standard output a script that lets a shell complete subcommands, options and values.
+/// Writes a completion script to standard output, with which a shell completes subcommands, options
+/// and values.
 #[derive(Debug, Args)]
 pub struct Completions {
     /// The shell
