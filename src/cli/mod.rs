@@ -35,18 +35,29 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure the traffic of each process and report it
+    ///
+    /// The report is a table for people, or CSV or JSON Lines for programs. A message is a socket
+    /// call, not a packet. Bytes are those that socket calls transferred.
     Record(Record),
     /// Provide network counters to atop
+    ///
+    /// Replaces netatop-bpf, and listens on the same socket. atop must be 2.10 or later, and started
+    /// with -K. The server counts while clients are connected. Root and the user of the server see
+    /// all processes. Other users see their own.
     Serve(Serve),
     /// Check whether netatop can record on this host
+    ///
+    /// Shows each requirement, whether this host meets it, and the remedy if it does not. The exit
+    /// status is 0 if netatop can record on this host as this user.
     Check(Check),
     /// Write completions for a shell
+    ///
+    /// Writes a script to standard output. With it, the shell completes subcommands, options and
+    /// values.
     Completions(Completions),
 }
 
-/// Checks whether this host meets each requirement of netatop, and shows the remedy if it does not.
-///
-/// The exit status is 0 if netatop can record on this host as this user.
+/// The options of `netatop check`.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Format of the output
@@ -54,8 +65,7 @@ pub struct Check {
     pub format: CheckFormat,
 }
 
-/// Writes a completion script to standard output, with which a shell completes subcommands, options
-/// and values.
+/// The options of `netatop completions`.
 #[derive(Debug, Args)]
 pub struct Completions {
     /// The shell

@@ -23,10 +23,7 @@ const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop record -- curl -sS https://example.org
                                          one command and all that it starts";
 
-/// Measures how much each process sends and receives, and writes a table for people, or CSV or JSON
-/// Lines for programs.
-///
-/// A message is a socket call, not a packet. Bytes are those that socket calls transferred.
+/// The options of `netatop record`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Record {

@@ -7,10 +7,7 @@ use clap::Args;
 use super::values::{clients, mode};
 use crate::serve;
 
-/// Provides network counters to atop (2.10 or later, started with -K). It replaces netatop-bpf and
-/// listens on the same socket. It counts while clients are connected.
-///
-/// Root and the user of the server see all processes. Other users see their own.
+/// The options of `netatop serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Listen on PATH instead of /run/netatop-bpf-socket
