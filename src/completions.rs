@@ -10,11 +10,11 @@ use crate::text::to_stdout;
 /// A shell that completions can be written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// With the package bash-completion or without
+    /// A script for use with or without the package bash-completion
     Bash,
-    /// A function for fpath
+    /// A function for a directory in fpath
     Zsh,
-    /// For a completions directory
+    /// A script for a completions directory
     Fish,
 }
 

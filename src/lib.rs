@@ -1,4 +1,4 @@
-//! Says exactly which process sent and received how much over TCP and UDP.
+//! Shows which process sent and received how much over TCP and UDP.
 //!
 //! The modules form layers. A module uses only modules below it, and no two modules depend on each
 //! other; `tests/source` checks both.

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What goes into the archive of scripts/release. Sourced after common.sh.
+# Collects the contents of the archive of scripts/release. Sourced after common.sh.
 
-# stage_archive PROGRAM DIR: fills DIR with the program, its manual, completions and units, the
-# documentation, and notes on how to install all that. The units name the place that the notes do.
+# stage_archive PROGRAM DIR: copies the program, its manual, completions and units, the
+# documentation and the installation notes to DIR. The units and the notes have the same prefix.
 stage_archive() {
 	local program=$1 dir=$2 prefix=/usr/local stage
 	stage=$(mktemp -d)

@@ -6,7 +6,7 @@
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
 me=${0##*/}
 
-# rustup adds cargo to the PATH of login shells only; cron, CI and `sudo -s` have none.
+# rustup adds cargo only to the PATH of login shells. cron, CI and `sudo -s` start no login shell.
 cargo_bin=${CARGO_HOME:-~/.cargo}/bin
 if ! command -v cargo >/dev/null && [[ -x $cargo_bin/cargo ]]; then
 	export PATH=$cargo_bin:$PATH
@@ -39,7 +39,7 @@ as_root() {
 	fi
 }
 
-# True when as_root works; asks for the password once if there is a terminal to ask on.
+# Succeeds if as_root works. Asks for the password once, if there is a terminal.
 can_be_root() {
 	is_root && return
 	have sudo || return
@@ -47,7 +47,7 @@ can_be_root() {
 	{ : </dev/tty; } 2>/dev/null && sudo true
 }
 
-# version_at_least HAVE WANT, comparing major.minor as numbers ("1.100" is newer than "1.88").
+# version_at_least HAVE WANT: compares major.minor as numbers ("1.100" is newer than "1.88").
 version_at_least() {
 	local have_major have_minor want_major want_minor
 	[[ $1 =~ ^([0-9]+)(\.([0-9]+))? ]] || return
@@ -57,12 +57,13 @@ version_at_least() {
 	((have_major > want_major || (have_major == want_major && have_minor >= want_minor)))
 }
 
-# Prints the comment at the head of the script that is running: its help.
+# Prints the help, which is the comment at the beginning of the running script.
 show_help() {
 	sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
 }
 
-# Adds up the `test result:` lines in a file of test output; prints passed, failed and ignored.
+# count_tests FILE: adds up the `test result:` lines of a test output. Prints the numbers of passed,
+# failed and ignored tests.
 count_tests() {
 	awk '{ gsub(/\033\[[0-9;]*m/, "") }
 		match($0, /test result: (ok|FAILED)\. [0-9]+ passed; [0-9]+ failed; [0-9]+ ignored;/) {
@@ -72,13 +73,13 @@ count_tests() {
 		END { print p + 0, f + 0, i + 0 }' "$1"
 }
 
-# Whether this user has a cargo that runs. A rustup proxy without a toolchain does not.
+# Succeeds if this user has a cargo that runs. A rustup proxy without a toolchain does not run.
 can_build() {
 	have cargo && (cd "$root" && cargo --version) >/dev/null 2>&1
 }
 
-# Builds the release program and prints its path, as reported by cargo for any target directory.
-# Arguments are passed to cargo. cargo's messages go to standard error.
+# Builds the release program and prints its path, which cargo reports for any target directory.
+# Arguments are passed to cargo. The messages of cargo go to standard error.
 build_program() (
 	cd "$root" || return
 	cargo build --release --locked --bin netatop --message-format=json-render-diagnostics "$@" \

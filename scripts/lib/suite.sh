@@ -4,15 +4,15 @@
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# True if there is an apt with the keys of the archive.
+# Succeeds if there is an apt with the keys of the Debian archive.
 can_fetch() {
 	have apt-get && [[ -r /etc/debian_version && -r $keyring ]]
 }
 
-# Prints the archive of the running release, from either format of apt's sources.
+# Prints the archive of the running release. Works with both formats of apt's sources.
 own_archive() {
 	local uri codename component
-	# shellcheck disable=SC2016 # apt's variables, not the shell's
+	# shellcheck disable=SC2016 # variables of apt, not of the shell
 	while read -r uri codename component; do
 		if [[ $codename == "$VERSION_CODENAME" && $component == main ]]; then
 			printf '%s\n' "$uri"
@@ -45,7 +45,7 @@ suite_cache() {
 	apt-cache "${suite_options[@]}" "$@" </dev/null
 }
 
-# Downloads packages into DIR: suite_download DIR PACKAGE...
+# suite_download DIR PACKAGE...: downloads packages to DIR.
 suite_download() {
 	local dir=$1
 	shift

@@ -24,7 +24,7 @@ pub enum CheckFormat {
     /// For people
     #[default]
     Table,
-    /// JSON Lines: one object a finding
+    /// JSON Lines: one object for each requirement
     Json,
 }
 

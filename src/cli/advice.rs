@@ -1,6 +1,6 @@
 //! What to type instead of a command line that is not understood.
 //!
-//! Each proposal has been given to the parser: netatop never advises what it would refuse.
+//! The parser accepts each suggested command, so netatop never suggests what it would refuse.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use super::Cli;
 use super::values::{duration, pids};
 
-/// Options of similar programs, and what they are called here.
+/// Options of similar programs, and the options of netatop with the same meaning.
 const FOREIGN: [(&str, &[&str]); 18] = [
     ("--json", &["-f", "json"]),
     ("--jsonl", &["-f", "json"]),
@@ -42,7 +42,7 @@ pub fn advice(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         .and_then(|words| of_words(error, &words))
         .or_else(|| similar(error))
         .map(|advice| {
-            // Half a command is no advice.
+            // A command that is cut off is no advice.
             if advice.chars().count() > LONGEST {
                 "see netatop record --help".to_owned()
             } else {
@@ -51,7 +51,7 @@ pub fn advice(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         })
 }
 
-/// As much as a message shows of one text.
+/// Number of characters that a message shows of one text.
 const LONGEST: usize = 200;
 
 /// The parser's own guess.
@@ -107,7 +107,7 @@ fn of_record(error: &clap::Error, arguments: &[&str]) -> Option<String> {
     if is_question(arguments) {
         return Some(type_this(&["record", "--help"]));
     }
-    // As few new names as possible: the rest may be COMMAND's.
+    // Rename as few options as possible: the others may belong to COMMAND.
     let renamed = (0..=arguments.len()).map(|most| renamed(arguments, most));
     for ours in renamed {
         if let Some(advice) = record(&ours).or_else(|| of_surplus(&ours)) {
@@ -176,7 +176,7 @@ fn of_surplus(arguments: &[&str]) -> Option<String> {
     }
 }
 
-/// The arguments before and from the first one that belongs to no option.
+/// Splits the arguments before the first one that belongs to no option.
 fn surplus<'a, 'b>(arguments: &'a [&'b str]) -> Option<(&'a [&'b str], &'a [&'b str])> {
     let is_good = |arguments: &[&str]| parse(&[&["record"], arguments].concat()).is_ok();
     (0..arguments.len())
@@ -192,7 +192,7 @@ fn surplus<'a, 'b>(arguments: &'a [&'b str]) -> Option<(&'a [&'b str], &'a [&'b 
         })
 }
 
-/// `arguments` with the names that options have here, for the first `most` foreign ones.
+/// Replaces the first `most` options of other programs in `arguments` by those of netatop.
 fn renamed<'a>(arguments: &[&'a str], mut most: usize) -> Vec<&'a str> {
     let mut ours = Vec::new();
     let mut is_command = false;
@@ -214,7 +214,7 @@ fn renamed<'a>(arguments: &[&'a str], mut most: usize) -> Vec<&'a str> {
     ours
 }
 
-/// An option that differs from `option` only by its letter's case.
+/// An option that differs from `option` only in the case of its letter.
 fn other_case(option: &str) -> Option<String> {
     let mut letters = option.strip_prefix('-')?.chars();
     let letter = letters.next().filter(|_| letters.next().is_none())?;
@@ -261,7 +261,7 @@ fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from([&["netatop"], arguments].concat())
 }
 
-/// The advice to type `netatop record ARGUMENTS`, if the parser takes them.
+/// The advice to type `netatop record ARGUMENTS`, if the parser accepts them.
 fn record(arguments: &[&str]) -> Option<String> {
     let arguments = [&["record"], arguments].concat();
     parse(&arguments).ok()?;
@@ -273,7 +273,7 @@ fn type_this(arguments: &[&str]) -> String {
     format!("type: netatop {}", words.join(" "))
 }
 
-/// `word` as a shell takes it for one word.
+/// Quotes `word`, so that a shell reads it as one word.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -14,7 +14,7 @@ pub use serve::Serve;
 use crate::check::CheckFormat;
 use crate::completions::Shell;
 
-/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+/// Each line has a command and its effect, separated by two blanks or more, in at most 80 columns.
 const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop check               check whether netatop can record on this host
   netatop record -d 30s       measure all processes for 30 seconds
@@ -22,11 +22,11 @@ const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop record -- curl -sS https://example.org
                               measure one command and all that it starts";
 
-/// Says exactly which process sent and received how much over TCP and UDP
+/// Show which process sent and received how much over TCP and UDP
 #[derive(Debug, Parser)]
 #[command(name = "netatop", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do
+    /// The subcommand
     #[command(subcommand)]
     pub command: Command,
 }
@@ -35,26 +35,37 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure the traffic of each process and report it
+    ///
+    /// The report is a table for people, or CSV or JSON Lines for programs. A message is a socket
+    /// call, not a packet. Bytes are those that socket calls transferred.
     Record(Record),
-    /// Provide the network counters of atop
+    /// Provide network counters to atop
+    ///
+    /// Replaces netatop-bpf, and listens on the same socket. atop must be 2.10 or later, and started
+    /// with -K. The server counts while clients are connected. Root and the user of the server see
+    /// all processes. Other users see their own.
     Serve(Serve),
     /// Check whether netatop can record on this host
+    ///
+    /// Shows each requirement, whether this host meets it, and the remedy if it does not. The exit
+    /// status is 0 if netatop can record on this host as this user.
     Check(Check),
     /// Write completions for a shell
+    ///
+    /// Writes a script to standard output. With it, the shell completes subcommands, options and
+    /// values.
     Completions(Completions),
 }
 
-/// Checks each requirement of netatop, and says how to meet those that this host does not meet.
-///
-/// The exit status is 0 if netatop can record here and now.
+/// The options of `netatop check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// How the findings are written
+    /// Format of the output
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub format: CheckFormat,
 }
 
-/// Writes to standard output a script that lets a shell complete subcommands, options and values.
+/// The options of `netatop completions`.
 #[derive(Debug, Args)]
 pub struct Completions {
     /// The shell

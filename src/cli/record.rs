@@ -13,7 +13,7 @@ use crate::record::{Options, Targets};
 use crate::rollup::SortKey;
 use crate::session::Schedule;
 
-/// Each line is a command and what it does, apart by two blanks or more, in 80 columns.
+/// Each line has a command and its effect, separated by two blanks or more, in at most 80 columns.
 const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop record -d 30s                  all processes, for 30 seconds
   netatop record -i 1s --count 5         five reports, one every second
@@ -23,15 +23,12 @@ const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop record -- curl -sS https://example.org
                                          one command and all that it starts";
 
-/// Measures how much each process sends and receives, and reports it as a table for people, or as
-/// CSV or JSON Lines for programs.
-///
-/// A message is a socket call, not a packet. Bytes are those that socket calls transferred.
+/// The options of `netatop record`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Record {
-    /// Stop after TIME: 30s, 500ms, 5m, 1h30m; a number without a unit is seconds. By default,
-    /// stop on Ctrl-C, when COMMAND ends, or when every --pid has ended
+    /// Stop after TIME, such as 30s, 500ms, 5m or 1h30m; a number without a unit is in seconds. By
+    /// default, stop on Ctrl-C, when COMMAND ends, or when all processes of --pid have ended
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
@@ -39,26 +36,28 @@ pub struct Record {
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
 
-    /// Stop after N reports; with --interval
+    /// Stop after N reports; needs --interval
     #[arg(long, value_name = "N", value_parser = count, requires = "interval",
           allow_negative_numbers = true)]
     pub count: Option<u64>,
 
-    /// Measure only these processes (ids separated by commas or blanks); stop when all have ended
+    /// Measure only the processes with these ids, separated by commas or blanks; stop when all have
+    /// ended
     #[arg(short, long = "pid", value_name = "PID", num_args = 1.., value_parser = pids,
           conflicts_with = "command")]
     pub pids: Vec<Pids>,
 
-    /// With --pid, also measure the children that these processes start from now on, and theirs
+    /// With --pid, also measure processes that these start during the recording, and their
+    /// descendants
     #[arg(long, requires = "pids")]
     pub follow: bool,
 
-    /// Measure only processes in this cgroup v2 directory or below; the path is absolute or relative
-    /// to the cgroup v2 root
+    /// Measure only the processes in this cgroup or below it; PATH is a cgroup v2 directory,
+    /// absolute or relative to the cgroup v2 root
     #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroups: Vec<PathBuf>,
 
-    /// Run COMMAND as this user (name or number), with the environment that su sets
+    /// Run COMMAND as this user (name or number), with the environment variables that su sets
     #[arg(long, value_name = "NAME", requires = "command", value_hint = ValueHint::Username)]
     pub user: Option<String>,
 
@@ -81,16 +80,17 @@ pub struct Record {
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
     pub sort: SortKey,
 
-    /// Write N rows, and add up the rest in a row (other)
+    /// Write the first N rows, and the sum of all others in a row (other)
     #[arg(short = 'n', long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
     pub top: Option<usize>,
 
-    /// How rows are written; by default the ending of FILE decides, else it is a table
+    /// Format of the rows; by default, that of the ending of FILE, or a table without FILE
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub format: Option<OutputFormat>,
 
-    /// Write to FILE instead of standard output: .csv, .json, .jsonl or .ndjson, also with .gz or
-    /// .zst behind it; a table for .txt, .log, .out or no ending
+    /// Write to FILE instead of standard output. The ending selects the format: .csv for CSV,
+    /// .json, .jsonl or .ndjson for JSON Lines, and .txt, .log, .out or none for a table. A further
+    /// ending .gz or .zst compresses FILE
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 

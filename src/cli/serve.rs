@@ -7,17 +7,14 @@ use clap::Args;
 use super::values::{clients, mode};
 use crate::serve;
 
-/// Provides the network counters of atop (2.10 or later, started with -K), in place of
-/// netatop-bpf: listens on the same socket, and counts while clients are connected.
-///
-/// Root sees all processes; other users see their own.
+/// The options of `netatop serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Listen on PATH instead of /run/netatop-bpf-socket
     #[arg(short, long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
-    /// Who may connect, as the file mode of the socket [default: 666]
+    /// File mode of the socket, which decides who may connect [default: 666]
     #[arg(short, long, value_name = "OCTAL", value_parser = mode)]
     pub mode: Option<u32>,
 

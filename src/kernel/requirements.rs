@@ -208,12 +208,12 @@ fn proc(facts: &HostFacts) -> Finding {
     }
 }
 
-/// No lockdown mode restricts netatop: its programs read kernel memory only through typed pointers,
+/// No lockdown mode prevents a recording: the programs read kernel memory only through typed pointers,
 /// never with the helpers that `confidentiality` forbids.
 fn lockdown(facts: &HostFacts) -> Finding {
     let found = match &facts.lockdown {
-        Some(mode) => format!("{mode}; no mode restricts netatop"),
-        None => "unknown; no mode restricts netatop".to_owned(),
+        Some(mode) => format!("{mode}; no mode prevents a recording"),
+        None => "unknown; no mode prevents a recording".to_owned(),
     };
     Finding::ok("lockdown", "kernel lockdown", found)
 }

@@ -106,13 +106,14 @@ const TIME: Column = Column::new("time", "RFC 3339, UTC", "end of the interval",
 const INTERVAL: Column = Column::new(
     "interval",
     "seconds",
-    "measured length of the interval; changes of the clock do not touch it",
+    "length of the interval, measured with the monotonic clock, so setting the \
+     system clock does not affect it",
     |c| Value::Seconds(seconds(c.report.interval)),
 );
 const HOST: Column = Column::new(
     "host",
     "",
-    "name of the host; absent in a container that may not look it up",
+    "name of the host; absent in a container in which netatop may not look it up",
     |c| match c.host {
         "" => Value::Absent,
         host => Value::Text(host.into()),
@@ -133,7 +134,8 @@ const TID: Column = Column::new("tid", "", "thread id; only with --threads", |c|
 const COMM: Column = Column::new(
     "comm",
     "",
-    "name of the process, or of the thread with --threads; bytes that are not UTF-8 are written as U+FFFD",
+    "name of the process, or of the thread with --threads; bytes that are \
+     not UTF-8 are written as U+FFFD",
     |c| name(c, |p| Value::Text(p.comm.to_str_lossy())),
 );
 const UID: Column = Column::new("uid", "", "real user id", |c| {
@@ -142,7 +144,8 @@ const UID: Column = Column::new("uid", "", "real user id", |c| {
 const CGROUP: Column = Column::new(
     "cgroup",
     "",
-    "path under the cgroup v2 root; absent if it was removed before it could be looked up",
+    "path of the cgroup under the cgroup v2 root; absent if netatop could not look it \
+     up, for example because the cgroup was removed",
     |c| {
         process(c, |p| {
             p.cgroup
@@ -154,19 +157,20 @@ const CGROUP: Column = Column::new(
 const START: Column = Column::new(
     "start",
     "RFC 3339, UTC",
-    "when the process started, by the clock of the host at the begin of the recording",
+    "when the process started, according to the clock of the host at the start of the recording",
     |c| process(c, |p| Value::Text(timestamp(p.start).into())),
 );
 const START_NS: Column = Column::new(
     "start_ns",
     "nanoseconds since boot",
-    "when the process started; the same in every recording, so that host, pid and start_ns identify a process",
+    "when the process started; the same in every recording, so \
+     host, pid and start_ns identify a process",
     |c| process(c, |p| Value::Unsigned(p.start_ns)),
 );
 const STATE: Column = Column::new(
     "state",
     "",
-    "running or exited, when the interval ended",
+    "state at the end of the interval: running or exited",
     |c| {
         process(c, |p| {
             Value::Text(match p.state {
@@ -182,7 +186,7 @@ const GROUP_COMM: Column = Column::new("comm", "", "name that the processes shar
 const GROUP_CGROUP: Column = Column::new(
     "cgroup",
     "",
-    "cgroup that the processes share; absent for those that were removed before they could be looked up",
+    "path of the cgroup that the processes share; absent if netatop could not look it up",
     |c| match &c.row.who {
         // An empty path means an unknown cgroup: the path of the root is `/`.
         Who::Group { key, .. } if key.is_empty() => Value::Absent,
@@ -192,13 +196,13 @@ const GROUP_CGROUP: Column = Column::new(
 const GROUP_USER: Column = Column::new(
     "user_name",
     "",
-    "user that the processes share; the number where the user has no name",
+    "name of the user that the processes share; the user id if the user has no name",
     |c| name(c, |_| Value::Absent),
 );
 const PROCESSES: Column = Column::new(
     "processes",
     "",
-    "how many processes had traffic; absent in the row (unattributed)",
+    "number of processes with traffic; absent in the row (unattributed)",
     |c| match c.row.who {
         Who::Group { processes, .. } | Who::Other { processes } => Value::Unsigned(processes),
         Who::Process(_) | Who::Unattributed => Value::Absent,

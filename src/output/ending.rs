@@ -14,9 +14,9 @@ use crate::text::{shown, shown_path};
 pub enum OutputFormat {
     /// For people
     Table,
-    /// With a header, one line a row
+    /// A header, and one line for each row
     Csv,
-    /// JSON Lines: one object a row
+    /// JSON Lines: one object for each row
     Json,
 }
 

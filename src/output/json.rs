@@ -1,4 +1,4 @@
-//! JSON Lines: one object a row.
+//! JSON Lines: one object for each row.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

@@ -1,4 +1,4 @@
-//! `scripts/notices`: the licences that go with the static program.
+//! `scripts/notices`: the licenses that go with the static program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use super::{script, succeed, tree};
 /// The files that were gathered, by their paths.
 fn gather() -> BTreeMap<PathBuf, Vec<u8>> {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let to = dir.path().join("licences");
+    let to = dir.path().join("licenses");
     succeed("notices", &[to.to_str().expect("UTF-8")]);
     let mut paths = Vec::new();
     tree(&to, &mut paths);
@@ -96,12 +96,12 @@ fn notices_are_the_same_each_time() {
 }
 
 #[test]
-fn without_the_texts_of_licences_it_is_refused() {
+fn without_the_texts_of_licenses_it_is_refused() {
     if !is_debian() {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let to = dir.path().join("licences");
+    let to = dir.path().join("licenses");
     let mut refused = script("notices", &[to.to_str().expect("UTF-8")]);
     refused.env("COMMON_LICENSES", dir.path());
     let output = refused.output().expect("the script starts");
