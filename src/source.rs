@@ -3,7 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
-use crate::model::{CgroupChange, Extent, Ledger, Losses, ProcessId, ThreadRecord};
+use crate::model::{
+    CgroupChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, ThreadRecord,
+};
 
 /// All counters at one moment, or only those that have changed.
 #[derive(Clone, Debug, Default)]
@@ -16,11 +18,15 @@ pub struct Sample {
     pub exits: Vec<ThreadRecord>,
     /// Losses since counting began.
     pub losses: Losses,
+    /// Traffic with remote ends since the last sample, read before `living`. Empty unless it was
+    /// requested.
+    pub remotes: Vec<RemoteRecord>,
 }
 
 impl Sample {
     /// Adds the sample to a ledger in the required order.
     pub fn enter(&self, ledger: &mut Ledger) {
+        ledger.remotes(&self.remotes);
         ledger.snapshot(&self.living, self.extent, self.losses);
         ledger.exits(&self.exits);
     }

@@ -1,8 +1,9 @@
 //! Loads the programs of one kind and attaches them.
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
@@ -15,6 +16,7 @@ use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
 use crate::error::Error;
 use crate::host::proc::own_status;
+use crate::host::{NO_CGROUPS, cgroup_mount};
 
 /// Storage for the loaded object. It must outlive the [`Tracer`](super::Tracer) made from it.
 #[derive(Default)]
@@ -79,14 +81,36 @@ pub(super) fn load<'a>(
             .set_autocreate(false)
             .map_err(|error| refused("leave out a map", &error))?;
     }
+    let rows = capacity.remote.map(|remote| remote.rows);
+    let maps = &mut open.maps;
+    if let Some(rows) = rows {
+        maps.first_rows
+            .set_max_entries(rows)
+            .and_then(|()| maps.second_rows.set_max_entries(rows))
+            .map_err(|error| refused("size the maps", &error))?;
+    } else {
+        for map in [
+            &mut maps.first_rows,
+            &mut maps.second_rows,
+            &mut maps.current_rows,
+            &mut maps.notes,
+        ] {
+            map.set_autocreate(false)
+                .map_err(|error| refused("leave out a map", &error))?;
+        }
+    }
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         // Early enough to drain the ring buffer before it is full, late enough to be rare.
         rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
         filter.write_to(&mut rodata.filter);
+        if let Some(remote) = capacity.remote {
+            remote.write_to(&mut rodata.remote);
+        }
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
+    let notes = capacity.remote.is_some();
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
@@ -100,6 +124,10 @@ pub(super) fn load<'a>(
         (&mut progs.mark, tracked),
         (&mut progs.on_cgroup_mkdir, cgroups),
         (&mut progs.on_cgroup_rmdir, cgroups),
+        (&mut progs.note_send4, notes),
+        (&mut progs.note_send6, notes),
+        (&mut progs.note_recv4, notes),
+        (&mut progs.note_recv6, notes),
     ] {
         program.set_autoload(needed);
     }
@@ -147,6 +175,7 @@ pub(super) fn attach(
     filter: &Filter,
     kind: TracepointKind,
     cgroups: bool,
+    remote: bool,
 ) -> Result<Links, Error> {
     let attached = |result: libbpf_rs::Result<Link>| {
         result.map_err(|error| refused("attach the programs", &error))
@@ -157,6 +186,18 @@ pub(super) fn attach(
     if cgroups {
         for program in [&skel.progs.on_cgroup_mkdir, &skel.progs.on_cgroup_rmdir] {
             events.push(attached(program.attach())?);
+        }
+    }
+    if remote {
+        let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
+        let root = File::open(&mount).map_err(|error| Error::failed("the cgroups", error))?;
+        for program in [
+            &skel.progs.note_send4,
+            &skel.progs.note_send6,
+            &skel.progs.note_recv4,
+            &skel.progs.note_recv6,
+        ] {
+            events.push(attached(program.attach_cgroup(root.as_raw_fd()))?);
         }
     }
     // The exit program comes first: no counted thread may end unseen. The wanted processes are

@@ -9,6 +9,7 @@ mod iter;
 mod kind;
 mod liveness;
 mod refusal;
+mod remote;
 mod requirements;
 mod sampling;
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub use finding::{Finding, Status};
 pub use kind::TracepointKind;
 pub use requirements::{findings, missing, remedy_for_misses, trial};
 pub use seccomp::Seccomp;
-pub use setup::{Capacity, Filter, MAX_CGROUPS, WantedCgroup};
+pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, WantedCgroup};
 pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
 pub use trial::try_programs;
 

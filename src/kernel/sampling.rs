@@ -66,6 +66,7 @@ impl Sampling {
                     ..after
                 };
                 return Ok(Sample {
+                    remotes: Vec::new(),
                     living,
                     extent,
                     exits,

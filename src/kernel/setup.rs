@@ -1,7 +1,8 @@
 //! Settings that are fixed when the programs are loaded: the sizes of maps, and the filter.
 
 use super::skel::types;
-use crate::host::proc::threads;
+use crate::host::proc::{ephemeral_ports, host_netns, threads};
+use crate::model::RemoteMode;
 
 /// Sizes of the BPF maps: for threads with traffic, and for exit records that have not been read
 /// yet.
@@ -27,6 +28,38 @@ pub struct Capacity {
     /// Bytes of the ring buffer of created and removed cgroups, as for `ring_bytes`. With 0, no
     /// cgroup programs are loaded; use 0 if names of cgroups are not needed.
     pub cgroup_bytes: u32,
+    /// Rows for remote ends. `None`: traffic is not split by remote end, and nothing is loaded for it.
+    pub remote: Option<RemoteRows>,
+}
+
+/// How rows are split by remote end in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteRows {
+    /// What a row is.
+    pub mode: RemoteMode,
+    /// Rows are those of threads, not of processes.
+    pub threads: bool,
+    /// Maximum number of rows until they are taken. The reader is woken at half of it. Traffic that
+    /// finds no row is counted without remote end. A row takes about 170 bytes.
+    pub rows: u32,
+    /// Inode number of the network namespace of the host.
+    pub host_netns: u32,
+    /// The first and last local port that the kernel chooses itself.
+    pub ephemeral_ports: (u32, u32),
+}
+
+impl RemoteRows {
+    /// The settings for this host.
+    #[must_use]
+    pub fn of_host(mode: RemoteMode, threads: bool) -> Self {
+        Self {
+            mode,
+            threads,
+            rows: 1 << 16,
+            host_netns: host_netns().unwrap_or(0),
+            ephemeral_ports: ephemeral_ports(),
+        }
+    }
 }
 
 impl Default for Capacity {
@@ -37,6 +70,7 @@ impl Default for Capacity {
             overflow: 1 << 17,
             spare: 1 << 11,
             cgroup_bytes: 0,
+            remote: None,
         }
     }
 }

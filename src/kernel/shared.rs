@@ -35,3 +35,12 @@ pub(super) fn set_dump_all(maps: &mut NetatopMaps<'_>, all: bool) -> bool {
     shared.store(u32::from(all), Ordering::SeqCst);
     true
 }
+
+/// Tells the programs how many rows of remote ends were made before user space took them.
+pub(super) fn set_rows_taken(maps: &mut NetatopMaps<'_>, made: u64) {
+    if let Some(data) = maps.data_dump_data.as_deref_mut() {
+        // SAFETY: as above, an aligned integer in memory that stays mapped.
+        let shared = unsafe { AtomicU64::from_ptr(&raw mut data.rows_taken) };
+        shared.store(made, Ordering::SeqCst);
+    }
+}

@@ -14,6 +14,7 @@ use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
 use super::kind::TracepointKind;
 use super::liveness;
+use super::remote::Rows;
 use super::requirements::missing;
 use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
@@ -44,6 +45,12 @@ pub struct Tracer<'a> {
     expected: usize,
     /// The extent for which the iterator over the slots is set.
     extent: Extent,
+    /// The rows of remote ends, if they are counted.
+    rows: Option<Rows>,
+    /// The number of rows after which they are taken.
+    rows_due: u64,
+    /// `rows_made` when the rows were last taken.
+    rows_taken: u64,
 }
 
 /// Writes libbpf's own messages to standard error, or suppresses them.
@@ -106,7 +113,7 @@ impl<'a> Tracer<'a> {
         )
         .map_err(|error| refused("open the ring buffers", &error))?;
         Ok(Self {
-            links: attach(&skel, filter, kind, has_cgroups)?,
+            links: attach(&skel, filter, kind, has_cgroups, capacity.remote.is_some())?,
             ring,
             skel,
             kind,
@@ -119,7 +126,20 @@ impl<'a> Tracer<'a> {
             sampling: Sampling::default(),
             expected: 0,
             extent: Extent::Changes,
+            rows: capacity.remote.map(|_| Rows::default()),
+            rows_due: capacity.remote.map_or(0, |remote| u64::from(remote.rows / 2)),
+            rows_taken: 0,
         })
+    }
+
+    /// Takes the rows of remote ends that have been made so far, if they are counted.
+    fn take_rows(&mut self) -> Result<(), Error> {
+        let made = self.raw_losses()?.rows_made;
+        if let Some(rows) = &mut self.rows {
+            rows.take(&mut self.skel.maps, made)?;
+            self.rows_taken = made;
+        }
+        Ok(())
     }
 
     fn raw_losses(&self) -> Result<types::losses, Error> {
@@ -303,6 +323,8 @@ impl SampleParts for Tracer<'_> {
             exits_losing: raw.exits_losing,
             untracked: raw.untracked,
             cgroups: raw.cgroups,
+            remote_unknown: raw.remote_unknown,
+            remote_full: raw.remote_full,
             missed_events: self.missed_events()?,
         })
     }
@@ -311,12 +333,20 @@ impl SampleParts for Tracer<'_> {
 impl Source for Tracer<'_> {
     fn sample(&mut self, extent: Extent) -> Result<Sample, Error> {
         let mut sampling = mem::take(&mut self.sampling);
+        // Before the threads are read: the thread of each row is then in the snapshot, or has left an
+        // exit record.
+        self.take_rows()?;
         let sample = sampling.take(self, extent, MAX_ATTEMPTS);
         self.sampling = sampling;
-        sample
+        let mut sample = sample?;
+        sample.remotes = self.rows.as_mut().map(Rows::taken).unwrap_or_default();
+        Ok(sample)
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
+        if self.rows.is_some() && self.raw_losses()?.rows_made - self.rows_taken >= self.rows_due {
+            self.take_rows()?;
+        }
         let mut attempts = 0;
         loop {
             let progress = self.progress()?;

@@ -19,6 +19,7 @@ pub fn try_programs(facts: &HostFacts) -> Result<(), Error> {
         ring_bytes: page_size(),
         overflow: 1,
         spare: 1,
+        remote: None,
         cgroup_bytes: if can_name_cgroups() { page_size() } else { 0 },
     };
     let mut storage = Storage::default();

@@ -20,6 +20,10 @@ pub struct Losses {
     /// New tasks that could not be followed although the filter asked for it. Their traffic is
     /// missing.
     pub untracked: u64,
+    /// Messages whose remote end is not known, if rows are split by it.
+    pub remote_unknown: u64,
+    /// Messages that are counted without remote end because there was no room for another row.
+    pub remote_full: u64,
     /// Created or removed cgroups that could not be reported. Their names are missing.
     pub cgroups: u64,
     /// Events for which the kernel could not run a program. Their traffic is unknown.

@@ -12,14 +12,15 @@ use foldhash::{HashMap, HashSet};
 use indexmap::map::{Entry as MapEntry, IndexMap};
 
 use super::interval::{Extent, Interval, Losses, Usage};
-use super::{Counters, Identity, ProcessId, State, ThreadRecord};
+use super::rows::Rows;
+use super::{Counters, Identity, ProcessId, RemoteRecord, State, ThreadRecord};
 
 /// An exit record counts as lost if it has not arrived this many snapshots after its thread
 /// disappeared. A record that was being written at the time arrives with the next snapshot.
 const LOST_AFTER_SNAPSHOTS: u64 = 1000;
 
 /// The key of a row: a process, or a thread of a process.
-type Key = (ProcessId, Option<u32>);
+pub(super) type Key = (ProcessId, Option<u32>);
 
 #[derive(Debug)]
 struct Block {
@@ -77,6 +78,8 @@ pub struct Ledger {
     /// The newest loss totals.
     losses: Losses,
     reported_unattributed: Counters,
+    /// Traffic with remote ends since the last interval.
+    rows: Rows,
 }
 
 impl Ledger {
@@ -99,6 +102,12 @@ impl Ledger {
             self.end(record.block);
             self.ended[0].insert(record.block);
         }
+    }
+
+    /// Adds traffic with remote ends. Its processes must be in the next snapshot, or in exit records
+    /// that are added before the interval ends.
+    pub fn remotes(&mut self, records: &[RemoteRecord]) {
+        self.rows.add(records);
     }
 
     /// Adds a snapshot of living threads, and the losses that were read after it.
@@ -152,6 +161,9 @@ impl Ledger {
             if ended && !self.by_thread {
                 if exited { &mut gone } else { &mut silent }.push(process);
             }
+            if ended {
+                self.rows.keep(key, entry.last, exited);
+            }
             if !idle {
                 usage.push(Usage {
                     last: entry.last,
@@ -168,6 +180,9 @@ impl Ledger {
                 place.swap_remove();
             }
         }
+        let entries = &self.entries;
+        let living = |key: &Key| entries.get(key).map(|e| (e.last, e.group_dead));
+        let unowned = self.rows.take(living, &mut usage);
         // Free the memory of a busy time that is over.
         shrink(&mut self.entries);
         shrink(&mut self.blocks);
@@ -175,7 +190,7 @@ impl Ledger {
             usage,
             ended: gone,
             silent,
-            unattributed: self.unattributed(),
+            unattributed: self.unattributed() + unowned,
         }
     }
 
@@ -186,14 +201,15 @@ impl Ledger {
         touched
             .filter_map(|key| self.entries.get(key))
             .map(|entry| entry.counters)
-            .sum()
+            .sum::<Counters>()
+            + self.rows.total()
     }
 
     /// Number of entries that have changed since the last interval. [`Ledger::interval`] frees the
     /// entries that have ended.
     #[must_use]
     pub fn changed(&self) -> usize {
-        self.touched.len()
+        self.touched.len() + self.rows.len()
     }
 
     /// Number of processes (or threads) in the ledger.
@@ -246,6 +262,9 @@ impl Ledger {
         block.key = key;
 
         if let Some(old) = moved_from {
+            if let Some(entry) = self.entries.get(&old) {
+                self.rows.keep(old, entry.last, entry.group_dead);
+            }
             self.drop_block(old);
         }
         let entry = self.entries.entry(key).or_insert_with(|| Entry {

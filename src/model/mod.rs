@@ -12,6 +12,7 @@ mod ledger_tests;
 mod process;
 mod remote;
 mod report;
+mod rows;
 
 pub use cgroup::CgroupChange;
 pub use counters::Counters;
@@ -19,5 +20,5 @@ pub use interval::{Extent, Interval, Losses, Usage};
 pub use layout::{GroupBy, Layout};
 pub use ledger::Ledger;
 pub use process::{Comm, Identity, ProcessId, State, ThreadRecord};
-pub use remote::{End, Protocol, Remote, RemoteMode, Role};
+pub use remote::{End, Protocol, Remote, RemoteMode, RemoteRecord, Role};
 pub use report::{Process, Report, Row, Who};

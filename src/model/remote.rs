@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use clap::ValueEnum;
 
+use super::{Counters, ProcessId};
+
 /// How rows are split by remote end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum RemoteMode {
@@ -61,4 +63,17 @@ pub struct Remote {
     pub remote: End,
     /// The inode number of the network namespace of the socket. `None` if it is that of the host.
     pub netns: Option<u32>,
+}
+
+/// The traffic of a process (or thread) with one remote end, since the last record of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteRecord {
+    /// The process.
+    pub process: ProcessId,
+    /// The thread id, if rows are threads.
+    pub tid: Option<u32>,
+    /// The remote end.
+    pub remote: Remote,
+    /// What was sent and received. It is not in the counters of any thread.
+    pub counters: Counters,
 }

@@ -1,0 +1,126 @@
+//! Takes the rows of remote ends from the programs.
+
+use std::mem;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use libbpf_rs::{MapCore, MapFlags};
+
+use super::decode;
+use super::setup::RemoteRows;
+use super::shared;
+use super::skel::{NetatopMaps, types};
+use crate::error::Error;
+use crate::model::{Counters, End, ProcessId, Protocol, Remote, RemoteMode, RemoteRecord, Role};
+
+/// Number of rows that one system call takes.
+const BATCH: u32 = 4096;
+
+/// The rows taken so far, and the map that the programs use.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Whether the programs use `second_rows`.
+    second: bool,
+    taken: Vec<RemoteRecord>,
+}
+
+impl Rows {
+    /// Gives the programs the other map, and takes all rows from the one that they used.
+    pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
+        let failed =
+            |error: libbpf_rs::Error| Error::failed("the rows of remote ends could not be read", error);
+        shared::set_rows_taken(maps, made);
+        let next = if self.second {
+            &maps.first_rows
+        } else {
+            &maps.second_rows
+        };
+        let fd = next.as_fd().as_raw_fd().to_ne_bytes();
+        // The call returns when no program uses the replaced map any more.
+        maps.current_rows
+            .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
+            .map_err(failed)?;
+        let full = if mem::replace(&mut self.second, !self.second) {
+            &maps.second_rows
+        } else {
+            &maps.first_rows
+        };
+        let rows = full
+            .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
+            .map_err(failed)?;
+        self.taken
+            .extend(rows.filter_map(|(key, value)| decode::row(&key, &value)));
+        Ok(())
+    }
+
+    /// Returns what was taken.
+    pub(super) fn taken(&mut self) -> Vec<RemoteRecord> {
+        mem::take(&mut self.taken)
+    }
+}
+
+impl RemoteRows {
+    /// Writes the settings into the programs' constants.
+    pub(super) fn write_to(&self, raw: &mut types::remote_settings) {
+        let mode = match self.mode {
+            RemoteMode::Address => types::remote_mode::REMOTE_ADDRESS,
+            RemoteMode::Service => types::remote_mode::REMOTE_SERVICE,
+            RemoteMode::Socket => types::remote_mode::REMOTE_SOCKET,
+        };
+        raw.mode = mode;
+        raw.threads = u32::from(self.threads);
+        raw.host_netns = self.host_netns;
+        raw.wakeup = (self.rows / 2).max(1);
+        (raw.first_ephemeral, raw.last_ephemeral) = self.ephemeral_ports;
+    }
+}
+
+/// Turns a row of the programs into plain data.
+pub(super) fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord {
+    let protocol = if key.protocol == 0 {
+        Protocol::Tcp
+    } else {
+        Protocol::Udp
+    };
+    let port = |port: u16| (port != 0).then_some(port);
+    let ([sent, received], [sent_bytes, received_bytes]) = (row.msgs, row.bytes);
+    let mut counters = Counters::default();
+    match protocol {
+        Protocol::Tcp => {
+            (counters.tcp_send_msgs, counters.tcp_send_bytes) = (sent, sent_bytes);
+            (counters.tcp_recv_msgs, counters.tcp_recv_bytes) = (received, received_bytes);
+        }
+        Protocol::Udp => {
+            (counters.udp_send_msgs, counters.udp_send_bytes) = (sent, sent_bytes);
+            (counters.udp_recv_msgs, counters.udp_recv_bytes) = (received, received_bytes);
+        }
+    }
+    RemoteRecord {
+        process: ProcessId {
+            pid: key.tgid,
+            start: key.start,
+        },
+        tid: (key.tid != 0).then_some(key.tid),
+        remote: Remote {
+            protocol,
+            role: match key.role {
+                1 => Some(Role::Client),
+                2 => Some(Role::Server),
+                _ => None,
+            },
+            local_address: Some(address(key.local_addr)).filter(|address| !address.is_unspecified()),
+            local_port: port(key.local_port),
+            remote: End {
+                address: address(key.remote_addr),
+                scope: key.scope,
+                port: port(key.remote_port),
+            },
+            netns: (key.netns != 0).then_some(key.netns),
+        },
+        counters,
+    }
+}
+
+fn address(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}

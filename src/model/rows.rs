@@ -1,0 +1,83 @@
+//! Traffic with remote ends until the ledger's interval ends.
+
+use std::mem;
+use std::rc::Rc;
+
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
+use super::ledger::Key;
+use super::{Counters, Identity, Remote, RemoteRecord, State, Usage};
+
+/// Rows by process (or thread) and remote end. The kernel says of a row only which process it
+/// belongs to. The name, the user and the cgroup come from the records of its threads.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    rows: IndexMap<(Key, Remote), Counters, RandomState>,
+    /// Processes (or threads) that the ledger has forgotten since the last interval, and before it.
+    /// Rows of them can still arrive: they were counted after the rows of the last interval were
+    /// taken and before the end of the process.
+    gone: [HashMap<Key, (Identity, bool)>; 2],
+    /// Whether there ever was a row. Otherwise nothing is remembered.
+    used: bool,
+}
+
+impl Rows {
+    pub(super) fn add(&mut self, records: &[RemoteRecord]) {
+        self.used |= !records.is_empty();
+        for record in records {
+            let key = ((record.process, record.tid), record.remote);
+            *self.rows.entry(key).or_default() += record.counters;
+        }
+    }
+
+    /// Remembers who a forgotten process (or thread) was, and whether it has ended.
+    pub(super) fn keep(&mut self, key: Key, last: Identity, exited: bool) {
+        if self.used {
+            self.gone[0].insert(key, (last, exited));
+        }
+    }
+
+    /// Makes usage of all rows. `living` returns the newest identity of a process that the ledger
+    /// knows, and whether it has ended. Returns the traffic of rows whose process is not known: its
+    /// records were lost.
+    pub(super) fn take(
+        &mut self,
+        living: impl Fn(&Key) -> Option<(Identity, bool)>,
+        usage: &mut Vec<Usage>,
+    ) -> Counters {
+        let mut unowned = Counters::default();
+        let [new, old] = &self.gone;
+        usage.reserve(self.rows.len());
+        for ((key, remote), counters) in mem::take(&mut self.rows) {
+            let known = living(&key).or_else(|| new.get(&key).or_else(|| old.get(&key)).copied());
+            let Some((last, exited)) = known else {
+                unowned += counters;
+                continue;
+            };
+            usage.push(Usage {
+                last,
+                state: if exited {
+                    State::Exited
+                } else {
+                    State::Running
+                },
+                counters,
+                remote: Some(Rc::new(remote)),
+            });
+        }
+        let [new, old] = &mut self.gone;
+        *old = mem::take(new);
+        unowned
+    }
+
+    /// The traffic of all rows.
+    pub(super) fn total(&self) -> Counters {
+        self.rows.values().copied().sum()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
