@@ -160,6 +160,7 @@ fn report(count: u32) -> Report {
             state: State::Running,
         }),
         counters: record.counters,
+        remote: None,
     };
     Report {
         time: time(1_800_000_000),

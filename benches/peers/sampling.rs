@@ -232,6 +232,7 @@ fn report(interval: &Interval) -> Report {
             state: usage.state,
         }),
         counters: usage.counters,
+        remote: None,
     };
     Report {
         time: Utc::now(),

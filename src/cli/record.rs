@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 
 use super::values::{Pids, count, duration, interval, pids, top};
-use crate::model::{GroupBy, Layout};
+use crate::model::{GroupBy, Layout, RemoteMode};
 use crate::output::{Existing, OutputFormat};
 use crate::record::{Options, Targets};
 use crate::rollup::SortKey;
@@ -76,6 +76,19 @@ pub struct Record {
     )]
     pub group_by: GroupBy,
 
+    /// Split rows by the remote end of the traffic: by the address and the port of the service
+    /// (also without MODE), by the address, or by the socket
+    #[arg(
+        short,
+        long,
+        value_name = "MODE",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "service"
+    )]
+    pub remote: Option<RemoteMode>,
+
     /// Order of the rows
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
     pub sort: SortKey,
@@ -136,6 +149,7 @@ impl Record {
             layout: Layout {
                 group_by: self.group_by,
                 threads: self.threads,
+                remote: self.remote,
             },
             sort: self.sort,
             top: self.top,

@@ -1,5 +1,7 @@
 //! Turns usage into rows: names, groups and sorts, and sums all rows that are not shown into one.
 
+mod groups;
+mod parts;
 mod pending;
 mod process_count;
 mod rows;

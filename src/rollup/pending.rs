@@ -2,17 +2,22 @@
 //!
 //! A recording without `--interval` can last for weeks, and thousands of processes can end every
 //! minute. Memory stays bounded where rows are groups, or where `--top` limits the rows. Otherwise
-//! each process is a row and stays in memory until the row is written.
+//! each process is a row and stays in memory until the row is written. If rows are split by remote
+//! end, a running process needs memory for each of its remote ends.
 
 use std::mem;
+use std::rc::Rc;
 
+use foldhash::HashSet;
 use foldhash::fast::RandomState;
-use foldhash::{HashMap, HashSet};
 use indexmap::IndexMap;
+use indexmap::map::Entry as MapEntry;
 
-use super::rows::{Group, Named, Rows};
-use crate::host::{Cgroups, user_name};
-use crate::model::{Counters, GroupBy, Interval, ProcessId, Row, State, Usage, Who};
+use super::groups::{Groups, Sum};
+use super::parts::Parts;
+use super::rows::{Named, Rows};
+use crate::host::Cgroups;
+use crate::model::{Counters, GroupBy, Identity, Interval, ProcessId, Row, State, Usage, Who};
 
 /// A process, or a thread of one.
 type Key = (ProcessId, Option<u32>);
@@ -21,47 +26,66 @@ type Key = (ProcessId, Option<u32>);
 #[derive(Debug)]
 pub struct Pending {
     entries: IndexMap<Key, Entry, RandomState>,
+    /// The number of parts in `entries`: rows, unless they are groups.
+    parts: usize,
     /// Sums of entries that have ended, where rows are groups.
-    groups: HashMap<String, Sum>,
-    /// The sum of entries that `--top` will not show.
+    groups: Groups,
+    /// The sum of rows that `--top` will not show.
     other: Sum,
-    /// The processes of `other`, where several rows can belong to one process.
+    /// The processes of `other`, where the threads of a process are rows.
     other_owners: HashSet<ProcessId>,
     unattributed: Counters,
-    users: HashMap<u32, String>,
     /// How many intervals of the ledger were added.
-    parts: u64,
-    /// Entries may be folded when there are more than this.
+    intervals: u64,
+    /// Entries may be folded when there are more parts than this.
     fold_above: usize,
     room: usize,
 }
 
+/// The traffic of a process or thread.
 #[derive(Debug)]
 struct Entry {
-    named: Named,
-    /// The value of `Pending::parts` when the entry last changed.
+    /// From its newest record.
+    last: Identity,
+    state: State,
+    cgroup: Option<Rc<str>>,
+    parts: Parts,
+    /// The value of `Pending::intervals` when the entry last changed.
     changed: u64,
+    /// Whether a part of it was added to `Pending::other`.
+    in_other: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    counters: Counters,
-    processes: u64,
+impl Entry {
+    /// Takes out its parts, as rows.
+    fn take_rows(&mut self) -> impl Iterator<Item = Named> {
+        let (last, state, cgroup) = (self.last, self.state, self.cgroup.clone());
+        let parts = mem::take(&mut self.parts).into_vec().into_iter();
+        parts.map(move |(remote, counters)| Named {
+            usage: Usage {
+                last,
+                state,
+                counters,
+                remote,
+            },
+            cgroup: cgroup.clone(),
+        })
+    }
 }
 
 impl Pending {
-    /// Folding starts when there are more than `room` entries. After each fold, the limit is `room`
-    /// plus twice the number of entries left.
+    /// Folding starts when there are more than `room` parts. After each fold, the limit is `room`
+    /// plus twice the number of parts left.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
         Self {
             entries: IndexMap::default(),
-            groups: HashMap::default(),
+            parts: 0,
+            groups: Groups::default(),
             other: Sum::default(),
             other_owners: HashSet::default(),
             unattributed: Counters::default(),
-            users: HashMap::default(),
-            parts: 0,
+            intervals: 0,
             fold_above: room,
             room,
         }
@@ -75,129 +99,155 @@ impl Pending {
         cgroups: &Cgroups,
         alive: impl FnMut(ProcessId) -> bool,
     ) {
-        self.parts += 1;
+        self.enter(rows, interval, cgroups);
+        if self.parts > self.fold_above {
+            self.fold(rows, alive);
+            self.fold_above = 2 * self.parts + self.room;
+        }
+    }
+
+    fn enter(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) {
+        self.intervals += 1;
         self.unattributed += interval.unattributed;
         for usage in interval.usage {
-            self.add_usage(rows.layout.threads, usage, cgroups);
+            self.add_usage(rows, usage, cgroups);
         }
         for process in interval.ended {
             if let Some(entry) = self.entries.get_mut(&(process, None)) {
-                entry.named.usage.state = State::Exited;
+                entry.state = State::Exited;
             }
-        }
-        if self.entries.len() > self.fold_above {
-            self.fold(rows, alive);
-            self.fold_above = 2 * self.entries.len() + self.room;
         }
     }
 
-    fn add_usage(&mut self, threads: bool, usage: Usage, cgroups: &Cgroups) {
-        let key = (usage.last.process, threads.then_some(usage.last.tid));
-        let mut named = Named::new(usage, cgroups);
-        let changed = self.parts;
-        if let Some(before) = self.entries.get(&key) {
-            named.usage.counters += before.named.usage.counters;
-        }
-        self.entries.insert(key, Entry { named, changed });
+    fn add_usage(&mut self, rows: &Rows, usage: Usage, cgroups: &Cgroups) {
+        let (last, threads) = (usage.last, rows.layout.threads);
+        let remote = usage.remote.filter(|_| rows.layout.remote.is_some());
+        let cgroup = cgroups.path(last.cgroup).cloned();
+        let is_new = match self
+            .entries
+            .entry((last.process, threads.then_some(last.tid)))
+        {
+            MapEntry::Occupied(mut place) => {
+                let entry = place.get_mut();
+                (entry.last, entry.cgroup) = (last, cgroup);
+                // The other remote ends of this interval may have said that it has ended.
+                if entry.changed != self.intervals || usage.state == State::Exited {
+                    entry.state = usage.state;
+                }
+                entry.changed = self.intervals;
+                entry.parts.add(remote, usage.counters)
+            }
+            MapEntry::Vacant(place) => {
+                place.insert(Entry {
+                    last,
+                    state: usage.state,
+                    cgroup,
+                    parts: Parts::One(remote, usage.counters),
+                    changed: self.intervals,
+                    in_other: false,
+                });
+                true
+            }
+        };
+        self.parts += usize::from(is_new);
     }
 
     /// Folds entries that can no longer change: into their groups, or into one sum if `--top` will
-    /// not show the entries.
+    /// not show them.
     fn fold(&mut self, rows: &Rows, mut alive: impl FnMut(ProcessId) -> bool) {
         let is_grouped = rows.layout.group_by != GroupBy::Process;
         if !is_grouped && rows.top.is_none() {
             return;
         }
-        // The exit record of a thread can arrive one part after its process counts as ended.
-        let settled = self.parts.saturating_sub(2);
+        // The exit record of a thread can arrive one interval after its process counts as ended.
+        let settled = self.intervals.saturating_sub(2);
         let is_final = |(_, entry): &(Key, Entry)| {
-            entry.changed <= settled
-                && (entry.named.usage.state == State::Exited
-                    || !alive(entry.named.usage.last.process))
+            entry.changed <= settled && (entry.state == State::Exited || !alive(entry.last.process))
         };
         let entries = mem::take(&mut self.entries).into_iter();
         let (mut done, kept): (Vec<_>, Vec<_>) = entries.partition(is_final);
         self.entries.extend(kept);
         if is_grouped {
-            let by = rows.layout.group_by;
-            done.iter()
-                .for_each(|(_, entry)| self.add_to_group(by, &entry.named));
-            return;
+            done.into_iter()
+                .for_each(|(_, entry)| self.add_to_groups(rows, entry));
+        } else {
+            self.cut_final(rows, &mut done);
+            done.retain(|(_, entry)| entry.parts.len() > 0);
+            self.entries.extend(done);
         }
-        // `top` final entries sort before the rest, so `--top` cannot show the rest any more.
-        let top = rows.top.unwrap_or(usize::MAX).min(done.len());
-        done.sort_unstable_by(|(_, one), (_, other)| {
-            rows.order(&one.named).cmp(&rows.order(&other.named))
-        });
-        for (_, entry) in done.split_off(top) {
-            self.add_other(rows, &entry.named);
-        }
-        self.entries.extend(done);
+        self.parts = self.entries.values().map(|entry| entry.parts.len()).sum();
     }
 
-    fn add_other(&mut self, rows: &Rows, named: &Named) {
-        let owner = named.usage.last.process;
-        let is_new = !rows.layout.threads || self.other_owners.insert(owner);
-        self.other.counters += named.usage.counters;
-        self.other.processes += u64::from(is_new);
-    }
-
-    fn add_to_group(&mut self, by: GroupBy, named: &Named) {
-        let key = self.group_key(by, named);
-        let sum = self.groups.entry(key).or_default();
-        sum.counters += named.usage.counters;
-        sum.processes += 1;
-    }
-
-    fn group_key(&mut self, by: GroupBy, named: &Named) -> String {
-        match by {
-            GroupBy::Cgroup => named.cgroup.as_deref().unwrap_or_default().to_owned(),
-            GroupBy::User => self
-                .users
-                .entry(named.usage.last.uid)
-                .or_insert_with_key(|uid| user_name(*uid))
-                .clone(),
-            GroupBy::Comm | GroupBy::Process => named.usage.last.comm.to_str_lossy().into_owned(),
+    /// Moves all rows of final entries to `other`, except for the first `top`. These sort before the
+    /// rest, so `--top` cannot show the rest any more.
+    fn cut_final(&mut self, rows: &Rows, done: &mut [(Key, Entry)]) {
+        let mut all: Vec<(usize, Named)> = Vec::new();
+        for (at, (_, entry)) in done.iter_mut().enumerate() {
+            all.extend(entry.take_rows().map(|named| (at, named)));
         }
+        all.sort_unstable_by(|(_, one), (_, other)| rows.order(one).cmp(&rows.order(other)));
+        let rest = all.split_off(rows.top.unwrap_or(usize::MAX).min(all.len()));
+        for (at, named) in rest {
+            self.other.counters += named.usage.counters;
+            if let Some((_, entry)) = done.get_mut(at)
+                && !mem::replace(&mut entry.in_other, true)
+            {
+                let owner = named.usage.last.process;
+                let is_new = !rows.layout.threads || self.other_owners.insert(owner);
+                self.other.processes += u64::from(is_new);
+            }
+        }
+        for (at, named) in all {
+            if let Some((_, entry)) = done.get_mut(at) {
+                entry.parts.add(named.usage.remote, named.usage.counters);
+            }
+        }
+    }
+
+    fn add_to_groups(&mut self, rows: &Rows, entry: Entry) {
+        self.groups
+            .add(rows, &entry.last, entry.cgroup.as_deref(), entry.parts);
     }
 
     /// Adds the last interval, and makes rows of all usage added since the last call. The sum of
     /// the rows is the sum of the intervals, with any options.
     pub fn take(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
         let mut all = mem::replace(self, Self::with_room(self.room));
-        all.unattributed += interval.unattributed;
-        // Without earlier entries there is nothing to merge.
-        let named: Vec<Named> = if all.entries.is_empty() {
-            let usage = interval.usage.into_iter();
-            usage.map(|usage| Named::new(usage, cgroups)).collect()
-        } else {
-            for usage in interval.usage {
-                all.add_usage(rows.layout.threads, usage, cgroups);
-            }
-            let entries = mem::take(&mut all.entries).into_values();
-            entries.map(|entry| entry.named).collect()
-        };
-        let (mut made, rest) = match rows.layout.group_by {
-            GroupBy::Process => {
-                let (made, rest) = rows.cut(named);
-                rest.iter().for_each(|named| all.add_other(rows, named));
-                (made, all.other)
-            }
-            by => {
-                named.iter().for_each(|named| all.add_to_group(by, named));
-                let groups = all.groups.into_iter().map(|(key, sum)| Group {
-                    key,
-                    counters: sum.counters,
-                    processes: sum.processes,
-                });
-                let (made, rest) = rows.cut(groups.collect());
-                let mut other = Sum::default();
-                for group in rest {
-                    other.counters += group.counters;
-                    other.processes += group.processes;
+        let is_grouped = rows.layout.group_by != GroupBy::Process;
+        // Without earlier entries and remote ends there is nothing to merge.
+        let is_merged = all.entries.is_empty() && interval.usage.iter().all(|u| u.remote.is_none());
+        let (mut made, rest) = if is_grouped {
+            if is_merged {
+                all.unattributed += interval.unattributed;
+                for Usage { last, counters, .. } in interval.usage {
+                    let cgroup = cgroups.path(last.cgroup).map(AsRef::as_ref);
+                    let parts = Parts::One(None, counters);
+                    all.groups.add(rows, &last, cgroup, parts);
                 }
-                (made, other)
+            } else {
+                all.enter(rows, interval, cgroups);
+                for entry in mem::take(&mut all.entries).into_values() {
+                    all.add_to_groups(rows, entry);
+                }
             }
+            all.groups.into_rows(rows)
+        } else {
+            let named = if is_merged {
+                all.unattributed += interval.unattributed;
+                let usage = interval.usage.into_iter();
+                usage.map(|usage| Named::new(usage, cgroups)).collect()
+            } else {
+                all.enter(rows, interval, cgroups);
+                all.take_named()
+            };
+            let (made, rest) = rows.cut(named);
+            let is_split = rows.layout.threads || rows.layout.remote.is_some();
+            for Named { usage, .. } in rest {
+                let is_new = !is_split || all.other_owners.insert(usage.last.process);
+                all.other.counters += usage.counters;
+                all.other.processes += u64::from(is_new);
+            }
+            (made, all.other)
         };
         if rest.processes > 0 {
             made.push(Row {
@@ -205,29 +255,41 @@ impl Pending {
                     processes: rest.processes,
                 },
                 counters: rest.counters,
+                remote: None,
             });
         }
         if !all.unattributed.is_zero() {
             made.push(Row {
                 who: Who::Unattributed,
                 counters: all.unattributed,
+                remote: None,
             });
         }
         made
     }
 
+    /// Takes out all entries, as rows.
+    fn take_named(&mut self) -> Vec<Named> {
+        let mut named = Vec::with_capacity(self.parts);
+        for mut entry in mem::take(&mut self.entries).into_values() {
+            if entry.in_other {
+                self.other_owners.insert(entry.last.process);
+            }
+            named.extend(entry.take_rows());
+        }
+        named
+    }
+
     /// The sum of all usage added since the rows were last taken.
     #[must_use]
     pub fn total(&self) -> Counters {
-        let entries = self.entries.values().map(|e| e.named.usage.counters);
-        let groups = self.groups.values().map(|sum| sum.counters);
-        let folded: Counters = entries.chain(groups).sum();
-        folded + self.other.counters + self.unattributed
+        let entries = self.entries.values().map(|entry| entry.parts.total());
+        entries.sum::<Counters>() + self.groups.total() + self.other.counters + self.unattributed
     }
 
-    /// How many entries are in memory.
+    /// How many values are in memory.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() + self.groups.len()
+        self.parts + self.groups.len()
     }
 }

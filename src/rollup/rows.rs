@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
 
 use crate::host::Cgroups;
-use crate::model::{Counters, Layout, Process, ProcessId, Row, Usage, Who};
+use crate::model::{Counters, Layout, Process, ProcessId, Remote, Row, Usage, Who};
 
 /// The sort key of rows. Numbers are sorted in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -52,8 +52,8 @@ impl Rows {
         (all.into_iter().map(|one| one.row(self)).collect(), rest)
     }
 
-    /// The key for an ascending sort. Name, ids and start break ties, so that the order is always
-    /// the same. The start is needed because a pid can be reused within an interval.
+    /// The key for an ascending sort. Name, ids, start and remote end break ties, so that the order
+    /// is always the same. The start is needed because a pid can be reused within an interval.
     pub(super) fn order<'c, C: Candidate>(&self, one: &'c C) -> impl Ord + use<'c, C> {
         let (c, ids) = (one.counters(), one.ids());
         let value = match self.sort {
@@ -66,7 +66,12 @@ impl Rows {
             SortKey::Pid => u64::from(u32::MAX - ids.0),
             SortKey::Comm => 0,
         };
-        (Reverse(value), one.name(self.layout.threads), ids)
+        (
+            Reverse(value),
+            one.name(self.layout.threads),
+            ids,
+            one.remote(),
+        )
     }
 }
 
@@ -79,6 +84,9 @@ pub(super) trait Candidate {
     fn ids(&self) -> (u32, u64, u32);
 
     fn counters(&self) -> Counters;
+
+    /// The remote end of its traffic.
+    fn remote(&self) -> Option<&Remote>;
 
     fn row(self, rows: &Rows) -> Row;
 }
@@ -116,6 +124,10 @@ impl Candidate for Named {
         self.usage.counters
     }
 
+    fn remote(&self) -> Option<&Remote> {
+        self.usage.remote.as_deref()
+    }
+
     fn row(self, rows: &Rows) -> Row {
         let (last, threads) = (&self.usage.last, rows.layout.threads);
         let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
@@ -134,13 +146,17 @@ impl Candidate for Named {
                 state: self.usage.state,
             }),
             counters: self.usage.counters,
+            remote: self.usage.remote,
         }
     }
 }
 
-/// The sum of all processes with the same key.
+/// The sum of all processes with the same key, with one remote end if rows are split.
 pub(super) struct Group {
+    /// Its number in `Groups`.
+    pub(super) number: usize,
     pub(super) key: String,
+    pub(super) remote: Option<Rc<Remote>>,
     pub(super) counters: Counters,
     pub(super) processes: u64,
 }
@@ -158,6 +174,10 @@ impl Candidate for Group {
         self.counters
     }
 
+    fn remote(&self) -> Option<&Remote> {
+        self.remote.as_deref()
+    }
+
     fn row(self, _: &Rows) -> Row {
         Row {
             who: Who::Group {
@@ -165,6 +185,7 @@ impl Candidate for Group {
                 processes: self.processes,
             },
             counters: self.counters,
+            remote: self.remote,
         }
     }
 }
@@ -190,6 +211,7 @@ mod tests {
             },
             state: State::Exited,
             counters: Counters::default(),
+            remote: None,
         };
         let rows = Rows {
             layout: Layout::default(),

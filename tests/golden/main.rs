@@ -77,17 +77,20 @@ fn table(layout: Layout, look: TableStyle, report: Report) -> Vec<u8> {
 const PROCESSES: Layout = Layout {
     group_by: GroupBy::Process,
     threads: false,
+    remote: None,
 };
 
 const THREADS: Layout = Layout {
     group_by: GroupBy::Process,
     threads: true,
+    remote: None,
 };
 
 const fn by(group_by: GroupBy) -> Layout {
     Layout {
         group_by,
         threads: false,
+        remote: None,
     }
 }
 

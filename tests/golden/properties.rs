@@ -67,22 +67,27 @@ fn layout() -> impl Strategy<Value = Layout> {
         Layout {
             group_by: GroupBy::Process,
             threads: false,
+            remote: None,
         },
         Layout {
             group_by: GroupBy::Process,
             threads: true,
+            remote: None,
         },
         Layout {
             group_by: GroupBy::Comm,
             threads: false,
+            remote: None,
         },
         Layout {
             group_by: GroupBy::Cgroup,
             threads: false,
+            remote: None,
         },
         Layout {
             group_by: GroupBy::User,
             threads: false,
+            remote: None,
         },
     ])
 }
@@ -137,6 +142,7 @@ fn report() -> impl Strategy<Value = (Layout, Report)> {
         let row = (who(layout), prop::array::uniform8(number())).prop_map(|(who, numbers)| Row {
             who,
             counters: counters(numbers),
+            remote: None,
         });
         let interval = prop_oneof![0u64..10_000, any::<u32>().prop_map(u64::from)];
         (Just(layout), time(), interval, vec(row, 0..6)).prop_map(|(layout, time, us, rows)| {

@@ -51,6 +51,7 @@ fn row(process: Process, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Process(process),
         counters: counters(numbers),
+        remote: None,
     }
 }
 
@@ -59,6 +60,7 @@ fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Group { key, processes },
         counters: counters(numbers),
+        remote: None,
     }
 }
 
@@ -66,6 +68,7 @@ fn other(processes: u64, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Other { processes },
         counters: counters(numbers),
+        remote: None,
     }
 }
 
@@ -73,6 +76,7 @@ fn unattributed(numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Unattributed,
         counters: counters(numbers),
+        remote: None,
     }
 }
 

@@ -164,6 +164,7 @@ fn columns() -> Vec<Column> {
     let layout = Layout {
         group_by: GroupBy::Process,
         threads: true,
+        remote: None,
     };
     output::columns(layout)
 }
@@ -177,6 +178,7 @@ fn grouped_columns() -> Vec<Column> {
         let layout = Layout {
             group_by,
             threads: false,
+            remote: None,
         };
         for column in output::columns(layout) {
             let mut there = known.iter().chain(&grouped);

@@ -18,6 +18,7 @@ use netatop::output::{Csv, Format, Json};
 const LAYOUT: Layout = Layout {
     group_by: GroupBy::Process,
     threads: false,
+    remote: None,
 };
 
 /// One row of the recording: the second of the minute, the process if any, its bytes.
@@ -59,6 +60,7 @@ fn row(second: i64, pid: Option<u32>, bytes: u64) -> Row {
             tcp_send_bytes: bytes,
             ..Counters::default()
         },
+        remote: None,
     }
 }
 

@@ -142,7 +142,7 @@ proptest! {
         for sort in SortKey::value_variants() {
             for by in GroupBy::value_variants() {
                 for (threads, top) in [(false, None), (false, Some(1)), (false, Some(3)), (true, Some(2))] {
-                    let layout = Layout { group_by: *by, threads };
+                    let layout = Layout { group_by: *by, threads, remote: None };
                     if threads && *by != GroupBy::Process {
                         continue;
                     }
@@ -165,10 +165,12 @@ fn memory_is_bounded_where_rows_are() {
         last: record(pid, 1, sent(1)).identity,
         state: State::Exited,
         counters: sent(1),
+        remote: None,
     };
     let grouped = |group_by| Layout {
         group_by,
         threads: false,
+        remote: None,
     };
     for (layout, top) in [
         (grouped(GroupBy::Comm), None),
@@ -178,6 +180,7 @@ fn memory_is_bounded_where_rows_are() {
             Layout {
                 group_by: GroupBy::Process,
                 threads: true,
+                remote: None,
             },
             Some(10),
         ),

@@ -223,10 +223,10 @@ proptest! {
         let script = script(&steps);
         for sort in SortKey::value_variants() {
             for group_by in GroupBy::value_variants() {
-                let layout = Layout { group_by: *group_by, threads: false };
+                let layout = Layout { group_by: *group_by, threads: false, remote: None };
                 check(&script, layout, *sort)?;
             }
-            let threads = Layout { group_by: GroupBy::Process, threads: true };
+            let threads = Layout { group_by: GroupBy::Process, threads: true, remote: None };
             check(&script, threads, *sort)?;
         }
     }

@@ -1,0 +1,105 @@
+//! Sums of processes by group, and by remote end if rows are split.
+
+use foldhash::fast::RandomState;
+use foldhash::{HashMap, HashSet};
+use indexmap::IndexMap;
+
+use super::parts::{MaybeRemote, Parts};
+use super::rows::{Group, Rows};
+use crate::host::user_name;
+use crate::model::{Counters, GroupBy, Identity, Row};
+
+/// Counters, and the number of processes that they belong to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sum {
+    pub(super) counters: Counters,
+    pub(super) processes: u64,
+}
+
+#[derive(Debug, Default)]
+struct GroupSum {
+    sum: Sum,
+    /// How many of its processes have traffic in no other group.
+    alone: u64,
+}
+
+/// The sums of all groups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    sums: IndexMap<(String, MaybeRemote), GroupSum, RandomState>,
+    /// How many processes have traffic in exactly these groups, which differ in the remote end. It
+    /// is needed to count a process once in `(other)`. Empty without `--top`.
+    shared: HashMap<Box<[usize]>, u64>,
+    users: HashMap<u32, String>,
+}
+
+impl Groups {
+    /// Adds a process with all its traffic. A process must not be added twice.
+    pub(super) fn add(&mut self, rows: &Rows, last: &Identity, cgroup: Option<&str>, parts: Parts) {
+        let key = self.key(rows.layout.group_by, last, cgroup);
+        let is_alone = parts.len() <= 1;
+        let mut numbers = Vec::new();
+        for (remote, counters) in parts.into_vec() {
+            let place = self.sums.entry((key.clone(), remote));
+            numbers.push(place.index());
+            let group = place.or_default();
+            group.sum.counters += counters;
+            group.sum.processes += 1;
+            group.alone += u64::from(is_alone);
+        }
+        if !is_alone && rows.top.is_some() {
+            numbers.sort_unstable();
+            *self.shared.entry(numbers.into()).or_default() += 1;
+        }
+    }
+
+    fn key(&mut self, by: GroupBy, last: &Identity, cgroup: Option<&str>) -> String {
+        match by {
+            GroupBy::Cgroup => cgroup.unwrap_or_default().to_owned(),
+            GroupBy::User => self
+                .users
+                .entry(last.uid)
+                .or_insert_with_key(|uid| user_name(*uid))
+                .clone(),
+            GroupBy::Comm | GroupBy::Process => last.comm.to_str_lossy().into_owned(),
+        }
+    }
+
+    /// The rows of the first groups, and the sum of the rest. Each process counts once in the rest.
+    pub(super) fn into_rows(self, rows: &Rows) -> (Vec<Row>, Sum) {
+        let alone: Vec<u64> = self.sums.values().map(|group| group.alone).collect();
+        let groups = self.sums.into_iter().enumerate();
+        let groups = groups.map(|(number, ((key, remote), group))| Group {
+            number,
+            key,
+            remote,
+            counters: group.sum.counters,
+            processes: group.sum.processes,
+        });
+        let (made, rest) = rows.cut(groups.collect());
+        let mut other = Sum::default();
+        let mut numbers = HashSet::default();
+        for group in rest {
+            other.counters += group.counters;
+            other.processes += alone.get(group.number).copied().unwrap_or_default();
+            numbers.insert(group.number);
+        }
+        for (groups, processes) in self.shared {
+            if groups.iter().any(|number| numbers.contains(number)) {
+                other.processes += processes;
+            }
+        }
+        (made, other)
+    }
+
+    /// The counters of all groups.
+    pub(super) fn total(&self) -> Counters {
+        self.sums.values().map(|group| group.sum.counters).sum()
+    }
+
+    /// How many values are in memory.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.sums.len() + self.shared.len()
+    }
+}
