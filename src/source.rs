@@ -3,9 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
-use crate::model::{
-    CgroupChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, ThreadRecord,
-};
+use crate::model::{CgroupChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, ThreadRecord};
 
 /// All counters at one moment, or only those that have changed.
 #[derive(Clone, Debug, Default)]

@@ -2,11 +2,9 @@
 
 use plain::Plain;
 
-use super::skel::types;
 use super::remote;
-use crate::model::{
-    CgroupChange, Comm, Counters, Identity, ProcessId, RemoteRecord, ThreadRecord,
-};
+use super::skel::types;
+use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, RemoteRecord, ThreadRecord};
 
 // SAFETY: generated from bpf/wire.h. The struct is #[repr(C)] and holds only integers and arrays of
 // integers. Its padding is explicit, so every bit pattern is a valid value.

@@ -27,8 +27,9 @@ pub(super) struct Rows {
 impl Rows {
     /// Gives the programs the other map, and takes all rows from the one that they used.
     pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
-        let failed =
-            |error: libbpf_rs::Error| Error::failed("the rows of remote ends could not be read", error);
+        let failed = |error: libbpf_rs::Error| {
+            Error::failed("the rows of remote ends could not be read", error)
+        };
         shared::set_rows_taken(maps, made);
         let next = if self.second {
             &maps.first_rows
@@ -40,7 +41,9 @@ impl Rows {
         maps.current_rows
             .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
             .map_err(failed)?;
-        let full = if mem::replace(&mut self.second, !self.second) {
+        let was_second = self.second;
+        self.second = !was_second;
+        let full = if was_second {
             &maps.second_rows
         } else {
             &maps.first_rows
@@ -108,7 +111,8 @@ pub(super) fn record(key: &types::remote_key, row: &types::remote_counters) -> R
                 2 => Some(Role::Server),
                 _ => None,
             },
-            local_address: Some(address(key.local_addr)).filter(|address| !address.is_unspecified()),
+            local_address: Some(address(key.local_addr))
+                .filter(|address| !address.is_unspecified()),
             local_port: port(key.local_port),
             remote: End {
                 address: address(key.remote_addr),

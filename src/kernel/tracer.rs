@@ -127,7 +127,9 @@ impl<'a> Tracer<'a> {
             expected: 0,
             extent: Extent::Changes,
             rows: capacity.remote.map(|_| Rows::default()),
-            rows_due: capacity.remote.map_or(0, |remote| u64::from(remote.rows / 2)),
+            rows_due: capacity
+                .remote
+                .map_or(0, |remote| u64::from(remote.rows / 2)),
             rows_taken: 0,
         })
     }

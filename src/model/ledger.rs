@@ -12,15 +12,12 @@ use foldhash::{HashMap, HashSet};
 use indexmap::map::{Entry as MapEntry, IndexMap};
 
 use super::interval::{Extent, Interval, Losses, Usage};
-use super::rows::Rows;
+use super::rows::{Key, Rows};
 use super::{Counters, Identity, ProcessId, RemoteRecord, State, ThreadRecord};
 
 /// An exit record counts as lost if it has not arrived this many snapshots after its thread
 /// disappeared. A record that was being written at the time arrives with the next snapshot.
 const LOST_AFTER_SNAPSHOTS: u64 = 1000;
-
-/// The key of a row: a process, or a thread of a process.
-pub(super) type Key = (ProcessId, Option<u32>);
 
 #[derive(Debug)]
 struct Block {
@@ -90,6 +87,15 @@ impl Ledger {
             by_thread,
             ..Self::default()
         }
+    }
+
+    /// Expects traffic with remote ends ([`Ledger::remotes`]).
+    #[must_use]
+    pub fn with_remotes(mut self, expected: bool) -> Self {
+        if expected {
+            self.rows.expect();
+        }
+        self
     }
 
     /// Adds exit records, at any time and in any order.

@@ -7,8 +7,10 @@ use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use super::ledger::Key;
-use super::{Counters, Identity, Remote, RemoteRecord, State, Usage};
+use super::{Counters, Identity, ProcessId, Remote, RemoteRecord, State, Usage};
+
+/// The key of the ledger: a process, or a thread of a process.
+pub(super) type Key = (ProcessId, Option<u32>);
 
 /// Rows by process (or thread) and remote end. The kernel says of a row only which process it
 /// belongs to. The name, the user and the cgroup come from the records of its threads.
@@ -19,13 +21,17 @@ pub(super) struct Rows {
     /// Rows of them can still arrive: they were counted after the rows of the last interval were
     /// taken and before the end of the process.
     gone: [HashMap<Key, (Identity, bool)>; 2],
-    /// Whether there ever was a row. Otherwise nothing is remembered.
-    used: bool,
+    /// Whether rows can arrive. Otherwise nothing is remembered.
+    expected: bool,
 }
 
 impl Rows {
+    /// Expects rows from now on.
+    pub(super) fn expect(&mut self) {
+        self.expected = true;
+    }
+
     pub(super) fn add(&mut self, records: &[RemoteRecord]) {
-        self.used |= !records.is_empty();
         for record in records {
             let key = ((record.process, record.tid), record.remote);
             *self.rows.entry(key).or_default() += record.counters;
@@ -34,7 +40,7 @@ impl Rows {
 
     /// Remembers who a forgotten process (or thread) was, and whether it has ended.
     pub(super) fn keep(&mut self, key: Key, last: Identity, exited: bool) {
-        if self.used {
+        if self.expected {
             self.gone[0].insert(key, (last, exited));
         }
     }

@@ -13,7 +13,7 @@ use super::writer::writer;
 use crate::error::Error;
 use crate::host::{Cgroups, booted, can_name_cgroups};
 use crate::kernel::{
-    Capacity, Filter, HostFacts, Storage, Tracer, libbpf_messages, remedy_for_misses,
+    Capacity, Filter, HostFacts, RemoteRows, Storage, Tracer, libbpf_messages, remedy_for_misses,
 };
 use crate::model::{GroupBy, Layout};
 use crate::output::{Destination, Existing, Format, Kind, OutputFormat, Request, Sink};
@@ -211,6 +211,10 @@ impl Recording<'_> {
         let names_cgroups = writer.names_cgroups() && can_name_cgroups();
         let capacity = Capacity {
             cgroup_bytes: if names_cgroups { CGROUP_BYTES } else { 0 },
+            remote: options
+                .layout
+                .remote
+                .map(|mode| RemoteRows::of_host(mode, options.layout.threads)),
             ..Capacity::of_host()
         };
         let mut tracer = Tracer::attach_to(&mut storage, capacity, self.filter, facts)?;

@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
             format,
             sink,
             progress: None,
-            ledger: Ledger::new(rows.layout.threads),
+            ledger: Ledger::new(rows.layout.threads).with_remotes(rows.layout.remote.is_some()),
             pending: Pending::with_room(ROOM),
             overall: None,
             fold_above: ROOM,
