@@ -55,6 +55,7 @@ fn family_of(workload: &Workload) -> Filter {
 }
 
 const TINY: Capacity = Capacity {
+    remote: None,
     slots: 16,
     ring_bytes: 4096,
     overflow: 8,

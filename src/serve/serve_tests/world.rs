@@ -108,6 +108,7 @@ impl Source for Shared {
         let shown = living.iter().map(|r| (r.block, r.counters));
         world.shown.extend(shown);
         Ok(Sample {
+            remotes: Vec::new(),
             living,
             extent,
             exits: std::mem::take(&mut world.exits),
