@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Counting by remote end (`--remote`). An event is added to the row of its process and remote end, or
- * to the block of its thread if it has no row. Never to both, so rows and blocks add up to all events.
+ * Counting by remote end (`--remote`). An event is added to the row of its process and remote end,
+ * or to the block of its thread if it has no row. Never to both, so rows and blocks add up to all
+ * events.
  *
  * Rows are in a hash map that is reached through an outer map. User space puts an empty hash map in
  * its place. The system call returns when no program can still use the first one
@@ -107,8 +108,7 @@ static __always_inline bool is_link_local(const __u8 *address)
  */
 static __always_inline bool has_accepted(struct sock *sk, __u16 port)
 {
-	struct inet_connection_sock *connection =
-		bpf_core_cast(sk, struct inet_connection_sock);
+	struct inet_connection_sock *connection = bpf_core_cast(sk, struct inet_connection_sock);
 	struct inet_bind_bucket *bucket;
 
 	if (sk->sk_protocol == IPPROTO_MPTCP) {
@@ -124,8 +124,7 @@ static __always_inline bool has_accepted(struct sock *sk, __u16 port)
 	return port < remote.first_ephemeral || port > remote.last_ephemeral;
 }
 
-static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol,
-						__u16 port)
+static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol, __u16 port)
 {
 	bool is_server;
 
@@ -145,8 +144,8 @@ static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
 	if (!note || note->sock != (__u64)sk || note->direction != direction)
 		return false;
 	/*
-	 * The pieces of a corked datagram have one note: that of the first piece. In all other cases
-	 * a note is for one call.
+	 * The pieces of a corked datagram have one note: that of the first piece. In all other
+	 * cases a note is for one call.
 	 */
 	if (note->used && (direction == RECV || is_connected))
 		return false;
@@ -223,12 +222,13 @@ static __always_inline struct remote_counters *find_row(void *rows, const struct
 }
 
 /* Adds to the row of an event. False if there is none. */
-static __noinline bool add_to_row(struct task_struct *task, struct sock *sk, enum protocol protocol,
-				  enum direction direction, __u64 bytes)
+static __noinline bool add_to_row(struct sock *sk, enum protocol protocol, enum direction direction,
+				  __u64 bytes)
 {
 	struct remote_key key = {};
 	struct remote_counters *row;
 	__u32 zero = 0, netns;
+	struct task_struct *task;
 	void *rows;
 
 	if (!find_remote(&key, sk, protocol, direction)) {
@@ -240,6 +240,7 @@ static __noinline bool add_to_row(struct task_struct *task, struct sock *sk, enu
 	fold(&key);
 	netns = sk->__sk_common.skc_net.net->ns.inum;
 	key.netns = netns == remote.host_netns ? 0 : netns;
+	task = bpf_core_cast(bpf_get_current_task_btf(), struct task_struct);
 	key.start = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
 	if (remote.threads)
@@ -298,7 +299,10 @@ static __noinline int count_remote(struct sock *sk, enum protocol protocol,
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct counters *counters = block_of(task, protocol, direction, bytes);
 
-	if (counters && !add_to_row(task, sk, protocol, direction, bytes))
+	/* See identify(): to follow trusted pointers takes the verifier too long. */
+	sk = bpf_core_cast(sk, struct sock);
+
+	if (counters && !add_to_row(sk, protocol, direction, bytes))
 		add(counters, protocol, direction, bytes);
 	return 0;
 }
