@@ -110,7 +110,7 @@ pub(super) fn load<'a>(
         }
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
-    let notes = capacity.remote.is_some();
+    let notes = capacity.remote.is_some_and(|remote| remote.notes);
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
@@ -175,7 +175,7 @@ pub(super) fn attach(
     filter: &Filter,
     kind: TracepointKind,
     cgroups: bool,
-    remote: bool,
+    notes: bool,
 ) -> Result<Links, Error> {
     let attached = |result: libbpf_rs::Result<Link>| {
         result.map_err(|error| refused("attach the programs", &error))
@@ -188,7 +188,7 @@ pub(super) fn attach(
             events.push(attached(program.attach())?);
         }
     }
-    if remote {
+    if notes {
         let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
         let root = File::open(&mount).map_err(|error| Error::failed("the cgroups", error))?;
         for program in [

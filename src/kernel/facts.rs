@@ -28,6 +28,7 @@ const BTF_WINDOW: u64 = 64 << 10;
 const INITIAL_USER_NS: u64 = 0xEFFF_FFFD;
 const INITIAL_PID_NS: u64 = 0xEFFF_FFFC;
 /// Capability numbers of include/uapi/linux/capability.h.
+const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
@@ -40,6 +41,8 @@ pub struct HostFacts {
     pub cap_bpf: bool,
     /// CAP_PERFMON, or CAP_SYS_ADMIN, is effective.
     pub cap_perfmon: bool,
+    /// CAP_NET_ADMIN, or CAP_SYS_ADMIN, is effective.
+    pub cap_net_admin: bool,
     /// The group that may run the copy of netatop that has the capabilities, if there is one.
     pub group: Option<String>,
     /// This is the initial user namespace. Capabilities in other user namespaces have no effect on
@@ -78,6 +81,7 @@ impl HostFacts {
         Self {
             cap_bpf: admin || has(CAP_BPF),
             cap_perfmon: admin || has(CAP_PERFMON),
+            cap_net_admin: admin || has(CAP_NET_ADMIN),
             group: group_of(COPY),
             initial_user_namespace: is_namespace("user", INITIAL_USER_NS),
             initial_pid_namespace: is_namespace("pid", INITIAL_PID_NS),

@@ -20,6 +20,7 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
         tracefs(facts),
         user_namespace(facts),
         capabilities(facts),
+        udp_remote(facts),
         facts.seccomp.finding(),
         pid_namespace(facts),
         proc(facts),
@@ -180,6 +181,23 @@ pub fn trial(tried: Option<Result<(), String>>) -> Finding {
     }
 }
 
+/// Optional: only the remote ends of unconnected UDP sockets need it.
+fn udp_remote(facts: &HostFacts) -> Finding {
+    let met = Finding::ok(
+        "udp_remote",
+        "remote ends of unconnected UDP",
+        "known to cgroup programs",
+    );
+    if facts.cap_net_admin {
+        return met;
+    }
+    met.lacking(
+        Status::Optional,
+        "CAP_NET_ADMIN is missing: with --remote, they are not known",
+        "run netatop as root, for example with sudo",
+    )
+}
+
 fn pid_namespace(facts: &HostFacts) -> Finding {
     let met = Finding::ok("pid_namespace", "initial pid namespace", "this is it");
     if facts.initial_pid_namespace {
@@ -250,6 +268,7 @@ mod tests {
         HostFacts {
             cap_bpf: true,
             cap_perfmon: true,
+            cap_net_admin: true,
             group: None,
             initial_user_namespace: true,
             initial_pid_namespace: true,

@@ -1,6 +1,8 @@
 //! Settings that are fixed when the programs are loaded: the sizes of maps, and the filter.
 
+use super::HostFacts;
 use super::skel::types;
+use crate::host::cgroup_mount;
 use crate::host::proc::{ephemeral_ports, host_netns, threads};
 use crate::model::RemoteMode;
 
@@ -42,6 +44,8 @@ pub struct RemoteRows {
     /// Maximum number of rows until they are taken. The reader is woken at half of it. Traffic that
     /// finds no row is counted without remote end. A row takes about 170 bytes.
     pub rows: u32,
+    /// Whether cgroup programs note the remote ends of unconnected UDP sockets. This needs CAP_NET_ADMIN.
+    pub notes: bool,
     /// Inode number of the network namespace of the host.
     pub host_netns: u32,
     /// The first and last local port that the kernel chooses itself.
@@ -51,11 +55,12 @@ pub struct RemoteRows {
 impl RemoteRows {
     /// The settings for this host.
     #[must_use]
-    pub fn of_host(mode: RemoteMode, threads: bool) -> Self {
+    pub fn of_host(mode: RemoteMode, threads: bool, facts: &HostFacts) -> Self {
         Self {
             mode,
             threads,
             rows: 1 << 16,
+            notes: facts.cap_net_admin && cgroup_mount().is_some(),
             host_netns: host_netns().unwrap_or(0),
             ephemeral_ports: ephemeral_ports(),
         }

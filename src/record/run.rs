@@ -123,7 +123,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             };
             to_stderr(format!(
                 "{}{living}{}",
-                describe(&summary, remedy.as_deref()),
+                describe(&summary, remedy.as_deref(), facts.cap_net_admin),
                 changes()
             ));
         }
@@ -143,7 +143,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         let living = describe_living(&summary, command.pid());
         to_stderr(format!(
             "{}{left}{living}{}",
-            describe(&summary, remedy.as_deref()),
+            describe(&summary, remedy.as_deref(), facts.cap_net_admin),
             changes()
         ));
     }
@@ -214,7 +214,7 @@ impl Recording<'_> {
             remote: options
                 .layout
                 .remote
-                .map(|mode| RemoteRows::of_host(mode, options.layout.threads)),
+                .map(|mode| RemoteRows::of_host(mode, options.layout.threads, facts)),
             ..Capacity::of_host()
         };
         let mut tracer = Tracer::attach_to(&mut storage, capacity, self.filter, facts)?;

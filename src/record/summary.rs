@@ -6,8 +6,13 @@ use crate::session::Summary;
 use crate::text::{bytes, counted};
 
 /// The totals line, and one line for each kind of loss. `remedy_for_misses` says how to prevent
-/// missed events on this host.
-pub(super) fn describe(summary: &Summary, remedy_for_misses: Option<&str>) -> String {
+/// missed events on this host. `has_notes` says whether the remote ends of unconnected UDP sockets
+/// could be known.
+pub(super) fn describe(
+    summary: &Summary,
+    remedy_for_misses: Option<&str>,
+    has_notes: bool,
+) -> String {
     let messages = |count| counted(count, "message", "messages");
     // Each line fits a terminal of 60 columns.
     let mut text = format!(
@@ -61,6 +66,23 @@ pub(super) fn describe(summary: &Summary, remedy_for_misses: Option<&str>) -> St
         "cgroup change",
         "cgroup changes",
         "were lost, ring buffer full: some names may be missing",
+    );
+    let notes = if has_notes {
+        "their socket is not connected and the call did not name it"
+    } else {
+        "unconnected UDP, which needs CAP_NET_ADMIN"
+    };
+    add(
+        losses.remote_unknown,
+        "message",
+        "messages",
+        &format!("have an unknown remote end: {notes}"),
+    );
+    add(
+        losses.remote_full,
+        "message",
+        "messages",
+        "are shown without remote end: there was no room for more",
     );
     add(
         losses.missed_events,
@@ -130,13 +152,15 @@ mod tests {
             exits_lost: 3,
             untracked: 4,
             missed_events: 5,
+            remote_unknown: 6,
+            remote_full: 7,
             ..Losses::default()
         };
         let summary = Summary {
             losses,
             ..Summary::default()
         };
-        let text = describe(&summary, None);
+        let text = describe(&summary, None, true);
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines,
@@ -145,9 +169,11 @@ mod tests {
                 "1 message could not be counted by thread: the kernel had no memory",
                 "2 messages belonged to no task",
                 "4 new tasks could not be followed, no memory: their traffic is missing",
+                "6 messages have an unknown remote end: their socket is not connected and the call did not name it",
+                "7 messages are shown without remote end: there was no room for more",
                 "5 events missed by the kernel, of unknown size",
             ]
         );
-        assert_eq!(describe(&Summary::default(), None).lines().count(), 1);
+        assert_eq!(describe(&Summary::default(), None, true).lines().count(), 1);
     }
 }

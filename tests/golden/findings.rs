@@ -11,6 +11,7 @@ fn able() -> Facts {
         host: HostFacts {
             cap_bpf: true,
             cap_perfmon: true,
+            cap_net_admin: true,
             group: None,
             initial_user_namespace: true,
             initial_pid_namespace: true,
@@ -38,6 +39,7 @@ fn bare() -> Facts {
         host: HostFacts {
             cap_bpf: false,
             cap_perfmon: false,
+            cap_net_admin: false,
             group: None,
             initial_user_namespace: false,
             initial_pid_namespace: false,
