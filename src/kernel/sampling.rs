@@ -2,11 +2,15 @@
 //! exit records and losses.
 
 use crate::error::Error;
-use crate::model::{Extent, Losses, ThreadRecord};
+use crate::model::{Extent, Losses, RemoteRecord, ThreadRecord};
 use crate::source::Sample;
 
 /// The parts of a sample. Threads run, start and end while the parts are read.
 pub(super) trait SampleParts {
+    /// Takes the traffic with remote ends, which is in no thread's counters. Later traffic is in the
+    /// next call. Empty if it is not counted.
+    fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error>;
+
     /// Reads the threads one after the other: all of them, or only those whose counters have
     /// changed since the last snapshot. A thread that lives during the whole call is not missed.
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error>;
@@ -40,6 +44,9 @@ impl Sampling {
         mut extent: Extent,
         max_attempts: u32,
     ) -> Result<Sample, Error> {
+        // Before the threads are read: the thread of each row is then in the snapshot, or has left an
+        // exit record.
+        let remotes = parts.remotes()?;
         // Makes room in the ring buffer, so that fewer records are lost during the snapshot.
         let mut exits = parts.exited()?;
         let mut attempts = 0;
@@ -66,7 +73,7 @@ impl Sampling {
                     ..after
                 };
                 return Ok(Sample {
-                    remotes: Vec::new(),
+                    remotes,
                     living,
                     extent,
                     exits,

@@ -2,13 +2,17 @@
 //! while a sample is taken.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::sampling::{SampleParts, Sampling};
 use crate::error::Error;
-use crate::model::{Counters, Extent, Ledger, Losses, ProcessId, State, ThreadRecord};
+use crate::model::{
+    Counters, End, Extent, Ledger, Losses, ProcessId, Protocol, Remote, RemoteRecord, State,
+    ThreadRecord,
+};
 
 /// An event. Its thread is chosen among the living ones.
 #[derive(Clone, Debug)]
@@ -19,6 +23,12 @@ enum Event {
     },
     Send {
         thread: usize,
+        bytes: u64,
+    },
+    /// Traffic that is counted with its remote end.
+    SendTo {
+        thread: usize,
+        port: u16,
         bytes: u64,
     },
     End {
@@ -47,6 +57,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => (1u32..5).prop_map(|pid| Event::Start { pid }),
         8 => (thread(), 1u64..1000).prop_map(|(thread, bytes)| Event::Send { thread, bytes }),
+        8 => (thread(), 1u16..4, 1u64..1000)
+            .prop_map(|(thread, port, bytes)| Event::SendTo { thread, port, bytes }),
         3 => (thread(), any::<bool>()).prop_map(|(thread, lost)| Event::End { thread, lost }),
         1 => thread().prop_map(|thread| Event::Exec { thread }),
         1 => thread().prop_map(|thread| Event::Reuse { thread }),
@@ -94,11 +106,19 @@ struct Kernel {
     starts: u64,
     tids: u32,
     truth: HashMap<ProcessId, u64>,
+    /// The part of the truth with this remote port.
+    truth_to: HashMap<(ProcessId, u16), u64>,
     unattributed: u64,
     /// Processes that lost an exit record.
     with_losses: HashSet<ProcessId>,
     /// The counters that the last snapshot showed, by block.
     shown: HashMap<u64, Counters>,
+    /// Traffic with remote ends that was not taken yet.
+    rows: Vec<RemoteRecord>,
+    by_thread: bool,
+    /// Blocks whose threads had such traffic, and those that had some since the last snapshot.
+    used: HashSet<u64>,
+    news: HashSet<u64>,
     /// Events that happen while a sample is taken, one before each step.
     meanwhile: VecDeque<Event>,
 }
@@ -131,7 +151,7 @@ impl Kernel {
             .living
             .iter()
             .all(|t| t.identity.process != last.identity.process);
-        if last.counters.is_zero() {
+        if last.counters.is_zero() && !self.used.contains(&last.block) {
             return;
         }
         if lost {
@@ -168,6 +188,28 @@ impl Kernel {
                 one.counters.udp_send_bytes += bytes;
                 *self.truth.entry(one.identity.process).or_default() += bytes;
             }
+            Event::SendTo {
+                thread,
+                port,
+                bytes,
+            } => {
+                let one = self.living[pick(thread)];
+                let process = one.identity.process;
+                self.used.insert(one.block);
+                self.news.insert(one.block);
+                self.rows.push(RemoteRecord {
+                    process,
+                    tid: self.by_thread.then_some(one.identity.tid),
+                    remote: to(port),
+                    counters: Counters {
+                        udp_send_msgs: 1,
+                        udp_send_bytes: bytes,
+                        ..Counters::default()
+                    },
+                });
+                *self.truth.entry(process).or_default() += bytes;
+                *self.truth_to.entry((process, port)).or_default() += bytes;
+            }
             Event::End { thread, lost } => self.end(pick(thread), lost),
             Event::Exec { thread } => {
                 let one = self.living[pick(thread)];
@@ -199,7 +241,29 @@ impl Kernel {
     }
 }
 
+/// A remote end that differs from others in its port.
+fn to(port: u16) -> Remote {
+    Remote {
+        protocol: Protocol::Udp,
+        role: None,
+        local_address: None,
+        local_port: None,
+        remote: End {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            scope: 0,
+            port: Some(port),
+        },
+        netns: None,
+    }
+}
+
 impl SampleParts for Kernel {
+    fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error> {
+        let rows = std::mem::take(&mut self.rows);
+        self.meanwhile();
+        Ok(rows)
+    }
+
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         let mut blocks: VecDeque<u64> = self.living.iter().map(|t| t.block).collect();
         let mut seen = Vec::new();
@@ -215,7 +279,7 @@ impl SampleParts for Kernel {
             };
             let is_news =
                 !thread.counters.is_zero() && self.shown.get(&block) != Some(&thread.counters);
-            if is_news || extent == Extent::All {
+            if is_news || self.news.remove(&block) || extent == Extent::All {
                 self.shown.insert(block, thread.counters);
                 seen.push(*thread);
             }
@@ -240,6 +304,8 @@ impl SampleParts for Kernel {
 #[derive(Default)]
 struct Shown {
     rows: HashMap<ProcessId, u64>,
+    /// The part with this remote port.
+    to: HashMap<(ProcessId, u16), u64>,
     unattributed: u64,
 }
 
@@ -248,7 +314,11 @@ impl Shown {
         let interval = ledger.interval(|process| kernel.alive(process));
         self.unattributed += interval.unattributed.udp_send_bytes;
         for usage in &interval.usage {
-            *self.rows.entry(usage.last.process).or_default() += usage.counters.udp_send_bytes;
+            let (process, bytes) = (usage.last.process, usage.counters.udp_send_bytes);
+            *self.rows.entry(process).or_default() += bytes;
+            if let Some(port) = usage.remote.as_ref().and_then(|remote| remote.remote.port) {
+                *self.to.entry((process, port)).or_default() += bytes;
+            }
         }
         let rows = interval.usage.iter();
         rows.map(|usage| (usage.last.process, usage.state))
@@ -282,8 +352,9 @@ proptest! {
         steps in vec(step(), 0..80),
         by_thread in any::<bool>(),
     ) {
-        let mut ledger = Ledger::new(by_thread);
+        let mut ledger = Ledger::new(by_thread).with_remotes(true);
         let (mut sampling, mut kernel) = (Sampling::default(), Kernel::default());
+        kernel.by_thread = by_thread;
         let mut shown = Shown::default();
         for step in &steps {
             match step {
@@ -329,6 +400,7 @@ proptest! {
         }
         if kernel.with_losses.is_empty() {
             prop_assert_eq!(shown.unattributed, kernel.unattributed);
+            prop_assert_eq!(&shown.to, &kernel.truth_to);
         }
         take_sample(&mut ledger, (&mut sampling, &mut kernel), Extent::All, 1, false);
         prop_assert!(shown.take(&mut ledger, &kernel).is_empty(), "nothing is left");

@@ -21,7 +21,7 @@ use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
 use crate::error::Error;
-use crate::model::{CgroupChange, Extent, Losses, ProcessId, ThreadRecord};
+use crate::model::{CgroupChange, Extent, Losses, ProcessId, RemoteRecord, ThreadRecord};
 use crate::source::{Sample, Source};
 use crate::text::to_stderr_raw;
 
@@ -300,6 +300,11 @@ fn ring<'a>(
 }
 
 impl SampleParts for Tracer<'_> {
+    fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error> {
+        self.take_rows()?;
+        Ok(self.rows.as_mut().map(Rows::taken).unwrap_or_default())
+    }
+
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         self.set_extent(extent)?;
         let mut records = Vec::with_capacity(self.expected);
@@ -336,14 +341,9 @@ impl SampleParts for Tracer<'_> {
 impl Source for Tracer<'_> {
     fn sample(&mut self, extent: Extent) -> Result<Sample, Error> {
         let mut sampling = mem::take(&mut self.sampling);
-        // Before the threads are read: the thread of each row is then in the snapshot, or has left an
-        // exit record.
-        self.take_rows()?;
         let sample = sampling.take(self, extent, MAX_ATTEMPTS);
         self.sampling = sampling;
-        let mut sample = sample?;
-        sample.remotes = self.rows.as_mut().map(Rows::taken).unwrap_or_default();
-        Ok(sample)
+        sample
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {

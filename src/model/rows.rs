@@ -57,7 +57,11 @@ impl Rows {
         let [new, old] = &self.gone;
         usage.reserve(self.rows.len());
         for ((key, remote), counters) in mem::take(&mut self.rows) {
-            let known = living(&key).or_else(|| new.get(&key).or_else(|| old.get(&key)).copied());
+            let find =
+                |key: &Key| living(key).or_else(|| new.get(key).or_else(|| old.get(key)).copied());
+            let (process, thread) = key;
+            // exec gives the calling thread the id of its process.
+            let known = find(&key).or_else(|| find(&(process, thread.map(|_| process.pid))));
             let Some((last, exited)) = known else {
                 unowned += counters;
                 continue;
