@@ -87,6 +87,7 @@ impl Page {
                     })?);
                 }
                 "@COLUMNS@" => text.push_str(&roff_columns(&columns())),
+                "@REMOTE@" => text.push_str(&roff_columns(&output::REMOTE)),
                 "@GROUPED@" => text.push_str(&roff_columns(&grouped_columns())),
                 _ => {
                     text.push_str(&line.replace("@VERSION@", env!("CARGO_PKG_VERSION")));
@@ -213,6 +214,8 @@ pub fn markdown_columns() -> String {
         "\nGrouped rows (`--group-by`) have, instead of `pid` to `state`, the key and a count:\n\n",
     );
     text.push_str(&markdown_table(&grouped_columns()));
+    text.push_str("\nWith `--remote`, all rows have in addition:\n\n");
+    text.push_str(&markdown_table(&output::REMOTE));
     text
 }
 

@@ -2,9 +2,9 @@
 
 use comfy_table::{CellAlignment, ContentArrangement};
 
-use super::columns::{Cell, Column, MIN_NAME_WIDTH};
+use super::columns::{Cell, Column, Identity, MIN_NAME_WIDTH};
+use super::line::Line;
 use super::shorten::{Ellipsis, shorten};
-use super::{Line, Table};
 
 /// A column of a table with its values.
 pub(super) struct Shown {
@@ -43,79 +43,78 @@ pub(super) fn narrow(
     name
 }
 
-impl Table {
-    /// The lines of text. The columns after the name are `shown`; `cgroup` is the width of the path
-    /// of a cgroup.
-    pub(super) fn lay_out(
-        &self,
-        lines: &[Line<'_>],
-        ids: &[usize],
-        name: usize,
-        shown: &[Shown],
-        cgroup: usize,
-    ) -> Vec<String> {
-        let mark = if self.style.ascii { ".." } else { "…" };
-        let right = |title: &str, width: usize| format!("{title:>width$}");
-        let left = |title: &str, width: usize| format!("{title:<width$}");
-        let mut titles: Vec<String> = self
-            .identity
-            .ids
-            .iter()
-            .zip(ids)
-            .map(|((title, _), width)| right(title, *width))
-            .collect();
-        titles.push(left(self.identity.name, name));
-        titles.extend(shown.iter().map(|shown| {
-            let align = if shown.is_number() { right } else { left };
-            align(shown.column.title, shown.width)
-        }));
-        let mut table = comfy_table::Table::new();
-        table
-            .load_style(comfy_table::presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(titles);
-        for (at, line) in lines.iter().enumerate() {
-            let mut row = line.ids.clone();
-            row.push(if line.exited {
-                let short = shorten(
-                    &line.name,
-                    name.saturating_sub(2),
-                    self.identity.ellipsis,
-                    mark,
-                );
-                format!("<{short}>")
-            } else {
-                shorten(&line.name, name, self.identity.ellipsis, mark)
+/// The widths of columns that do not know theirs.
+pub(super) struct Widths {
+    pub(super) ids: Vec<usize>,
+    pub(super) name: usize,
+    /// Of the path of a cgroup.
+    pub(super) cgroup: usize,
+}
+
+/// The lines of text: a header, and `lines`. The columns after the name are `shown`. `mark` stands
+/// for what is left out of a value.
+pub(super) fn lay_out(
+    identity: &Identity,
+    lines: &[Line<'_>],
+    shown: &[Shown],
+    widths: &Widths,
+    mark: &str,
+) -> Vec<String> {
+    let Widths { ids, name, cgroup } = widths;
+    let right = |title: &str, width: usize| format!("{title:>width$}");
+    let left = |title: &str, width: usize| format!("{title:<width$}");
+    let mut titles: Vec<String> = identity
+        .ids
+        .iter()
+        .zip(ids)
+        .map(|((title, _), width)| right(title, *width))
+        .collect();
+    titles.push(left(identity.name, *name));
+    titles.extend(shown.iter().map(|shown| {
+        let align = if shown.is_number() { right } else { left };
+        align(shown.column.title, shown.width)
+    }));
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(titles);
+    for (at, line) in lines.iter().enumerate() {
+        let mut row = line.ids.clone();
+        row.push(if line.exited {
+            let short = shorten(&line.name, name.saturating_sub(2), identity.ellipsis, mark);
+            format!("<{short}>")
+        } else {
+            shorten(&line.name, *name, identity.ellipsis, mark)
+        });
+        for Shown {
+            column,
+            cells,
+            width,
+        } in shown
+        {
+            let cell = cells.get(at).map_or("", String::as_str);
+            row.push(match column.cell {
+                Cell::Cgroup => shorten(cell, *cgroup, Ellipsis::Middle, mark),
+                Cell::Remote(_) => shorten(cell, *width, Ellipsis::Middle, mark),
+                Cell::Number(_) | Cell::User => cell.to_owned(),
             });
-            for Shown {
-                column,
-                cells,
-                width,
-            } in shown
-            {
-                let cell = cells.get(at).map_or("", String::as_str);
-                row.push(match column.cell {
-                    Cell::Cgroup => shorten(cell, cgroup, Ellipsis::Middle, mark),
-                    Cell::Remote(_) => shorten(cell, *width, Ellipsis::Middle, mark),
-                    Cell::Number(_) | Cell::User => cell.to_owned(),
-                });
-            }
-            table.add_row(row);
         }
-        let ids = ids.len();
-        for (at, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 1));
-            let is_number = match at.checked_sub(ids + 1) {
-                None => at != ids,
-                Some(at) => shown.get(at).is_none_or(Shown::is_number),
-            };
-            if is_number {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect()
+        table.add_row(row);
     }
+    let ids = ids.len();
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
+        let is_number = match at.checked_sub(ids + 1) {
+            None => at != ids,
+            Some(at) => shown.get(at).is_none_or(Shown::is_number),
+        };
+        if is_number {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }

@@ -6,6 +6,7 @@
 
 mod columns;
 mod lay_out;
+mod line;
 mod shorten;
 
 use std::borrow::Cow;
@@ -16,10 +17,11 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use unicode_width::UnicodeWidthStr;
 
 use self::columns::{Cell, Identity, Level, NETNS, columns};
-use self::lay_out::{Shown, narrow};
+use self::lay_out::{Shown, Widths, lay_out, narrow};
+use self::line::{End, Line};
 use super::Format;
 use super::columns::{OTHER, UNATTRIBUTED};
-use crate::model::{Counters, GroupBy, Layout, Remote, Report, Row, State, Who};
+use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Who};
 use crate::text::escaped;
 
 /// The style of a table.
@@ -50,26 +52,6 @@ pub struct Table {
     user_name: fn(u32) -> String,
     /// The width of the widest value of each column so far, for successive tables.
     widest: BTreeMap<&'static str, usize>,
-}
-
-/// A row as text.
-struct Line<'a> {
-    ids: Vec<String>,
-    name: Cow<'a, str>,
-    exited: bool,
-    /// The user and the path of the cgroup, of a process.
-    user: String,
-    cgroup: Cow<'a, str>,
-    end: End<'a>,
-    counters: Counters,
-}
-
-/// The remote end of a row.
-enum End<'a> {
-    /// The row stands for traffic with many remote ends, such as the total.
-    None,
-    Unknown,
-    Known(&'a Remote),
 }
 
 impl Table {
@@ -218,7 +200,9 @@ impl Table {
             let cgroup = room
                 .saturating_sub(name)
                 .saturating_add(columns::MIN_CGROUP_WIDTH);
-            return self.lay_out(&lines, &ids, name, &shown, cgroup);
+            let mark = if self.style.ascii { ".." } else { "…" };
+            let widths = Widths { ids, name, cgroup };
+            return lay_out(&self.identity, &lines, &shown, &widths, mark);
         }
         Vec::new()
     }
