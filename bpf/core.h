@@ -76,7 +76,9 @@ enum {
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct in6_addr {
-	__u8 in6_u[16];
+	union {
+		__be32 u6_addr32[4];
+	} in6_u;
 };
 
 struct ns_common {
@@ -232,21 +234,5 @@ struct trace_event_raw_task_newtask {
 };
 
 #pragma clang attribute pop
-
-/* include/uapi/linux/bpf.h: the context of cgroup programs on addresses. Not relocated. */
-struct bpf_sock;
-
-struct bpf_sock_addr {
-	__u32 user_family;
-	__u32 user_ip4;
-	__u32 user_ip6[4];
-	__u32 user_port;
-	__u32 family;
-	__u32 type;
-	__u32 protocol;
-	__u32 msg_src_ip4;
-	__u32 msg_src_ip6[4];
-	struct bpf_sock *sk __attribute__((aligned(8)));
-};
 
 #endif

@@ -12,6 +12,22 @@
 #ifndef NETATOP_REMOTE_H
 #define NETATOP_REMOTE_H
 
+/* include/uapi/linux/bpf.h: the context of cgroup programs on addresses. */
+struct bpf_sock;
+
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	struct bpf_sock *sk __attribute__((aligned(8)));
+};
+
 enum remote_mode { REMOTE_OFF, REMOTE_ADDRESS, REMOTE_SERVICE, REMOTE_SOCKET };
 
 struct remote_settings {
@@ -169,8 +185,10 @@ static __noinline bool find_remote(struct remote_key *key, struct sock *sk, enum
 		map_ipv4(key->remote_addr, sk->__sk_common.skc_daddr);
 		map_ipv4(key->local_addr, sk->__sk_common.skc_rcv_saddr);
 	} else {
-		__builtin_memcpy(key->remote_addr, &sk->__sk_common.skc_v6_daddr, 16);
-		__builtin_memcpy(key->local_addr, &sk->__sk_common.skc_v6_rcv_saddr, 16);
+		__builtin_memcpy(key->remote_addr, sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32,
+				 sizeof(key->remote_addr));
+		__builtin_memcpy(key->local_addr, sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32,
+				 sizeof(key->local_addr));
 	}
 	is_connected = key->remote_port;
 	if (protocol == UDP && !take_note(key, sk, direction, is_connected) && !is_connected)

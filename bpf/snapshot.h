@@ -132,7 +132,8 @@ static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set
 	/* The sum is that of the copy. The slot can have changed since. */
 	barrier();
 	sum = sum_of(&record.counters);
-	if (!dump_all && ((!sum && !remote.mode) || (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
+	if (!dump_all && ((!sum && !remote.mode) ||
+			  (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
 		return false;
 	/*
 	 * A task that owns a slot had not passed its exit when this program began, so its memory

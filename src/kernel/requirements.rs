@@ -183,17 +183,13 @@ pub fn trial(tried: Option<Result<(), String>>) -> Finding {
 
 /// Optional: only the remote ends of unconnected UDP sockets need it.
 fn udp_remote(facts: &HostFacts) -> Finding {
-    let met = Finding::ok(
-        "udp_remote",
-        "remote ends of unconnected UDP",
-        "known to cgroup programs",
-    );
+    let met = Finding::ok("udp_remote", "remote ends of UDP", "from cgroup programs");
     if facts.cap_net_admin {
         return met;
     }
     met.lacking(
         Status::Optional,
-        "CAP_NET_ADMIN is missing: with --remote, they are not known",
+        "CAP_NET_ADMIN is missing: unconnected UDP has no remote ends",
         "run netatop as root, for example with sudo",
     )
 }

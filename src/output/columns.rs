@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::model::{GroupBy, Layout, Report, Row, State, Who};
+use super::ends;
+use crate::model::{GroupBy, Layout, Remote, Report, Row, State, Who};
 
 /// A column of csv and json.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,70 @@ pub const COUNTERS: [Column; 8] = [
         udp_recv_bytes,
         "bytes",
         "bytes returned by UDP receive calls"
+    ),
+];
+
+/// The columns of the remote end, in order. Rows have them with [`Layout::remote`].
+pub const REMOTE: [Column; 7] = [
+    Column::new(
+        "protocol",
+        "",
+        "tcp or udp; absent if the remote end is not known",
+        |c| remote(c, |r| Value::Text(ends::protocol(r).into())),
+    ),
+    Column::new(
+        "role",
+        "",
+        "client if the process connected, server if it accepted the connection. \
+         A UDP socket is a server if the process chose its port. \
+         Absent with --remote=address",
+        |c| {
+            remote(c, |r| {
+                ends::role(r).map_or(Value::Absent, |role| Value::Text(role.into()))
+            })
+        },
+    ),
+    Column::new(
+        "local_addr",
+        "",
+        "address of the process's end; only with --remote=socket",
+        |c| {
+            remote(c, |r| {
+                let address = r.local_address;
+                address.map_or(Value::Absent, |a| Value::Text(a.to_string().into()))
+            })
+        },
+    ),
+    Column::new(
+        "local_port",
+        "",
+        "port of the process's end; only for servers, and for clients with --remote=socket",
+        |c| remote(c, |r| port(r.local_port)),
+    ),
+    Column::new(
+        "remote_addr",
+        "",
+        "address of the remote end; absent if it is not known. \
+         An IPv6 address that stands for an IPv4 address is written as the IPv4 address. \
+         An address that is valid on one interface only ends with the interface's index: fe80::1%3",
+        |c| remote(c, |r| Value::Text(ends::remote_address(r).into())),
+    ),
+    Column::new(
+        "remote_port",
+        "",
+        "port of the remote end; only for clients, and for servers with --remote=socket",
+        |c| remote(c, |r| port(r.remote.port)),
+    ),
+    Column::new(
+        "netns",
+        "",
+        "inode number of the network namespace of the socket; absent if it is that of the host",
+        |c| {
+            remote(c, |r| {
+                r.netns
+                    .map_or(Value::Absent, |inode| Value::Unsigned(inode.into()))
+            })
+        },
     ),
 ];
 
@@ -219,7 +284,17 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
         (GroupBy::User, _) => &[GROUP_USER, PROCESSES],
     };
-    [&[TIME, INTERVAL, HOST], identity, &COUNTERS].concat()
+    let remote: &[Column] = layout.remote.map_or(&[], |_| &REMOTE);
+    [&[TIME, INTERVAL, HOST], identity, &COUNTERS, remote].concat()
+}
+
+/// The value of a column that only rows with a known remote end have.
+fn remote<'a>(context: &Context<'a>, value: impl FnOnce(&'a Remote) -> Value<'a>) -> Value<'a> {
+    context.row.remote.as_deref().map_or(Value::Absent, value)
+}
+
+fn port(port: Option<u16>) -> Value<'static> {
+    port.map_or(Value::Absent, |port| Value::Unsigned(port.into()))
 }
 
 /// The value of a column that only rows of processes have.

@@ -5,6 +5,7 @@ mod compress;
 mod csv;
 mod destination;
 mod ending;
+mod ends;
 mod escaped;
 mod file;
 mod json;
@@ -16,7 +17,7 @@ mod sink_tests;
 mod stream;
 mod table;
 
-pub use columns::{COUNTERS, Column, Value, columns};
+pub use columns::{COUNTERS, Column, REMOTE, Value, columns};
 pub use compress::Compression;
 pub use csv::Csv;
 pub use destination::{Destination, Request};

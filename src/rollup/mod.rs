@@ -4,6 +4,8 @@ mod groups;
 mod parts;
 mod pending;
 mod process_count;
+#[cfg(test)]
+mod rollup_tests;
 mod rows;
 
 pub use pending::Pending;

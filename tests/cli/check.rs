@@ -27,6 +27,7 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         "tracefs",
         "user_namespace",
         "capabilities",
+        "udp_remote",
         "seccomp",
         "pid_namespace",
         "proc",

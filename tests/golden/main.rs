@@ -4,6 +4,7 @@
 
 mod findings;
 mod properties;
+mod remote;
 mod reports;
 
 use std::fmt::Write;
@@ -334,7 +335,11 @@ fn a_terminal_with_fewer_abilities_gets_ascii_only() {
 
 #[test]
 fn every_expected_file_is_compared_with_something() {
-    let tests = concat!(include_str!("main.rs"), include_str!("findings.rs"));
+    let tests = concat!(
+        include_str!("main.rs"),
+        include_str!("findings.rs"),
+        include_str!("remote.rs")
+    );
     for entry in fs::read_dir(expected()).expect("a directory") {
         let name = entry.expect("an entry").file_name();
         let name = name.to_str().expect("UTF-8");

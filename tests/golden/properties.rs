@@ -1,9 +1,14 @@
 //! Properties that hold for all reports.
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use netatop::model::{Comm, Counters, GroupBy, Layout, Process, Report, Row, State, Who};
+use netatop::model::{
+    Comm, Counters, End, GroupBy, Layout, Process, Protocol, Remote, RemoteMode, Report, Role, Row,
+    State, Who,
+};
 use netatop::output::{Table, TableStyle};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -63,33 +68,62 @@ fn time() -> impl Strategy<Value = DateTime<Utc>> {
 }
 
 fn layout() -> impl Strategy<Value = Layout> {
-    prop::sample::select(vec![
-        Layout {
-            group_by: GroupBy::Process,
-            threads: false,
-            remote: None,
+    let kinds = prop::sample::select(vec![
+        (GroupBy::Process, false),
+        (GroupBy::Process, true),
+        (GroupBy::Comm, false),
+        (GroupBy::Cgroup, false),
+        (GroupBy::User, false),
+    ]);
+    let modes = prop::sample::select(vec![
+        None,
+        Some(RemoteMode::Service),
+        Some(RemoteMode::Address),
+        Some(RemoteMode::Socket),
+    ]);
+    (kinds, modes).prop_map(|((group_by, threads), remote)| Layout {
+        group_by,
+        threads,
+        remote,
+    })
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u16; 8]>().prop_map(IpAddr::from),
+        Just(IpAddr::from([0u16, 0, 0, 0, 0, 0, 0, 1])),
+    ]
+}
+
+/// A remote end as rows of `mode` have it.
+fn remote(mode: Option<RemoteMode>) -> BoxedStrategy<Option<Rc<Remote>>> {
+    let Some(mode) = mode else {
+        return Just(None).boxed();
+    };
+    let flags = any::<(bool, bool, u16, u16, Option<u32>, bool)>();
+    let scope = prop_oneof![Just(0), any::<u32>()];
+    let remote = (flags, scope, address(), address()).prop_map(
+        move |((udp, client, here, there, netns, known), scope, local, address)| {
+            let is_socket = mode == RemoteMode::Socket;
+            let is_split = mode != RemoteMode::Address;
+            known.then(|| {
+                Rc::new(Remote {
+                    protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
+                    role: is_split.then_some(if client { Role::Client } else { Role::Server }),
+                    local_address: is_socket.then_some(local),
+                    local_port: (is_socket || is_split && !client).then_some(here),
+                    remote: End {
+                        address,
+                        scope: if address.is_ipv6() { scope } else { 0 },
+                        port: (is_socket || is_split && client).then_some(there),
+                    },
+                    netns,
+                })
+            })
         },
-        Layout {
-            group_by: GroupBy::Process,
-            threads: true,
-            remote: None,
-        },
-        Layout {
-            group_by: GroupBy::Comm,
-            threads: false,
-            remote: None,
-        },
-        Layout {
-            group_by: GroupBy::Cgroup,
-            threads: false,
-            remote: None,
-        },
-        Layout {
-            group_by: GroupBy::User,
-            threads: false,
-            remote: None,
-        },
-    ])
+    );
+    remote.boxed()
 }
 
 fn process(threads: bool) -> impl Strategy<Value = Who> {
@@ -139,10 +173,12 @@ fn who(layout: Layout) -> BoxedStrategy<Who> {
 
 fn report() -> impl Strategy<Value = (Layout, Report)> {
     layout().prop_flat_map(|layout| {
-        let row = (who(layout), prop::array::uniform8(number())).prop_map(|(who, numbers)| Row {
+        let numbers = prop::array::uniform8(number());
+        let row = (who(layout), numbers, remote(layout.remote));
+        let row = row.prop_map(|(who, numbers, remote)| Row {
+            remote: remote.filter(|_| !matches!(who, Who::Other { .. } | Who::Unattributed)),
             who,
             counters: counters(numbers),
-            remote: None,
         });
         let interval = prop_oneof![0u64..10_000, any::<u32>().prop_map(u64::from)];
         (Just(layout), time(), interval, vec(row, 0..6)).prop_map(|(layout, time, us, rows)| {
@@ -218,7 +254,45 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
         values.extend([(key, name), ("processes", processes)]);
     }
     values.extend(COUNTERS.map(|(id, get)| (id, get(&row.counters).into())));
+    if layout.remote.is_some() {
+        values.extend(remote_values(row.remote.as_deref()));
+    }
     values
+}
+
+fn remote_values(remote: Option<&Remote>) -> [(&'static str, Value); 7] {
+    let of = |value: fn(&Remote) -> Value| remote.map_or(Value::Null, value);
+    [
+        (
+            "protocol",
+            of(|r| match r.protocol {
+                Protocol::Tcp => "tcp".into(),
+                Protocol::Udp => "udp".into(),
+            }),
+        ),
+        (
+            "role",
+            of(|r| match r.role {
+                None => Value::Null,
+                Some(Role::Client) => "client".into(),
+                Some(Role::Server) => "server".into(),
+            }),
+        ),
+        (
+            "local_addr",
+            of(|r| r.local_address.map(|a| a.to_string()).into()),
+        ),
+        ("local_port", of(|r| r.local_port.into())),
+        (
+            "remote_addr",
+            of(|r| match r.remote.scope {
+                0 => r.remote.address.to_string().into(),
+                scope => format!("{}%{scope}", r.remote.address).into(),
+            }),
+        ),
+        ("remote_port", of(|r| r.remote.port.into())),
+        ("netns", of(|r| r.netns.into())),
+    ]
 }
 
 /// A value in csv: numbers and text look the same, and an absent value is empty.

@@ -34,7 +34,7 @@ pub fn counters(numbers: [u64; 8]) -> Counters {
 }
 
 /// A running process in a cgroup, with a little traffic.
-fn process(pid: u32, comm: &[u8]) -> Process {
+pub fn process(pid: u32, comm: &[u8]) -> Process {
     Process {
         pid,
         tid: None,
@@ -47,7 +47,7 @@ fn process(pid: u32, comm: &[u8]) -> Process {
     }
 }
 
-fn row(process: Process, numbers: [u64; 8]) -> Row {
+pub fn row(process: Process, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Process(process),
         counters: counters(numbers),
@@ -55,7 +55,7 @@ fn row(process: Process, numbers: [u64; 8]) -> Row {
     }
 }
 
-fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
+pub fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
     let key = key.to_owned();
     Row {
         who: Who::Group { key, processes },
@@ -64,7 +64,7 @@ fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
     }
 }
 
-fn other(processes: u64, numbers: [u64; 8]) -> Row {
+pub fn other(processes: u64, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Other { processes },
         counters: counters(numbers),
@@ -72,7 +72,7 @@ fn other(processes: u64, numbers: [u64; 8]) -> Row {
     }
 }
 
-fn unattributed(numbers: [u64; 8]) -> Row {
+pub fn unattributed(numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Unattributed,
         counters: counters(numbers),

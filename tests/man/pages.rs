@@ -87,6 +87,7 @@ impl Page {
                     })?);
                 }
                 "@COLUMNS@" => text.push_str(&roff_columns(&columns())),
+                "@REMOTE@" => text.push_str(&roff_columns(&output::REMOTE)),
                 "@GROUPED@" => text.push_str(&roff_columns(&grouped_columns())),
                 _ => {
                     text.push_str(&line.replace("@VERSION@", env!("CARGO_PKG_VERSION")));
@@ -213,6 +214,8 @@ pub fn markdown_columns() -> String {
         "\nIn grouped rows (`--group-by`), a key and the number of processes replace `pid` to `state`:\n\n",
     );
     text.push_str(&markdown_table(&grouped_columns()));
+    text.push_str("\nWith `--remote`, all rows have in addition:\n\n");
+    text.push_str(&markdown_table(&output::REMOTE));
     text
 }
 

@@ -1,7 +1,8 @@
 //! The columns of a table, and the order in which they are left out on narrow terminals.
 
 use super::shorten::Ellipsis;
-use crate::model::{Counters, GroupBy, Layout};
+use crate::model::{Counters, GroupBy, Layout, Remote, RemoteMode};
+use crate::output::ends;
 use crate::text::{bits_per_second, count};
 
 /// The contents of a column.
@@ -13,6 +14,8 @@ pub(super) enum Cell {
     User,
     /// The path of the cgroup; only for rows of processes.
     Cgroup,
+    /// A property of the remote end; only if rows are split by it.
+    Remote(fn(&Remote) -> Option<String>),
 }
 
 /// A column after the identity columns.
@@ -29,7 +32,13 @@ pub(super) struct Column {
 /// How many columns a table shows. Each level includes all levels before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// Identity, bytes sent and received, and bandwidth.
+    /// Identity, both ends, and bytes sent and received.
+    Ends,
+    /// Protocols.
+    Protocols,
+    /// Roles.
+    Roles,
+    /// Bandwidth. Tables without remote ends have at least this level.
     Bytes,
     /// Messages of each protocol.
     Messages,
@@ -43,13 +52,32 @@ pub(super) enum Level {
 
 impl Level {
     /// All levels, from the widest table to the narrowest.
-    pub(super) const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Cgroups,
         Self::Users,
         Self::Sizes,
         Self::Messages,
         Self::Bytes,
+        Self::Roles,
+        Self::Protocols,
+        Self::Ends,
     ];
+
+    /// The lowest level of tables with rows of `layout`.
+    pub(super) fn lowest(layout: Layout) -> Self {
+        match layout.remote {
+            Some(_) => Self::Ends,
+            None => Self::Bytes,
+        }
+    }
+
+    /// The levels from `most` to the lowest.
+    pub(super) fn down_from(most: Self, layout: Layout) -> impl Iterator<Item = Self> {
+        let levels = Self::lowest(layout)..=most;
+        Self::ALL
+            .into_iter()
+            .filter(move |level| levels.contains(level))
+    }
 }
 
 const fn number(
@@ -66,11 +94,41 @@ const fn number(
     }
 }
 
-/// The columns in the order of csv and json: TCP before UDP, and sent before received. atop has the
-/// same order for messages, and the opposite order for bandwidth.
-const COLUMNS: [Column; 14] = [
-    number("SENT", Level::Bytes, 5, |c, _| count(c.sent_bytes())),
-    number("RCVD", Level::Bytes, 5, |c, _| count(c.received_bytes())),
+const fn remote(
+    title: &'static str,
+    level: Level,
+    widest: usize,
+    value: fn(&Remote) -> Option<String>,
+) -> Column {
+    Column {
+        title,
+        level,
+        widest,
+        cell: Cell::Remote(value),
+    }
+}
+
+/// The local end. A server's port is before the address of its client.
+const LOCAL: &str = "LOCAL";
+/// The remote end.
+const REMOTE: &str = "REMOTE";
+/// The network namespace, if a row has another one than the host.
+pub(super) const NETNS: &str = "NETNS";
+
+/// The columns of the remote end, followed by the columns in the order of csv and json: TCP before
+/// UDP, and sent before received. atop has the same order for messages, and the opposite order for
+/// bandwidth.
+const COLUMNS: [Column; 19] = [
+    remote("PROTO", Level::Protocols, 5, |r| {
+        Some(ends::protocol(r).to_owned())
+    }),
+    remote("ROLE", Level::Roles, 6, |r| {
+        ends::role(r).map(str::to_owned)
+    }),
+    remote(LOCAL, Level::Ends, 6, ends::local_end),
+    remote(REMOTE, Level::Ends, 15, |r| Some(ends::remote_end(r))),
+    number("SENT", Level::Ends, 5, |c, _| count(c.sent_bytes())),
+    number("RCVD", Level::Ends, 5, |c, _| count(c.received_bytes())),
     number("BANDWO", Level::Bytes, 9, |c, s| {
         bits_per_second(c.sent_bytes(), s)
     }),
@@ -92,6 +150,9 @@ const COLUMNS: [Column; 14] = [
     number("UDPRCV", Level::Messages, 6, |c, _| count(c.udp_recv_msgs)),
     number("UDPRASZ", Level::Sizes, 7, |c, _| {
         average(c.udp_recv_bytes, c.udp_recv_msgs)
+    }),
+    remote(NETNS, Level::Sizes, 10, |r| {
+        r.netns.map(|inode| inode.to_string())
     }),
     Column {
         title: "USER",
@@ -121,9 +182,30 @@ fn average(bytes: u64, msgs: u64) -> String {
     }
 }
 
-/// The columns of `level`, in order.
-pub(super) fn columns(level: Level) -> impl Iterator<Item = &'static Column> {
-    COLUMNS.iter().filter(move |column| column.level <= level)
+/// The columns of `level` for rows of `layout`, in order.
+pub(super) fn columns(layout: Layout, level: Level) -> impl Iterator<Item = &'static Column> {
+    COLUMNS.iter().filter(move |column| {
+        let is_there = match (column.cell, layout.remote) {
+            (Cell::Remote(_), None) => false,
+            (Cell::Remote(_), Some(RemoteMode::Address)) => {
+                column.level != Level::Roles && column.title != LOCAL
+            }
+            _ => true,
+        };
+        is_there && column.level <= level
+    })
+}
+
+impl Column {
+    /// The width to which its values can be shortened, if the terminal is too narrow for the lowest
+    /// level.
+    pub(super) fn narrowest(&self) -> Option<usize> {
+        match self.title {
+            LOCAL => Some(8),
+            REMOTE => Some(12),
+            _ => None,
+        }
+    }
 }
 
 /// The identity columns of a row: ids, and then the name.
@@ -134,7 +216,7 @@ pub(super) struct Identity {
     /// Title of the name.
     pub(super) name: &'static str,
     /// If a name of up to this width does not fit, the table leaves out the columns of a level.
-    pub(super) wanted: usize,
+    wanted: usize,
     /// Initial width of the name column in successive tables. A wider name makes the column wider.
     pub(super) usual: usize,
     /// Where to shorten names that do not fit.
@@ -150,6 +232,16 @@ const TID: (&str, usize) = ("TID", 7);
 const PROCS: (&str, usize) = ("PROCS", 5);
 
 impl Identity {
+    /// If a name of up to this width does not fit, the table leaves out the columns of `level`.
+    pub(super) fn wanted(&self, level: Level) -> usize {
+        // Remote ends are more important than a long name.
+        if level < Level::Bytes {
+            (self.wanted / 2).max(8)
+        } else {
+            self.wanted
+        }
+    }
+
     pub(super) fn of(layout: Layout) -> Self {
         // A name has at most 15 bytes (TASK_COMM_LEN), plus two brackets if the process has ended.
         let comm = |ids, name| Self {

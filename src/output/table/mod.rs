@@ -5,6 +5,8 @@
 //! are the same as in atop.
 
 mod columns;
+mod lay_out;
+mod line;
 mod shorten;
 
 use std::borrow::Cow;
@@ -12,11 +14,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use chrono::{DateTime, FixedOffset, Local, Utc};
-use comfy_table::{CellAlignment, ContentArrangement};
 use unicode_width::UnicodeWidthStr;
 
-use self::columns::{Cell, Column, Identity, Level, MIN_NAME_WIDTH, columns};
-use self::shorten::{Ellipsis, shorten};
+use self::columns::{Cell, Identity, Level, NETNS, columns};
+use self::lay_out::{Shown, Widths, lay_out, narrow};
+use self::line::{End, Line};
 use super::Format;
 use super::columns::{OTHER, UNATTRIBUTED};
 use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Who};
@@ -50,17 +52,6 @@ pub struct Table {
     user_name: fn(u32) -> String,
     /// The width of the widest value of each column so far, for successive tables.
     widest: BTreeMap<&'static str, usize>,
-}
-
-/// A row as text.
-struct Line<'a> {
-    ids: Vec<String>,
-    name: Cow<'a, str>,
-    exited: bool,
-    /// The user and the path of the cgroup, of a process.
-    user: String,
-    cgroup: Cow<'a, str>,
-    counters: Counters,
 }
 
 impl Table {
@@ -97,12 +88,14 @@ impl Table {
             exited: false,
             user: String::new(),
             cgroup: "".into(),
+            end: End::None,
             counters,
         }
     }
 
     fn line<'a>(&self, row: &'a Row) -> Line<'a> {
         let counters = row.counters;
+        let end = row.remote.as_deref().map_or(End::Unknown, End::Known);
         match &row.who {
             Who::Process(p) => Line {
                 ids: [Some(p.pid), p.tid]
@@ -114,10 +107,12 @@ impl Table {
                 exited: p.state == State::Exited,
                 user: self.printable((self.user_name)(p.uid).into()).into_owned(),
                 cgroup: self.printable(p.cgroup.as_deref().unwrap_or("-").into()),
+                end,
                 counters,
             },
             Who::Group { key, processes } => Line {
                 name: self.printable(if key.is_empty() { "-" } else { key }.into()),
+                end,
                 ..self.plain("", processes.to_string(), counters)
             },
             Who::Other { processes } => {
@@ -189,127 +184,62 @@ impl Table {
         } else {
             Level::Sizes
         };
-        for level in Level::ALL.into_iter().filter(|level| *level <= most) {
-            let cells: Vec<(&Column, Vec<String>)> = columns(level)
-                .map(|column| {
-                    let cells = lines.iter().map(|line| match column.cell {
-                        Cell::Number(value) => value(&line.counters, seconds),
-                        Cell::User => line.user.clone(),
-                        Cell::Cgroup => line.cgroup.clone().into_owned(),
-                    });
-                    (column, cells.collect())
-                })
-                .collect();
-            let widths: Vec<usize> = cells
-                .iter()
-                .map(|(column, cells)| match column.cell {
-                    Cell::Cgroup => column.widest,
-                    _ => {
-                        let now = cells.iter().map(|cell| cell.width()).max();
-                        self.fitted(column.title, column.widest, now.unwrap_or(0))
-                    }
-                })
-                .collect();
+        for level in Level::down_from(most, self.layout) {
+            let mut shown = self.shown(level, &lines, seconds);
             // One blank before each column except the first.
-            let others = ids
-                .iter()
-                .chain(&widths)
-                .map(|width| width + 1)
-                .sum::<usize>();
+            let others = ids.iter().chain(shown.iter().map(|column| &column.width));
+            let others = others.map(|width| width + 1).sum::<usize>();
             let room = width.map_or(usize::MAX, |width| width.saturating_sub(others));
-            if room < name.min(self.identity.wanted) && level > Level::Bytes {
+            let wanted = name.min(self.identity.wanted(level));
+            if room < wanted && level > Level::lowest(self.layout) {
                 continue;
             }
-            let name = name.min(room.max(MIN_NAME_WIDTH));
+            let excess = (name.saturating_add(others)).saturating_sub(width.unwrap_or(usize::MAX));
+            let name = narrow(name, wanted, excess, &mut shown);
             // The cgroup column gets the remaining width.
             let cgroup = room
                 .saturating_sub(name)
                 .saturating_add(columns::MIN_CGROUP_WIDTH);
-            return self.lay_out(&lines, &ids, name, cells, &widths, cgroup);
+            let mark = if self.style.ascii { ".." } else { "…" };
+            let widths = Widths { ids, name, cgroup };
+            return lay_out(&self.identity, &lines, &shown, &widths, mark);
         }
         Vec::new()
     }
 
-    fn lay_out(
-        &self,
-        lines: &[Line<'_>],
-        ids: &[usize],
-        name: usize,
-        cells: Vec<(&Column, Vec<String>)>,
-        widths: &[usize],
-        cgroup: usize,
-    ) -> Vec<String> {
-        let mark = if self.style.ascii { ".." } else { "…" };
-        let right = |title: &str, width: usize| format!("{title:>width$}");
-        let left = |title: &str, width: usize| format!("{title:<width$}");
-        let mut titles: Vec<String> = self
-            .identity
-            .ids
-            .iter()
-            .zip(ids)
-            .map(|((title, _), width)| right(title, *width))
-            .collect();
-        titles.push(left(self.identity.name, name));
-        titles.extend(
-            cells
-                .iter()
-                .zip(widths)
-                .map(|((column, _), width)| match column.cell {
-                    Cell::Number(_) => right(column.title, *width),
-                    Cell::User | Cell::Cgroup => left(column.title, *width),
-                }),
-        );
-        let mut table = comfy_table::Table::new();
-        table
-            .load_style(comfy_table::presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(titles);
-        for (at, line) in lines.iter().enumerate() {
-            let mut row = line.ids.clone();
-            row.push(if line.exited {
-                let short = shorten(
-                    &line.name,
-                    name.saturating_sub(2),
-                    self.identity.ellipsis,
-                    mark,
-                );
-                format!("<{short}>")
-            } else {
-                shorten(&line.name, name, self.identity.ellipsis, mark)
+    /// The columns of a level after the name, with their values.
+    fn shown(&mut self, level: Level, lines: &[Line<'_>], seconds: f64) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for column in columns(self.layout, level) {
+            let cells = lines.iter().map(|line| match column.cell {
+                Cell::Number(value) => value(&line.counters, seconds),
+                Cell::User => line.user.clone(),
+                Cell::Cgroup => line.cgroup.clone().into_owned(),
+                Cell::Remote(value) => match &line.end {
+                    End::None => String::new(),
+                    End::Unknown => "-".to_owned(),
+                    End::Known(remote) => value(remote).unwrap_or_else(|| "-".to_owned()),
+                },
             });
-            for (column, cells) in &cells {
-                let cell = cells.get(at).map_or("", String::as_str);
-                row.push(match column.cell {
-                    Cell::Cgroup => shorten(cell, cgroup, Ellipsis::Middle, mark),
-                    _ => cell.to_owned(),
-                });
+            let cells: Vec<String> = cells.collect();
+            let is_empty = |cell: &String| matches!(cell.as_str(), "" | "-");
+            if column.title == NETNS && cells.iter().all(is_empty) {
+                continue;
             }
-            table.add_row(row);
-        }
-        let ids = ids.len();
-        for (at, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 1));
-            let is_text = match at.checked_sub(ids + 1) {
-                None => at == ids,
-                Some(at) => !matches!(
-                    cells.get(at),
-                    Some((
-                        Column {
-                            cell: Cell::Number(_),
-                            ..
-                        },
-                        _
-                    ))
-                ),
+            let width = match column.cell {
+                Cell::Cgroup => column.widest,
+                _ => {
+                    let now = cells.iter().map(|cell| cell.width()).max();
+                    self.fitted(column.title, column.widest, now.unwrap_or(0))
+                }
             };
-            if !is_text {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+            shown.push(Shown {
+                column,
+                cells,
+                width,
+            });
         }
-        table
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect()
+        shown
     }
 
     fn time(&self, time: DateTime<Utc>) -> String {
