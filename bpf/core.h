@@ -75,10 +75,9 @@ enum {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+/* Always copied as a whole: include/uapi/linux/in6.h. */
 struct in6_addr {
-	union {
-		__be32 u6_addr32[4];
-	} in6_u;
+	__u8 __opaque[16];
 };
 
 struct ns_common {

@@ -185,9 +185,9 @@ static __noinline bool find_remote(struct remote_key *key, struct sock *sk, enum
 		map_ipv4(key->remote_addr, sk->__sk_common.skc_daddr);
 		map_ipv4(key->local_addr, sk->__sk_common.skc_rcv_saddr);
 	} else {
-		__builtin_memcpy(key->remote_addr, sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32,
+		__builtin_memcpy(key->remote_addr, &sk->__sk_common.skc_v6_daddr,
 				 sizeof(key->remote_addr));
-		__builtin_memcpy(key->local_addr, sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32,
+		__builtin_memcpy(key->local_addr, &sk->__sk_common.skc_v6_rcv_saddr,
 				 sizeof(key->local_addr));
 	}
 	is_connected = key->remote_port;
