@@ -15,8 +15,7 @@ pub struct Losses {
     pub exits_lost: u64,
     /// `exits_lost`, including threads whose counters are just being added to `exits`.
     pub exits_losing: u64,
-    /// New tasks that could not be followed although the filter asked for it. Their traffic is
-    /// missing.
+    /// Tasks that could not be marked although the filter asked for it. Their traffic is missing.
     pub untracked: u64,
     /// Created or removed cgroups that could not be reported. Their names are missing.
     pub cgroups: u64,
