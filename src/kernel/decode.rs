@@ -161,6 +161,22 @@ mod tests {
         assert_eq!(record(b"/too/long").path, None);
     }
 
+    /// Records grow. Inputs that are too short for them would test nothing.
+    #[test]
+    fn the_inputs_kept_by_fuzzing_are_long_enough() {
+        let decoded = |name: &str, decodes: fn(&[u8]) -> bool| {
+            let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+            let inputs = std::fs::read_dir(corpus.join(name)).expect("the inputs");
+            let inputs = inputs.map(|input| std::fs::read(input.expect("an input").path()));
+            inputs
+                .filter(|input| decodes(input.as_ref().expect("its bytes")))
+                .count()
+        };
+        assert!(decoded("thread_record", |bytes| thread_record(bytes).is_some()) > 5);
+        assert!(decoded("losses", |bytes| losses(bytes).is_some()) > 1);
+        assert!(decoded("cgroup", |bytes| cgroup(bytes).is_some()) > 1);
+    }
+
     proptest! {
         #[test]
         fn bytes_of_any_content_are_decoded_if_long_enough(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -41,7 +41,7 @@ pub(super) fn describe(
         losses.exits_lost,
         "thread",
         "threads",
-        "ended while the ring buffer had no room for an exit record: netatop was delayed",
+        "ended while neither the ring buffer nor the overflow map had room: netatop was delayed",
     );
     add(
         losses.no_memory.msgs(),
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "3 threads ended while the ring buffer had no room for an exit record: netatop was delayed",
+                "3 threads ended while neither the ring buffer nor the overflow map had room: netatop was delayed",
                 "1 message could not be counted by thread: the kernel had no memory",
                 "2 messages belonged to no task",
                 "4 new tasks could not be followed, no memory: their traffic is missing",
