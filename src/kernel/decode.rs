@@ -2,9 +2,8 @@
 
 use plain::Plain;
 
-use super::remote;
 use super::skel::types;
-use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, RemoteRecord, ThreadRecord};
+use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, ThreadRecord};
 
 // SAFETY: generated from bpf/wire.h. The struct is #[repr(C)] and holds only integers and arrays of
 // integers. Its padding is explicit, so every bit pattern is a valid value.
@@ -13,10 +12,6 @@ unsafe impl Plain for types::thread_record {}
 unsafe impl Plain for types::cgroup_record {}
 // SAFETY: as above.
 unsafe impl Plain for types::losses {}
-// SAFETY: as above.
-unsafe impl Plain for types::remote_key {}
-// SAFETY: as above.
-unsafe impl Plain for types::remote_counters {}
 
 /// Size of a thread record in bytes.
 pub(super) const RECORD_SIZE: usize = size_of::<types::thread_record>();
@@ -32,7 +27,7 @@ mod flag {
 
 /// Reads one value from the start of `bytes`, which need not be aligned. `None` if there are too
 /// few bytes.
-fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
+pub(super) fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
     let mut value = T::default();
     value.copy_from_bytes(bytes).ok()?;
     Some(value)
@@ -77,11 +72,6 @@ pub(crate) fn cgroup(bytes: &[u8]) -> Option<CgroupChange> {
             .map(|path| String::from_utf8_lossy(path).into_owned()),
         removed: record.removed != 0,
     })
-}
-
-/// Decodes a row of a remote end. `None` if there are too few bytes.
-pub(crate) fn row(key: &[u8], counters: &[u8]) -> Option<RemoteRecord> {
-    Some(remote::record(&read(key)?, &read(counters)?))
 }
 
 /// Decodes the loss counters at the start of the programs' `.bss`.

@@ -11,6 +11,8 @@ mod liveness;
 mod refusal;
 mod remote;
 mod requirements;
+#[cfg(test)]
+mod requirements_tests;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;

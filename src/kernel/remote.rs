@@ -5,13 +5,20 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use libbpf_rs::{MapCore, MapFlags};
+use plain::Plain;
 
-use super::decode;
+use super::decode::read;
 use super::setup::RemoteRows;
 use super::shared;
 use super::skel::{NetatopMaps, types};
 use crate::error::Error;
 use crate::model::{Counters, End, ProcessId, Protocol, Remote, RemoteMode, RemoteRecord, Role};
+
+// SAFETY: generated from bpf/wire.h. The struct is #[repr(C)] and holds only integers and arrays of
+// integers. Its padding is explicit, so every bit pattern is a valid value.
+unsafe impl Plain for types::remote_key {}
+// SAFETY: as above.
+unsafe impl Plain for types::remote_counters {}
 
 /// Number of rows that one system call takes.
 const BATCH: u32 = 4096;
@@ -52,7 +59,7 @@ impl Rows {
             .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
             .map_err(failed)?;
         self.taken
-            .extend(rows.filter_map(|(key, value)| decode::row(&key, &value)));
+            .extend(rows.filter_map(|(key, value)| row(&key, &value)));
         Ok(())
     }
 
@@ -78,8 +85,12 @@ impl RemoteRows {
     }
 }
 
-/// Turns a row of the programs into plain data.
-pub(super) fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord {
+/// Decodes a row. `None` if there are too few bytes.
+pub(crate) fn row(key: &[u8], counters: &[u8]) -> Option<RemoteRecord> {
+    Some(record(&read(key)?, &read(counters)?))
+}
+
+fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord {
     let protocol = if key.protocol == 0 {
         Protocol::Tcp
     } else {

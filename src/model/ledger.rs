@@ -93,7 +93,7 @@ impl Ledger {
     #[must_use]
     pub fn with_remotes(mut self, expected: bool) -> Self {
         if expected {
-            self.rows.expect();
+            self.rows.enable();
         }
         self
     }
