@@ -37,4 +37,5 @@ pub use trial::try_programs;
 /// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::decode::{cgroup, losses, thread_record};
+    pub(crate) use super::remote::row;
 }

@@ -139,3 +139,72 @@ fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord
 fn address(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// Each field of a row is read from its offset, and folded parts are absent.
+    #[test]
+    fn every_field_of_a_row_is_read_from_its_offset() {
+        let mapped = |last: u8| Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets();
+        let mut key = types::remote_key {
+            start: 1,
+            tgid: 2,
+            tid: 3,
+            local_addr: mapped(4),
+            remote_addr: mapped(5),
+            scope: 6,
+            netns: 7,
+            local_port: 8,
+            remote_port: 9,
+            protocol: 1,
+            role: 2,
+            ..Default::default()
+        };
+        let counters = types::remote_counters {
+            msgs: [10, 11],
+            bytes: [12, 13],
+        };
+        let decoded = |key: &types::remote_key| {
+            // SAFETY: plain integers, read as the bytes they are.
+            let (key, counters) = unsafe { (plain::as_bytes(key), plain::as_bytes(&counters)) };
+            assert_eq!(row(&key[..63], counters), None);
+            row(key, counters).expect("long enough")
+        };
+        let all = decoded(&key);
+        assert_eq!(all.process, ProcessId { pid: 2, start: 1 });
+        assert_eq!(all.tid, Some(3));
+        let remote = Remote {
+            protocol: Protocol::Udp,
+            role: Some(Role::Server),
+            local_address: Some(Ipv4Addr::new(192, 0, 2, 4).into()),
+            local_port: Some(8),
+            remote: End {
+                address: Ipv4Addr::new(192, 0, 2, 5).into(),
+                scope: 6,
+                port: Some(9),
+            },
+            netns: Some(7),
+        };
+        assert_eq!(all.remote, remote);
+        let c = all.counters;
+        assert_eq!((c.udp_send_msgs, c.udp_recv_msgs), (10, 11));
+        assert_eq!((c.udp_send_bytes, c.udp_recv_bytes), (12, 13));
+        (key.tid, key.netns, key.role, key.local_addr) = (0, 0, 0, [0; 16]);
+        (key.local_port, key.remote_port, key.protocol) = (0, 0, 0);
+        let folded = decoded(&key);
+        assert_eq!((folded.tid, folded.remote.netns), (None, None));
+        assert_eq!(
+            (folded.remote.role, folded.remote.local_address),
+            (None, None)
+        );
+        assert_eq!(
+            (folded.remote.local_port, folded.remote.remote.port),
+            (None, None)
+        );
+        assert_eq!(folded.counters.tcp_recv_bytes, 13);
+    }
+}
