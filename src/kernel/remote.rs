@@ -55,11 +55,24 @@ impl Rows {
         } else {
             &maps.first_rows
         };
-        let rows = full
-            .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
-            .map_err(failed)?;
-        self.taken
-            .extend(rows.filter_map(|(key, value)| row(&key, &value)));
+        // A batch ends before a bucket that does not fit, and the iterator takes a batch that is not
+        // full for the last one. It also hides errors.
+        loop {
+            let before = self.taken.len();
+            let rows = full
+                .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
+                .map_err(failed)?;
+            self.taken
+                .extend(rows.filter_map(|(key, value)| row(&key, &value)));
+            if self.taken.len() == before {
+                break;
+            }
+        }
+        if full.keys().next().is_some() {
+            return Err(Error::Failed(
+                "the rows of remote ends could not be read completely".to_owned(),
+            ));
+        }
         Ok(())
     }
 
