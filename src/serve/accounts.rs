@@ -2,9 +2,11 @@
 //!
 //! All clients share the same accounts. Each client has its own [`super::view::View`] of them.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::ops::Bound;
+
+use foldhash::HashMap;
 
 use crate::error::Error;
 use crate::model::{Comm, Counters, Extent, Identity, Ledger, ProcessId};
@@ -80,7 +82,7 @@ impl Default for Accounts {
     fn default() -> Self {
         Self {
             ledger: Ledger::new(false),
-            live: HashMap::new(),
+            live: HashMap::default(),
             ended: VecDeque::new(),
             first: 0,
             late: Default::default(),

@@ -1,9 +1,11 @@
 //! The view of one client: the processes that it may see, its baseline, and the exits reported to
 //! it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 use super::accounts::{Account, Accounts};
 use super::protocol::{self, Record};
