@@ -1,5 +1,6 @@
 //! Remote ends of UDP, connected and not.
 
+use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ptr;
 
@@ -480,12 +481,13 @@ fn many_messages_in_one_call() {
                     let from = server.recv_from(truth);
                     server.send_to(truth, usize::from(from.port() % 50), from);
                 }
-                receive_many(&client, truth, servers.len(), true);
+                receive_many(&client, truth, &to, true);
                 for server in &servers {
                     server.send_to(truth, 12, client.local());
                 }
-                receive_many(&client, truth, 4, false);
-                receive_many(&client, truth, 5, true);
+                // The kernel asks for the senders itself.
+                receive_many(&client, truth, &to[..4], false);
+                receive_many(&client, truth, &to[4..], true);
             }
         },
     );
@@ -561,8 +563,9 @@ fn send_many(from: &Socket, truth: &super::remote::Truth, to: &[SocketAddr]) {
     }
 }
 
-fn receive_many(at: &Socket, truth: &super::remote::Truth, count: usize, named: bool) {
-    let mut messages = Messages::new(&vec![100; count], named);
+/// `recvmmsg(2)`, with or without room for the senders, which are `senders`.
+fn receive_many(at: &Socket, truth: &super::remote::Truth, senders: &[SocketAddr], named: bool) {
+    let mut messages = Messages::new(&vec![100; senders.len()], named);
     let headers = &mut messages.headers;
     // SAFETY: the headers and all that they point to outlive the call; there is no timeout.
     let received = unsafe {
@@ -574,16 +577,36 @@ fn receive_many(at: &Socket, truth: &super::remote::Truth, count: usize, named: 
             ptr::null_mut(),
         )
     };
-    assert_eq!(received, count as i32);
-    for (name, header) in messages.names.iter().zip(&messages.headers) {
-        // SAFETY: the kernel has written an address of this length.
-        let name = named.then(|| unsafe {
-            SockaddrStorage::from_raw(ptr::from_ref(name).cast(), Some(header.msg_hdr.msg_namelen))
-        });
-        let from = name.flatten().as_ref().and_then(super::remote::plain);
-        assert_eq!(from.is_some(), named);
-        at.received(truth, from, header.msg_len as usize);
+    assert_eq!(received, senders.len() as i32);
+    let each = messages.names.iter().zip(&messages.headers).zip(senders);
+    for ((name, header), sender) in each {
+        if named {
+            let length = Some(header.msg_hdr.msg_namelen);
+            // SAFETY: the kernel has written an address of this length.
+            let name = unsafe { SockaddrStorage::from_raw(ptr::from_ref(name).cast(), length) };
+            assert_eq!(name.as_ref().and_then(super::remote::plain), Some(*sender));
+        }
+        at.received(truth, Some(*sender), header.msg_len as usize);
     }
+}
+
+/// `recvmsg(2)` without room for the sender: the kernel asks for it itself.
+#[test]
+fn recvmsg_without_an_address() {
+    split(
+        || (),
+        |(), truth| {
+            for address in LOOPBACKS {
+                let (client, server) = apart(address);
+                client.send_to(truth, 10, server.local());
+                let mut buf = [0; 100];
+                let mut parts = [IoSliceMut::new(&mut buf)];
+                let received = socket::recvmsg::<()>(server.raw(), &mut parts, None, NO_FLAGS);
+                let bytes = received.expect("recvmsg").bytes;
+                server.received(truth, Some(client.local()), bytes);
+            }
+        },
+    );
 }
 
 #[test]

@@ -285,23 +285,39 @@ fn data_read_after_the_end_of_a_connection_to_a_port_of_the_kernels_choice() {
     read_after_the_end(V4, || TcpListener::bind((V4, 0)).expect("bind").into());
 }
 
-/// The listener is closed before the accepted socket is used.
+/// The answer to the last send says that the connection is gone, before the send has returned.
 #[test]
-fn a_listener_that_is_gone() {
+fn a_server_that_writes_after_the_client_has_closed() {
+    split(
+        || (),
+        |(), truth| {
+            for address in LOOPBACKS {
+                let (client, server) = pair(address);
+                talk(truth, &client, &server);
+                drop(client);
+                assert_eq!(server.recv(truth), 0);
+                server.send(truth, 9);
+            }
+        },
+    );
+}
+
+/// The other end resets the connection while there is data to read.
+#[test]
+fn a_client_that_writes_after_the_server_has_closed() {
     split(
         || (),
         |(), truth| {
             let (client, server) = pair(V4);
             talk(truth, &client, &server);
-            drop(client);
-            assert_eq!(server.recv(truth), 0);
-            server.send(truth, 9);
+            drop(server);
+            client.send(truth, 9);
         },
     );
 }
 
 #[test]
-fn a_stream_socket_that_sends_with_connect() {
+fn pieces_of_a_segment() {
     split(
         || (),
         |(), truth| {
