@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use netatop::kernel::{Capacity, Filter, RemoteRows, Storage};
+use netatop::kernel::{Capacity, Filter, RemoteRows, Storage, Tracer};
 use netatop::model::{Counters, Extent, Interval, Protocol, RemoteMode, Role};
+use netatop::source::Source;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::harness::{Counting, Workload, counters};
 use super::outcome::{Outcome, scaled};
@@ -231,48 +233,43 @@ fn many_ends_of_one_process() {
     }
 }
 
-/// The same without samples: the reader is woken, and takes the rows when it takes exit records.
+/// Between samples, the reader is woken before the map is full, and takes the rows.
 #[test]
 fn the_reader_is_woken_to_take_rows() {
-    let count: usize = scaled(100_000).parse().expect("a number");
+    const ROUNDS: usize = 20;
+    const EACH: usize = 600;
     let mut storage = Storage::default();
-    let sizes = with_rows(1024);
-    let mut tracer =
-        netatop::kernel::Tracer::attach(&mut storage, sizes, &family()).expect("attach");
-    let sender = std::thread::spawn(move || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bind");
-        for i in 0..count {
-            let sent = socket.send_to(&[1; 50][..size_of(i)], end_of(i));
-            assert_eq!(sent.expect("sendto"), size_of(i));
-        }
-    });
-    use netatop::source::Source;
-    let mut drains = 0;
-    while !sender.is_finished() {
-        let fd = tracer.wakeup().expect("a descriptor");
-        let mut polled = [nix::libc::pollfd {
-            fd: std::os::fd::AsRawFd::as_raw_fd(&fd),
-            events: nix::libc::POLLIN,
-            revents: 0,
-        }];
-        // SAFETY: one element, which outlives the call.
-        let ready = unsafe { nix::libc::poll(polled.as_mut_ptr(), 1, 100) };
-        if ready > 0 {
+    let mut tracer = Tracer::attach(&mut storage, with_rows(1024), &family()).expect("attach");
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bind");
+    for i in 0..ROUNDS * EACH {
+        let sent = socket.send_to(&[1; 50][..size_of(i)], end_of(i));
+        assert_eq!(sent.expect("sendto"), size_of(i));
+        if (i + 1) % EACH == 0 {
+            assert!(is_woken(&tracer), "round {}", i / EACH);
             tracer.drain().expect("drain");
-            drains += 1;
+            assert!(!is_woken(&tracer), "round {}", i / EACH);
         }
     }
-    sender.join().expect("no panic");
     let sample = tracer.sample(Extent::All).expect("sample");
-    let in_rows: u64 = sample.remotes.iter().map(|row| row.counters.msgs()).sum();
-    let in_threads: u64 = sample
-        .living
-        .iter()
-        .chain(&sample.exits)
-        .map(|thread| thread.counters.msgs())
-        .sum();
-    assert!(drains > 1, "{drains}");
-    assert!(in_threads <= sample.losses.remote_full);
-    assert_eq!(in_rows + sample.losses.remote_full, count as u64);
-    assert!(in_rows > 1024, "rows were taken meanwhile: {in_rows}");
+    let mut ends = Ends::new();
+    for row in &sample.remotes {
+        let end = row.remote.remote;
+        let (msgs, bytes) = ends
+            .entry(SocketAddr::new(end.address, end.port.expect("a port")))
+            .or_default();
+        *msgs += row.counters.udp_send_msgs;
+        *bytes += row.counters.udp_send_bytes;
+    }
+    let expected = (0..ROUNDS * EACH).map(|i| (end_of(i), (1, size_of(i) as u64)));
+    assert!(ends == expected.collect(), "{} ends", ends.len());
+    assert_eq!(sample.losses.remote_full, 0);
+    let threads = sample.living.iter().chain(&sample.exits);
+    assert!(threads.map(|thread| thread.counters).all(Counters::is_zero));
+}
+
+/// Whether the reader has something to do.
+fn is_woken(tracer: &Tracer<'_>) -> bool {
+    let fd = tracer.wakeup().expect("a descriptor");
+    let mut polled = [PollFd::new(&fd, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).expect("poll") > 0
 }
