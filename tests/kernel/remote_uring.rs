@@ -9,7 +9,8 @@ use nix::libc;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
 use super::harness::leave_out;
-use super::remote::{LOOPBACKS, Socket, Truth, split_in_workers};
+use super::remote::{Truth, split_in_workers};
+use super::remote_socket::{LOOPBACKS, Socket};
 
 /// `None` if the kernel has no io_uring, and the caller asked to leave it out.
 fn ring(polled: bool) -> Option<IoUring> {
