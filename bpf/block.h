@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Finds the blocks of a thread outside of the slots, and makes the first block of a thread. */
+/* Finds the blocks of a thread outside of the slots, and makes new blocks. */
 #ifndef NETATOP_BLOCK_H
 #define NETATOP_BLOCK_H
 

@@ -27,8 +27,8 @@ enum { MOST_USER_NAMESPACES = 33 };
  * - In the initial user namespace, a user sees a task if all its user and group ids are the user's
  *   own, and it has no capabilities.
  * - A task in another user namespace has capabilities only there, so they hide nothing. The user
- * who created the outermost namespace around the task has all capabilities in it, and sees all
- * tasks in it. Nobody else does: the same user id alone is not enough, since
+ *   who created the outermost namespace around the task has all capabilities in it, and sees all
+ *   tasks in it. Nobody else does: the same user id alone is not enough, since
  *   cap_ptrace_access_check() asks for the same namespace.
  *
  * /proc/PID/io has mode 0400 in addition, so a container's creator reads those of the container's

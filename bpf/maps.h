@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The maps: where counts are kept, and how they leave. User space sets the sizes before loading. */
+/* The maps: where counts are kept, and how user space gets them. It sets the sizes before loading.
+ */
 #ifndef NETATOP_MAPS_H
 #define NETATOP_MAPS_H
 
@@ -15,7 +16,8 @@
  *              +--> no block        if the spare map is full: losses.no_memory, or
  *                                   losses.untracked for a task that was to be marked
  *              |
- *          each event adds; each snapshot shows the block (dump_slots, dump_tasks)
+ *          each event adds; a snapshot shows the block if it has changed (dump_slots,
+ *          dump_tasks)
  *              |
  *     the thread ends               end_thread() makes an exit record, if there was traffic:
  *              |
@@ -27,8 +29,9 @@
  *                                  BLOCK_GONE and freed with the task; an entry of the spare map
  *                                  is deleted
  *
- * The place is given back only after the record has left, so a thread with traffic is in each
- * snapshot or has an exit record. It can be in both, and the ledger counts an id once.
+ * The place is given back only after the record has left, so at each
+ * moment snapshots can see a thread with traffic, or it has an exit record. It can be in both, and
+ * the ledger counts an id once.
  */
 enum { SLOTS_IN_SET = 16 };
 
@@ -128,7 +131,7 @@ struct {
 	__type(value, struct thread_record);
 } overflow SEC(".maps");
 
-/* What could not be attributed. User space reads it through the map of .bss. */
+/* What could not be attributed. User space reads it in the mapped memory of .bss. */
 struct losses losses;
 
 /* Set by user space: dump_slots shows all slots in use, not only those that have changed. */

@@ -80,9 +80,9 @@ static __always_inline void end_spare(struct thread_record *record, struct task_
 /*
  * Hands over the blocks of a task that is ending, and gives them back.
  *
- * Each block goes after its record has left, so at every moment the thread is in snapshots or has
- * a record. The ledger sorts out a block that is in both. Two CPUs can do this for the same task
- * (see mark_task()), but each block is given back once.
+ * Each block is given back only after its record was written, so at every moment the thread is in
+ * snapshots or has a record. The ledger counts a block once if it is in both. Two CPUs can do this
+ * for the same task (see mark_task()), but each block is given back once.
  */
 static __always_inline int end_thread(struct task_struct *task, __u64 address)
 {

@@ -33,14 +33,14 @@ enum record_flag {
 	RECORD_EXITED = 1,
 	/* All other threads of its process have ended too, or are about to. */
 	RECORD_GROUP_DEAD = 2,
-	/* Only root may see the traffic: `owner` means nothing. */
+	/* Only those who see everything may see the traffic: `owner` means nothing. */
 	RECORD_UNOWNED = 4,
 };
 
 /*
- * The counters of one block. A thread has one block, or two if the first got a worse place (see
- * make_block()). A block's id is never used again, so a block that is both in a snapshot and in an
- * exit record is known to be the same.
+ * The counters of one block. A thread has one block. It has two if the first got a worse place
+ * (see make_block()), or if two CPUs made its first block at the same time. A block's id is never
+ * used again, so a block that is both in a snapshot and in an exit record is known to be the same.
  */
 struct thread_record {
 	__u64 block;
@@ -83,9 +83,9 @@ struct cgroup_record {
 };
 
 /*
- * Traffic that could not be attributed to a thread, and totals about blocks and records. Every
- * total but `to_ring` only grows. User space copies the structure from the front of .bss, from the
- * first field to the last. The order of exits_lost, exits and exits_losing depends on that.
+ * Traffic that could not be attributed to a thread, and totals about blocks and records. All
+ * totals only grow, except `to_ring`. User space copies the structure from the front of .bss, from
+ * the first field to the last. The order of exits_lost, exits and exits_losing depends on that.
  */
 struct losses {
 	/* Number of exit records in `exits`. */
@@ -96,8 +96,9 @@ struct losses {
 	struct counters exits;
 	/*
 	 * Events without a task to count them for: the idle task was running, or the task was at
-	 * its end (a network file system that flushes while files close). If only some tasks are
-	 * tracked, a task at its end is not known to be one of them, and the event is skipped.
+	 * its end (for example, a network file system writes data while the kernel closes files).
+	 * If only some tasks are tracked, a task at its end is not known to be one of them, and the
+	 * event is skipped.
 	 */
 	struct counters no_task;
 	/* Like `exits_lost`, but counted before a record is added to `exits`, not after. */

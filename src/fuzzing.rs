@@ -31,6 +31,10 @@ pub fn targets() -> Vec<Target> {
         ("cgroup", |bytes| {
             let _ = kernel::parsers::cgroup(bytes);
         }),
+        ("remote_row", |bytes| {
+            let (key, counters) = bytes.split_at(bytes.len().min(64));
+            let _ = kernel::parsers::row(key, counters);
+        }),
         ("losses", |bytes| {
             let _ = kernel::parsers::losses(bytes);
         }),

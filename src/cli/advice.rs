@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 
 use super::Cli;
 use super::values::{duration, pids};
+use crate::model::RemoteMode;
 
 /// Options of similar programs, and the options of netatop with the same meaning.
 const FOREIGN: [(&str, &[&str]); 18] = [
@@ -146,6 +147,9 @@ fn of_record(error: &clap::Error, arguments: &[&str]) -> Option<String> {
 /// Advice for arguments that belong to no option.
 fn of_surplus(arguments: &[&str]) -> Option<String> {
     let (before, surplus) = surplus(arguments)?;
+    if let Some(advice) = of_remote_mode(before, surplus) {
+        return Some(advice);
+    }
     let with = |options: &[&str], rest: &[&str]| record(&[before, options, rest].concat());
     match *surplus {
         [number, count, ref rest @ ..]
@@ -174,6 +178,17 @@ fn of_surplus(arguments: &[&str]) -> Option<String> {
         )),
         ref command => with(&["--"], command).map(|advice| format!("to run a command, {advice}")),
     }
+}
+
+/// Advice for a mode of `--remote` that stands apart from it.
+fn of_remote_mode(before: &[&str], surplus: &[&str]) -> Option<String> {
+    let (option, before) = before.split_last()?;
+    let (mode, rest) = surplus.split_first()?;
+    if !matches!(*option, "-r" | "--remote") || RemoteMode::from_str(mode, false).is_err() {
+        return None;
+    }
+    let option = format!("{option}={mode}");
+    record(&[before, &[option.as_str()], rest].concat())
 }
 
 /// Splits the arguments before the first one that belongs to no option.

@@ -104,7 +104,8 @@ impl Cgroups {
         let mut living = HashSet::default();
         self.set(ROOT, "/", &mut living);
         self.scan_directory(&mount, "", &mut living);
-        // Removed without a report. Their last rows are not made yet.
+        // These were removed, but the removal was not reported. Keep them until their last rows
+        // are written.
         living.extend(self.removed.iter().flatten());
         let gone = self.paths.keys().filter(|id| !living.contains(id));
         self.removed[0].extend(gone);

@@ -135,7 +135,7 @@ pub(super) fn load<'a>(
         .map_err(|error| refused("load the programs", &error))
 }
 
-/// The loaded tracepoint programs, in the order in which they are attached.
+/// The tracepoint programs that can miss events, in the order in which they are attached.
 pub(super) fn programs<'s, 'o>(
     progs: &'s NetatopProgs<'o>,
     kind: TracepointKind,

@@ -2,9 +2,8 @@
 
 use plain::Plain;
 
-use super::remote;
 use super::skel::types;
-use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, RemoteRecord, ThreadRecord};
+use crate::model::{CgroupChange, Comm, Counters, Identity, ProcessId, ThreadRecord};
 
 // SAFETY: generated from bpf/wire.h. The struct is #[repr(C)] and holds only integers and arrays of
 // integers. Its padding is explicit, so every bit pattern is a valid value.
@@ -13,10 +12,6 @@ unsafe impl Plain for types::thread_record {}
 unsafe impl Plain for types::cgroup_record {}
 // SAFETY: as above.
 unsafe impl Plain for types::losses {}
-// SAFETY: as above.
-unsafe impl Plain for types::remote_key {}
-// SAFETY: as above.
-unsafe impl Plain for types::remote_counters {}
 
 /// Size of a thread record in bytes.
 pub(super) const RECORD_SIZE: usize = size_of::<types::thread_record>();
@@ -32,7 +27,7 @@ mod flag {
 
 /// Reads one value from the start of `bytes`, which need not be aligned. `None` if there are too
 /// few bytes.
-fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
+pub(super) fn read<T: Plain + Default>(bytes: &[u8]) -> Option<T> {
     let mut value = T::default();
     value.copy_from_bytes(bytes).ok()?;
     Some(value)
@@ -77,11 +72,6 @@ pub(crate) fn cgroup(bytes: &[u8]) -> Option<CgroupChange> {
             .map(|path| String::from_utf8_lossy(path).into_owned()),
         removed: record.removed != 0,
     })
-}
-
-/// Decodes a row of a remote end. `None` if there are too few bytes.
-pub(crate) fn row(key: &[u8], counters: &[u8]) -> Option<RemoteRecord> {
-    Some(remote::record(&read(key)?, &read(counters)?))
 }
 
 /// Decodes the loss counters at the start of the programs' `.bss`.
@@ -159,6 +149,22 @@ mod tests {
         assert_eq!((whole.id, whole.removed), (7, true));
         assert_eq!(whole.path.as_deref(), Some("/a/b\u{fffd}"));
         assert_eq!(record(b"/too/long").path, None);
+    }
+
+    /// Records grow. Inputs that are too short for them would test nothing.
+    #[test]
+    fn the_inputs_kept_by_fuzzing_are_long_enough() {
+        let decoded = |name: &str, decodes: fn(&[u8]) -> bool| {
+            let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+            let inputs = std::fs::read_dir(corpus.join(name)).expect("the inputs");
+            let inputs = inputs.map(|input| std::fs::read(input.expect("an input").path()));
+            inputs
+                .filter(|input| decodes(input.as_ref().expect("its bytes")))
+                .count()
+        };
+        assert!(decoded("thread_record", |bytes| thread_record(bytes).is_some()) > 5);
+        assert!(decoded("losses", |bytes| losses(bytes).is_some()) > 1);
+        assert!(decoded("cgroup", |bytes| cgroup(bytes).is_some()) > 1);
     }
 
     proptest! {

@@ -11,6 +11,8 @@ mod liveness;
 mod refusal;
 mod remote;
 mod requirements;
+#[cfg(test)]
+mod requirements_tests;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;
@@ -35,4 +37,5 @@ pub use trial::try_programs;
 /// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::decode::{cgroup, losses, thread_record};
+    pub(crate) use super::remote::row;
 }

@@ -61,10 +61,10 @@ impl Sampling {
             exits.extend(parts.exited()?);
             let after = parts.losses()?;
             attempts += 1;
-            // A thread that was seen alive and whose record was lost afterwards would be in both.
-            // If losses never stop, the older losses are the consistent ones: the next sample
-            // contains the newer ones. No loss may be half counted at that time either, because
-            // only a part of it would be read.
+            // If a thread was read alive and its record was lost afterwards, its counters would be in
+            // the snapshot and in the losses. So the sample is read again, also while a loss is only
+            // partly added. If losses continue in every attempt, the losses from before the snapshot
+            // are used: the next sample contains the newer ones.
             if after.exits_losing == before.exits_lost || attempts >= max_attempts {
                 self.lost = before.exits_lost;
                 let losses = Losses {

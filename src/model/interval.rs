@@ -17,8 +17,7 @@ pub struct Losses {
     pub exits_lost: u64,
     /// `exits_lost`, including threads whose counters are just being added to `exits`.
     pub exits_losing: u64,
-    /// New tasks that could not be followed although the filter asked for it. Their traffic is
-    /// missing.
+    /// Tasks that could not be marked although the filter asked for it. Their traffic is missing.
     pub untracked: u64,
     /// Messages whose remote end is not known, if rows are split by it.
     pub remote_unknown: u64,

@@ -1,6 +1,6 @@
 //! Turns snapshots and exit records into the usage of each interval.
 //!
-//! A thread appears in every snapshot while it lives, and once more in its exit record. Its newest
+//! A thread with new traffic is in the next snapshot, or in its exit record, or in both. Its newest
 //! counters *replace* the older ones. So nothing is counted twice, in whatever order the two kinds
 //! of records arrive.
 
@@ -93,7 +93,7 @@ impl Ledger {
     #[must_use]
     pub fn with_remotes(mut self, expected: bool) -> Self {
         if expected {
-            self.rows.expect();
+            self.rows.enable();
         }
         self
     }

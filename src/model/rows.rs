@@ -27,7 +27,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Expects rows from now on.
-    pub(super) fn expect(&mut self) {
+    pub(super) fn enable(&mut self) {
         self.expected = true;
     }
 

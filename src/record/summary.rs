@@ -41,7 +41,7 @@ pub(super) fn describe(
         losses.exits_lost,
         "thread",
         "threads",
-        "ended while the ring buffer had no room for an exit record: netatop was delayed",
+        "ended while neither the ring buffer nor the overflow map had room: netatop was delayed",
     );
     add(
         losses.no_memory.msgs(),
@@ -68,21 +68,21 @@ pub(super) fn describe(
         "were lost, ring buffer full: some names may be missing",
     );
     let notes = if has_notes {
-        "their socket is not connected and the call did not name it"
+        "unconnected UDP, and no address in the call"
     } else {
-        "unconnected UDP, which needs CAP_NET_ADMIN"
+        "unconnected UDP needs CAP_NET_ADMIN"
     };
     add(
         losses.remote_unknown,
         "message",
         "messages",
-        &format!("have an unknown remote end: {notes}"),
+        &format!("without remote end: {notes}"),
     );
     add(
         losses.remote_full,
         "message",
         "messages",
-        "are shown without remote end: there was no room for more",
+        "without remote end: no room for more rows",
     );
     add(
         losses.missed_events,
@@ -165,12 +165,12 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "3 threads ended while the ring buffer had no room for an exit record: netatop was delayed",
+                "3 threads ended while neither the ring buffer nor the overflow map had room: netatop was delayed",
                 "1 message could not be counted by thread: the kernel had no memory",
                 "2 messages belonged to no task",
                 "4 new tasks could not be followed, no memory: their traffic is missing",
-                "6 messages have an unknown remote end: their socket is not connected and the call did not name it",
-                "7 messages are shown without remote end: there was no room for more",
+                "6 messages without remote end: unconnected UDP, and no address in the call",
+                "7 messages without remote end: no room for more rows",
                 "5 events missed by the kernel, of unknown size",
             ]
         );

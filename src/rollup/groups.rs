@@ -1,5 +1,7 @@
 //! Sums of processes by group, and by remote end if rows are split.
 
+use std::mem;
+
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 use indexmap::IndexMap;
@@ -36,18 +38,27 @@ pub(super) struct Groups {
 impl Groups {
     /// Adds a process with all its traffic. A process must not be added twice.
     pub(super) fn add(&mut self, rows: &Rows, last: &Identity, cgroup: Option<&str>, parts: Parts) {
-        let key = self.key(rows.layout.group_by, last, cgroup);
-        let is_alone = parts.len() <= 1;
+        let mut key = self.key(rows.layout.group_by, last, cgroup);
+        let mut left = parts.len();
+        let is_alone = left <= 1;
+        let is_shared = !is_alone && rows.top.is_some();
         let mut numbers = Vec::new();
-        for (remote, counters) in parts.into_vec() {
-            let place = self.sums.entry((key.clone(), remote));
-            numbers.push(place.index());
+        for (remote, counters) in parts.into_iter() {
+            left = left.saturating_sub(1);
+            let key = match left {
+                0 => mem::take(&mut key),
+                _ => key.clone(),
+            };
+            let place = self.sums.entry((key, remote));
+            if is_shared {
+                numbers.push(place.index());
+            }
             let group = place.or_default();
             group.sum.counters += counters;
             group.sum.processes += 1;
             group.alone += u64::from(is_alone);
         }
-        if !is_alone && rows.top.is_some() {
+        if is_shared {
             numbers.sort_unstable();
             *self.shared.entry(numbers.into()).or_default() += 1;
         }

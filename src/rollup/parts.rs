@@ -30,7 +30,7 @@ impl Parts {
                 return false;
             }
             Self::One(..) => {
-                let mut parts: IndexMap<_, _, _> = mem::take(self).into_vec().into_iter().collect();
+                let mut parts: IndexMap<_, _, _> = mem::take(self).into_iter().collect();
                 parts.insert(remote, counters);
                 *self = Self::Many(Box::new(parts));
             }
@@ -61,11 +61,13 @@ impl Parts {
     }
 
     /// All parts, in no particular order.
-    pub(super) fn into_vec(self) -> Vec<(MaybeRemote, Counters)> {
-        match self {
-            Self::Empty => Vec::new(),
-            Self::One(remote, counters) => vec![(remote, counters)],
-            Self::Many(parts) => parts.into_iter().collect(),
-        }
+    pub(super) fn into_iter(self) -> impl Iterator<Item = (MaybeRemote, Counters)> {
+        let (one, many) = match self {
+            Self::Empty => (None, None),
+            Self::One(remote, counters) => (Some((remote, counters)), None),
+            Self::Many(parts) => (None, Some(parts)),
+        };
+        one.into_iter()
+            .chain(many.into_iter().flat_map(|parts| *parts))
     }
 }

@@ -60,7 +60,7 @@ impl Entry {
     /// Takes out its parts, as rows.
     fn take_rows(&mut self) -> impl Iterator<Item = Named> {
         let (last, state, cgroup) = (self.last, self.state, self.cgroup.clone());
-        let parts = mem::take(&mut self.parts).into_vec().into_iter();
+        let parts = mem::take(&mut self.parts).into_iter();
         parts.map(move |(remote, counters)| Named {
             usage: Usage {
                 last,

@@ -248,13 +248,25 @@ fn parts() -> impl Strategy<Value = Vec<Vec<Usage>>> {
     })
 }
 
-/// Threads have traffic of their own only where rows are threads.
+/// The usage of processes, from that of their threads.
 fn by_process(parts: &[Vec<Usage>]) -> Vec<Vec<Usage>> {
-    let mut parts = parts.to_vec();
-    for usage in parts.iter_mut().flatten() {
-        usage.last.tid = usage.last.process.pid;
-    }
-    parts
+    let merged = |part: &Vec<Usage>| {
+        let mut sums: BTreeMap<_, Usage> = BTreeMap::new();
+        for thread in part {
+            let pid = thread.last.process.pid;
+            let process = sums.entry((pid, thread.remote.clone()));
+            let process = process.or_insert_with(|| {
+                let none = Counters::default();
+                Usage {
+                    remote: thread.remote.clone(),
+                    ..usage(pid, pid, None, none)
+                }
+            });
+            process.counters += thread.counters;
+        }
+        sums.into_values().collect()
+    };
+    parts.iter().map(merged).collect()
 }
 
 proptest! {

@@ -72,7 +72,7 @@ pub struct Accounts {
 pub struct Lost {
     /// Traffic that could not be attributed to a process.
     pub unattributed: Counters,
-    /// Socket calls that could not be counted.
+    /// Events for which the kernel could not run a program: socket calls, and ends of threads.
     pub missed_events: u64,
 }
 

@@ -25,7 +25,7 @@ pub enum Kind {
     Forgotten,
     /// Traffic that could not be attributed.
     Unattributed,
-    /// Socket calls that could not be counted.
+    /// Events for which the kernel could not run a program.
     Missed,
     /// An operation failed.
     Failed,

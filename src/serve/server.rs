@@ -343,10 +343,11 @@ impl<'a> Server<'a> {
             self.log.say(Kind::Unattributed, now, &text);
         }
         if missed_events != self.logged.missed_events {
-            let mut text =
-                format!("since counting began, {missed_events} socket calls could not be counted");
+            let mut text = format!(
+                "since counting began, the kernel missed {missed_events} events of unknown size"
+            );
             if let Some(remedy) = &self.remedy_for_misses {
-                text.push_str("; to miss none, ");
+                text.push_str("; to avoid missed events, ");
                 text.push_str(remedy);
             }
             self.log.say(Kind::Missed, now, &text);

@@ -14,7 +14,7 @@ use crate::model::{Counters, ProcessId};
 pub enum Viewer {
     /// All processes: for root, or the user of the server.
     All,
-    /// Only processes that always belonged to this user, as with `/proc/PID/io`.
+    /// Only processes whose owner was always this user: see `owner_of` in `bpf/handover.h`.
     User(u32),
 }
 
@@ -56,8 +56,8 @@ impl Baseline {
 /// records, in which it finds the ended processes.
 const REPEATED: Duration = Duration::from_secs(2);
 
-/// Replies closer together than this count as one for [`REPEATED`], which is extended by the same
-/// time. This limits the number of entries in `reported`.
+/// Replies within this time of each other are one group. A group is repeated for [`REPEATED`] plus
+/// this time. This limits the number of entries in `reported`.
 const MERGE_WINDOW: Duration = Duration::from_millis(50);
 
 /// The state of one client: its baseline and the exits reported to it.

@@ -18,11 +18,12 @@ use crate::output::{Format, Sink};
 use crate::rollup::{Pending, ProcessCount, Rows};
 use crate::source::Source;
 
-/// How many additional entries, mostly of ended processes, may be in memory before they are folded.
+/// How many additional entries, mostly of ended processes, may be in memory before they are folded (moved to
+/// [`Pending`], see `fold`).
 const ROOM: usize = 8192;
 
-/// How many times as long as reading the hierarchy of cgroups takes it is not read again: lost
-/// changes never cost more than a twentieth of a CPU.
+/// After the hierarchy of cgroups was read, it is not read again for this many times the duration of
+/// the reading. So lost changes never cost more than a twentieth of a CPU.
 const SCAN_PAUSE: u32 = 20;
 
 /// When a session reports and ends.

@@ -189,6 +189,7 @@ fn offers(shell: &str) {
     Terminal::open(shell).offers("", &["check", "completions", "record"]);
     Terminal::open(shell).offers("record --f", &["--follow", "--force", "--format"]);
     Terminal::open(shell).offers("record --format ", &["csv", "json", "table"]);
+    Terminal::open(shell).offers("record --remote=", &["address", "service", "socket"]);
     Terminal::open(shell).offers("record --user roo", &["--user root"]);
     Terminal::open(shell).offers("record -- printen", &["printenv"]);
     if let Some(cgroup) = a_cgroup() {

@@ -124,6 +124,10 @@ fn a_command_without_the_dashes() {
             r"type: netatop record -- sh -c 'it'\''s'",
         ),
         (&["run", "sh"], "type: netatop record -- sh"),
+        (
+            &["record", "service", "x"],
+            "to run a command, type: netatop record -- service x",
+        ),
     ] {
         assert_advised(arguments, advice);
     }
@@ -143,6 +147,14 @@ fn names_that_options_have_elsewhere() {
         (
             &["record", "--interval=1s", "--iterations", "5"],
             "type: netatop record --interval=1s --count 5",
+        ),
+        (
+            &["record", "-r", "socket", "-d", "1"],
+            "type: netatop record -r=socket -d 1",
+        ),
+        (
+            &["record", "--remote", "address"],
+            "type: netatop record --remote=address",
         ),
         (&["record", "--time=5"], "type: netatop record --duration 5"),
         (
@@ -164,6 +176,9 @@ fn names_that_options_have_elsewhere() {
     for arguments in [
         ["--interval=1s", "-f", "json"].as_slice(),
         &["-g", "pid"],
+        &["-r"],
+        &["-r=socket", "-i", "1"],
+        &["--remote=address"],
         &["-d", "1sec"],
         &["-d", "1.5s"],
     ] {

@@ -1,7 +1,8 @@
 //! The table for people.
 //!
 //! The first columns show the process, the bytes and the bandwidth. A wider terminal shows more
-//! columns: messages, average sizes of messages, users and cgroups. The titles of messages and sizes
+//! columns: messages, average sizes of messages, users and cgroups. If rows are split by remote end,
+//! both ends are more important than bandwidth. The titles of messages and sizes
 //! are the same as in atop.
 
 mod columns;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::scripted::*;
 use crate::host::Cgroups;
 use crate::model::{
-    Comm, Counters, GroupBy, Identity, Layout, Losses, Report, Row, ThreadRecord, Who,
+    Comm, Counters, GroupBy, Identity, Layout, Losses, RemoteMode, Report, Row, ThreadRecord, Who,
 };
 use crate::rollup::{Rows, SortKey};
 use crate::session::{Session, Woken};
@@ -225,6 +225,10 @@ proptest! {
             for group_by in GroupBy::value_variants() {
                 let layout = Layout { group_by: *group_by, threads: false, remote: None };
                 check(&script, layout, *sort)?;
+                if *sort == SortKey::default() {
+                    let remote = Some(RemoteMode::default());
+                    check(&script, Layout { remote, ..layout }, *sort)?;
+                }
             }
             let threads = Layout { group_by: GroupBy::Process, threads: true, remote: None };
             check(&script, threads, *sort)?;
