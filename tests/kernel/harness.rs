@@ -277,7 +277,9 @@ impl<'a> Counting<'a> {
         filter: &Filter,
         by_thread: bool,
     ) -> Self {
-        Self::of(attach(storage, capacity, filter), by_thread)
+        let mut counting = Self::of(attach(storage, capacity, filter), by_thread);
+        counting.ledger = Ledger::new(by_thread).with_remotes(capacity.remote.is_some());
+        counting
     }
 
     pub fn of(tracer: Tracer<'a>, by_thread: bool) -> Self {

@@ -1,6 +1,6 @@
 //! Each socket operation in a separate process: checks which operations are counted.
 
-use super::outcome::exact;
+use super::outcome::{exact, exact_split};
 
 macro_rules! operations {
     ($($test:ident: $scenario:literal,)*) => {
@@ -8,6 +8,14 @@ macro_rules! operations {
         fn $test() {
             exact(&[$scenario]);
         })*
+
+        /// The same, when rows are split by remote end.
+        mod by_remote_end {
+            $(#[test]
+            fn $test() {
+                super::exact_split(&[$scenario]);
+            })*
+        }
     };
 }
 

@@ -1,10 +1,12 @@
 //! The outcome of a workload's traffic: in a row, unattributed, or lost.
 
+use netatop::kernel::{Filter, Storage};
 use netatop::model::Counters;
 
 use super::harness::{
     Counting, Named, Workload, assert_exact, counters, counting, is_left_out, of_pid,
 };
+use super::remote::{MODES, capacity};
 
 /// Scales the size of a large test: the whole size with `NETATOP_TEST_SCALE=1`, and a tenth by
 /// default.
@@ -63,6 +65,20 @@ pub fn exact(args: &[&str]) {
             outcome.assert_exact(&case);
         }
     });
+}
+
+/// The same in each mode of remote ends: the rows of a process add up to its own counters.
+pub fn exact_split(args: &[&str]) {
+    for mode in MODES {
+        let mut storage = Storage::default();
+        let filter = Filter::default();
+        let sizes = capacity(mode, false);
+        let mut counting = Counting::with_capacity(&mut storage, sizes, &filter, false);
+        let case = format!("{} {mode:?}", args.join(" "));
+        if let Some(outcome) = finish_exactly(&mut counting, Workload::start(args), &case) {
+            outcome.assert_exact(&case);
+        }
+    }
 }
 
 /// Lets a workload end, and compares every process. Returns no lines if the scenario is left out.

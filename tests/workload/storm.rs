@@ -24,13 +24,15 @@ fn share(count: usize, workers: usize, i: usize) -> usize {
 
 /// `process-storm`: `n=` processes send one datagram of `size=` bytes each and end. They are forked
 /// by `parallel=` other processes, `rate=` per second in total. With `exec=1`, each executes a new
-/// program first.
+/// program first. With `port=`, nobody listens: the first process sends to this port of 127.0.0.1,
+/// and each further process to the next one.
 pub fn process_storm(call: &Call) -> Result {
     let count = call.number("n", 20_000)?;
     let parallel = call.number("parallel", 4)?.max(1);
     let rate = call.number("rate", 0)?;
     let size = call.number("size", 32)?.min(1024);
     let sink = Sink::new()?;
+    let first_port = u16::try_from(call.number("port", 0)?)?;
     let port = sink.port()?;
     let arguments = if call.flag("exec") {
         Some(OneDatagram::arguments(port, size)?)
@@ -43,7 +45,12 @@ pub fn process_storm(call: &Call) -> Result {
         forkers.push(fork_child(|| {
             let mut truth = Truth::default();
             let mut pace = Pace::new(share(rate, parallel, i).max(usize::from(rate > 0)));
-            for _ in 0..share(count, parallel, i) {
+            let before: usize = (0..i).map(|i| share(count, parallel, i)).sum();
+            for number in before..before + share(count, parallel, i) {
+                let port = match first_port {
+                    0 => port,
+                    first => first + u16::try_from(number)?,
+                };
                 truth.sent(Kind::Udp, one_process(port, size, arguments.as_ref())?);
                 pace.wait();
             }

@@ -1,0 +1,207 @@
+//! Rows split by remote end, compared with what the sockets themselves know: their names, the
+//! addresses that calls were given or returned, and the return values.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use netatop::kernel::{Capacity, Filter, HostFacts, RemoteRows, Storage};
+use netatop::model::{Counters, End, Extent, Interval, Protocol, Remote, RemoteMode, Role};
+use nix::libc;
+
+use super::harness::Counting;
+
+/// A successful call, as its caller knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub pid: u32,
+    pub tid: u32,
+    pub protocol: Protocol,
+    pub role: Role,
+    pub local: SocketAddr,
+    /// `None` if the call could not know it.
+    pub remote: Option<SocketAddr>,
+    pub netns: Option<u32>,
+    pub sent: bool,
+    pub bytes: usize,
+}
+
+impl Known {
+    fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        let (msgs, bytes) = match (self.protocol, self.sent) {
+            (Protocol::Tcp, true) => (&mut counters.tcp_send_msgs, &mut counters.tcp_send_bytes),
+            (Protocol::Tcp, false) => (&mut counters.tcp_recv_msgs, &mut counters.tcp_recv_bytes),
+            (Protocol::Udp, true) => (&mut counters.udp_send_msgs, &mut counters.udp_send_bytes),
+            (Protocol::Udp, false) => (&mut counters.udp_recv_msgs, &mut counters.udp_recv_bytes),
+        };
+        (*msgs, *bytes) = (1, self.bytes as u64);
+        counters
+    }
+
+    /// The remote end as a row of this mode shows it.
+    fn remote(&self, mode: RemoteMode) -> Option<Remote> {
+        let peer = self.remote?;
+        let local = self.local.ip().to_canonical();
+        let scope = match peer {
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
+            _ => 0,
+        };
+        let (role, local_port, remote_port) = match mode {
+            RemoteMode::Address => (None, false, false),
+            RemoteMode::Service => {
+                let is_server = self.role == Role::Server;
+                (Some(self.role), is_server, !is_server)
+            }
+            RemoteMode::Socket => (Some(self.role), true, true),
+        };
+        Some(Remote {
+            protocol: self.protocol,
+            role,
+            local_address: (mode == RemoteMode::Socket && !local.is_unspecified()).then_some(local),
+            local_port: local_port.then_some(self.local.port()),
+            remote: End {
+                address: peer.ip().to_canonical(),
+                scope,
+                port: remote_port.then_some(peer.port()),
+            },
+            netns: self.netns,
+        })
+    }
+}
+
+/// All calls of a test.
+#[derive(Default)]
+pub struct Truth {
+    calls: Mutex<Vec<Known>>,
+}
+
+type Rows = BTreeMap<(u32, Option<u32>, Option<Remote>), Counters>;
+
+impl Truth {
+    pub fn add(&self, known: Known) {
+        if known.protocol == Protocol::Udp || known.bytes > 0 {
+            self.calls.lock().expect("no panic").push(known);
+        }
+    }
+
+    /// How many messages have an unknown remote end.
+    fn unknown(&self) -> u64 {
+        let calls = self.calls.lock().expect("no panic");
+        calls.iter().filter(|call| call.remote.is_none()).count() as u64
+    }
+
+    fn rows(&self, split: Split) -> Rows {
+        let mut rows = Rows::new();
+        for call in self.calls.lock().expect("no panic").iter() {
+            let tid = (split.threads && !split.any_thread).then_some(call.tid);
+            let key = (call.pid, tid, call.remote(split.mode));
+            *rows.entry(key).or_default() += call.counters();
+        }
+        rows
+    }
+}
+
+/// How rows are split, and how they are compared.
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    mode: RemoteMode,
+    threads: bool,
+    /// The kernel chose the threads, which the test cannot know.
+    any_thread: bool,
+}
+
+fn counted(interval: &Interval, truth: &Rows, split: Split) -> Rows {
+    let mut rows = Rows::new();
+    for usage in &interval.usage {
+        let pid = usage.last.process.pid;
+        if truth.keys().all(|(known, _, _)| *known != pid) {
+            continue;
+        }
+        let tid = (split.threads && !split.any_thread).then_some(usage.last.tid);
+        let key = (pid, tid, usage.remote.as_deref().copied());
+        *rows.entry(key).or_default() += usage.counters;
+    }
+    rows
+}
+
+/// The sizes for a mode, as on this host.
+pub fn capacity(mode: RemoteMode, threads: bool) -> Capacity {
+    Capacity {
+        remote: Some(RemoteRows::of_host(mode, threads, &HostFacts::gather())),
+        ..Capacity::default()
+    }
+}
+
+/// This process and all processes that it starts.
+pub fn family() -> Filter {
+    Filter {
+        pids: vec![std::process::id()],
+        follow: true,
+        ..Filter::default()
+    }
+}
+
+pub const MODES: [RemoteMode; 3] = [RemoteMode::Address, RemoteMode::Service, RemoteMode::Socket];
+
+/// Runs traffic once in each mode, with and without threads, and compares each row. `prepare` runs
+/// before the programs are attached.
+pub fn split<T>(prepare: impl Fn() -> T, traffic: impl Fn(T, &Truth)) {
+    split_of(&family(), false, prepare, traffic);
+}
+
+/// The same for traffic in threads that the kernel makes, which no filter follows.
+pub fn split_in_workers<T>(prepare: impl Fn() -> T, traffic: impl Fn(T, &Truth)) {
+    split_of(&Filter::default(), true, prepare, traffic);
+}
+
+fn split_of<T>(
+    filter: &Filter,
+    any_thread: bool,
+    prepare: impl Fn() -> T,
+    traffic: impl Fn(T, &Truth),
+) {
+    for mode in MODES {
+        for threads in [false, true] {
+            let split = Split {
+                mode,
+                threads,
+                any_thread,
+            };
+            let prepared = prepare();
+            let mut storage = Storage::default();
+            let sizes = capacity(mode, threads);
+            let mut counting = Counting::with_capacity(&mut storage, sizes, filter, threads);
+            let truth = Truth::default();
+            traffic(prepared, &truth);
+            let losses = counting.sample(Extent::Changes).losses;
+            let interval = counting.interval();
+            let expected = truth.rows(split);
+            assert!(!expected.is_empty(), "no traffic");
+            assert_eq!(counted(&interval, &expected, split), expected, "{split:?}");
+            assert!(interval.unattributed.is_zero(), "{split:?}");
+            assert_eq!(losses.remote_full, 0, "{split:?}");
+            if !filter.pids.is_empty() {
+                assert_eq!(losses.remote_unknown, truth.unknown(), "{split:?}");
+            }
+        }
+    }
+}
+
+/// A process that does `work` with sockets of this process. Returns its pid after its end.
+pub fn in_child(work: impl FnOnce() -> bool) -> u32 {
+    // SAFETY: the child only makes system calls, and allocates, which glibc allows after a fork.
+    match unsafe { nix::unistd::fork() }.expect("fork") {
+        nix::unistd::ForkResult::Child => {
+            let done = work();
+            // SAFETY: ends the process without running the destructors of the test.
+            unsafe { libc::_exit(i32::from(!done)) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let status = nix::sys::wait::waitpid(child, None).expect("wait");
+            let well = matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0));
+            assert!(well, "{status:?}");
+            child.as_raw() as u32
+        }
+    }
+}
