@@ -15,7 +15,7 @@ const TESTS: [&str; 4] = [
 
 /// Tests that follow new tasks. The programs need kernel functions for this, which classic
 /// tracepoints can call since Linux 6.12.
-const FOLLOWING: &str = "filters::";
+const FOLLOWING: [&str; 3] = ["filters::", "remote_datagram::", "remote_uring::"];
 
 const MOUNT_AND_RUN: &str = "test -d /sys/kernel/tracing/events || \
     mount -t tracefs tracefs /sys/kernel/tracing || exit; exec \"$@\"";
@@ -33,7 +33,7 @@ fn all_is_counted_alike() {
     let program = std::env::current_exe().expect("this program");
     let mut tests = TESTS.to_vec();
     if can_follow() {
-        tests.push(FOLLOWING);
+        tests.extend(FOLLOWING);
     }
     for name in &tests {
         let listed = Command::new(&program).args(["--list", name]).output();

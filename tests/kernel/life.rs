@@ -6,7 +6,7 @@ use netatop::model::{Counters, Extent, State};
 use super::harness::{
     Counting, Named, Workload, assert_exact, counters, counting, is_left_out, of_pid, wait_for,
 };
-use super::outcome::exact;
+use super::outcome::{exact, exact_split};
 
 #[test]
 fn threads_add_up_to_their_process_and_have_rows_of_their_own() {
@@ -149,6 +149,25 @@ fn each_process_of_a_tree_has_its_own_row() {
 fn a_socket_passed_on_is_charged_to_whoever_uses_it() {
     exact(&["passed-socket"]);
     exact(&["inherited-socket"]);
+}
+
+/// Rows of remote ends find their process, however it starts, changes and ends.
+#[test]
+fn remote_ends_stay_with_their_process() {
+    for args in [
+        &["worker"][..],
+        &["threads", "threads=20"],
+        &["leader-exits"],
+        &["exec-thread"],
+        &["exec-chain", "n=5"],
+        &["exit-group"],
+        &["sigkill"],
+        &["fork-tree", "depth=3", "processes=50", "list=1"],
+        &["passed-socket"],
+        &["inherited-socket"],
+    ] {
+        exact_split(args);
+    }
 }
 
 #[test]
