@@ -112,16 +112,26 @@ struct sock {
 	__u8 sk_userlocks;
 };
 
+struct ipv6_pinfo {
+	int mcast_oif;
+};
+
 struct inet_sock {
+	struct ipv6_pinfo *pinet6;
 	__be16 inet_sport;
+	int mc_index;
 };
 
-struct inet_bind_bucket {
-	signed char fastreuse;
+struct udp_sock {
+	int pending;
 };
 
-struct inet_connection_sock {
-	struct inet_bind_bucket *icsk_bind_hash;
+struct sockaddr_in6 {
+	__u32 sin6_scope_id;
+};
+
+struct bpf_sock_addr_kern {
+	const void *uaddr;
 };
 
 struct mptcp_pm_data {

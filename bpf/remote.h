@@ -38,9 +38,6 @@ struct remote_settings {
 	__u32 host_netns;
 	/* The reader is woken when this many rows were made since it took them. */
 	__u32 wakeup;
-	/* Local ports that the kernel chooses itself (net.ipv4.ip_local_port_range). */
-	__u32 first_ephemeral;
-	__u32 last_ephemeral;
 };
 
 const volatile struct remote_settings remote;
@@ -76,7 +73,13 @@ struct note {
 	__be16 port;
 	__u16 direction;
 	/* Whether an event has used it. */
-	__u32 used;
+	__u8 used;
+	/* Whether further pieces of the datagram follow: the socket is corked. */
+	__u8 corked;
+	__u16 _pad;
+	/* The interface of a link-local address. */
+	__u32 scope;
+	__u32 _pad2;
 };
 
 struct {
@@ -116,36 +119,30 @@ static __always_inline bool is_link_local(const __u8 *address)
 /*
  * Whether a TCP socket accepted its connection.
  *
- * The kernel does not keep that. It shows in how the socket got its local port: a socket whose port
- * was bound by bind(2) has SOCK_BINDPORT_LOCK, which sk_clone_lock() clears for an accepted socket.
- * The ports that connect(2) chooses are in buckets of their own (fastreuse is -1 in
- * __inet_hash_connect()). An accepted socket is in the bucket of its listener. A socket that has
- * left its bucket, since it is closed and has unread data, is judged by its port number.
+ * The kernel does not keep that as such. But tcp_v4_syn_recv_sock() and tcp_v6_syn_recv_sock() set
+ * the interface for multicast of an accepted socket to the one on which the connection came in. For
+ * other stream sockets it is 0, because setsockopt(2) refuses to set it.
  */
-static __always_inline bool has_accepted(struct sock *sk, __u16 port)
+static __always_inline bool has_accepted(struct sock *sk)
 {
-	struct inet_connection_sock *connection = bpf_core_cast(sk, struct inet_connection_sock);
-	struct inet_bind_bucket *bucket;
+	struct inet_sock *inet = bpf_core_cast(sk, struct inet_sock);
 
 	if (sk->sk_protocol == IPPROTO_MPTCP) {
 		if (bpf_core_field_exists(((struct mptcp_sock *)0)->pm.server_side))
 			return bpf_core_cast(sk, struct mptcp_sock)->pm.server_side;
 		return false;
 	}
-	if (BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK)
-		return false;
-	bucket = connection->icsk_bind_hash;
-	if (bucket)
-		return bucket->fastreuse >= 0;
-	return port < remote.first_ephemeral || port > remote.last_ephemeral;
+	if (sk->__sk_common.skc_family == AF_INET)
+		return inet->mc_index;
+	return inet->pinet6 && inet->pinet6->mcast_oif;
 }
 
-static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol, __u16 port)
+static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol)
 {
 	bool is_server;
 
 	if (protocol == TCP)
-		is_server = has_accepted(sk, port);
+		is_server = has_accepted(sk);
 	else
 		is_server = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
 	return is_server ? REMOTE_SERVER : REMOTE_CLIENT;
@@ -153,7 +150,7 @@ static __always_inline enum remote_role role_of(struct sock *sk, enum protocol p
 
 /* Copies the remote end of a call from its note. False if there is none. */
 static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
-				      enum direction direction, bool is_connected)
+				      enum direction direction)
 {
 	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
 
@@ -163,9 +160,11 @@ static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
 	 * The pieces of a corked datagram have one note: that of the first piece. In all other
 	 * cases a note is for one call.
 	 */
-	if (note->used && (direction == RECV || is_connected))
+	if (note->used && !note->corked)
 		return false;
 	note->used = 1;
+	note->corked = direction == SEND && bpf_core_cast(sk, struct udp_sock)->pending;
+	key->scope = note->scope;
 	__builtin_memcpy(key->remote_addr, note->address, sizeof(key->remote_addr));
 	key->remote_port = swap16(note->port);
 	return true;
@@ -191,9 +190,11 @@ static __noinline bool find_remote(struct remote_key *key, struct sock *sk, enum
 				 sizeof(key->local_addr));
 	}
 	is_connected = key->remote_port;
-	if (protocol == UDP && !take_note(key, sk, direction, is_connected) && !is_connected)
+	if (protocol == UDP && !take_note(key, sk, direction) && !is_connected)
 		return false;
-	if (is_link_local(key->remote_addr))
+	if (!is_link_local(key->remote_addr))
+		key->scope = 0;
+	else if (!key->scope)
 		key->scope = sk->__sk_common.skc_bound_dev_if;
 	return true;
 }
@@ -254,7 +255,8 @@ static __noinline bool add_to_row(struct sock *sk, enum protocol protocol, enum 
 		return false;
 	}
 	key.protocol = protocol;
-	key.role = role_of(sk, protocol, key.local_port);
+	if (remote.mode != REMOTE_ADDRESS)
+		key.role = role_of(sk, protocol);
 	fold(&key);
 	netns = sk->__sk_common.skc_net.net->ns.inum;
 	key.netns = netns == remote.host_netns ? 0 : netns;
@@ -325,7 +327,7 @@ static __noinline int count_remote(struct sock *sk, enum protocol protocol,
 	return 0;
 }
 
-/* A peek has a note, too. It must not be taken for that of the next call. */
+/* A peek or a failed call has a note, too. It must not be taken for that of the next call. */
 static __noinline void forget_note(struct sock *sk)
 {
 	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
@@ -334,9 +336,12 @@ static __noinline void forget_note(struct sock *sk)
 		note->used = 1;
 }
 
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+
 static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction direction,
 				      bool is_ipv4)
 {
+	struct bpf_sock_addr_kern *kernel;
 	struct bpf_sock *sk = ctx->sk;
 	struct note *note;
 	__u32 part;
@@ -352,10 +357,14 @@ static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction 
 	note->port = ctx->user_port;
 	note->direction = direction;
 	note->used = 0;
+	note->corked = 0;
+	note->scope = 0;
 	if (is_ipv4) {
 		map_ipv4(note->address, ctx->user_ip4);
 		return 1;
 	}
+	kernel = bpf_cast_to_kern_ctx(ctx);
+	note->scope = bpf_core_cast(kernel->uaddr, struct sockaddr_in6)->sin6_scope_id;
 	part = ctx->user_ip6[0];
 	__builtin_memcpy(note->address, &part, 4);
 	part = ctx->user_ip6[1];

@@ -120,18 +120,6 @@ pub fn host_netns() -> Option<u32> {
     u32::try_from(namespace.ino()).ok()
 }
 
-/// The first and last local port that the kernel chooses itself (net.ipv4.ip_local_port_range); its
-/// default if it cannot be read.
-#[must_use]
-pub fn ephemeral_ports() -> (u32, u32) {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut ports = text.split_whitespace().filter_map(|port| port.parse().ok());
-    (
-        ports.next().unwrap_or(32_768),
-        ports.next().unwrap_or(60_999),
-    )
-}
-
 /// The same of the calling thread.
 pub(super) fn thread_namespace(kind: &str) -> Option<u64> {
     let namespace = fs::metadata(format!("/proc/thread-self/ns/{kind}"));

@@ -174,8 +174,7 @@ pub(super) fn attach(
     skel: &NetatopSkel<'_>,
     filter: &Filter,
     kind: TracepointKind,
-    cgroups: bool,
-    notes: bool,
+    capacity: Capacity,
 ) -> Result<Links, Error> {
     let attached = |result: libbpf_rs::Result<Link>| {
         result.map_err(|error| refused("attach the programs", &error))
@@ -183,12 +182,12 @@ pub(super) fn attach(
     let dump_slots = attached(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
     let dump_tasks = attached(skel.progs.dump_tasks.attach())?;
     let mut events = Vec::new();
-    if cgroups {
+    if capacity.cgroup_bytes > 0 {
         for program in [&skel.progs.on_cgroup_mkdir, &skel.progs.on_cgroup_rmdir] {
             events.push(attached(program.attach())?);
         }
     }
-    if notes {
+    if capacity.remote.is_some_and(|remote| remote.notes) {
         let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
         let root = File::open(&mount).map_err(|error| Error::failed("the cgroups", error))?;
         for program in [

@@ -94,7 +94,6 @@ impl RemoteRows {
         raw.threads = u32::from(self.threads);
         raw.host_netns = self.host_netns;
         raw.wakeup = (self.rows / 2).max(1);
-        (raw.first_ephemeral, raw.last_ephemeral) = self.ephemeral_ports;
     }
 }
 

@@ -3,7 +3,7 @@
 use super::HostFacts;
 use super::skel::types;
 use crate::host::cgroup_mount;
-use crate::host::proc::{ephemeral_ports, host_netns, threads};
+use crate::host::proc::{host_netns, threads};
 use crate::model::RemoteMode;
 
 /// Sizes of the BPF maps: for threads with traffic, and for exit records that have not been read
@@ -48,8 +48,6 @@ pub struct RemoteRows {
     pub notes: bool,
     /// Inode number of the network namespace of the host.
     pub host_netns: u32,
-    /// The first and last local port that the kernel chooses itself.
-    pub ephemeral_ports: (u32, u32),
 }
 
 impl RemoteRows {
@@ -62,7 +60,6 @@ impl RemoteRows {
             rows: 1 << 16,
             notes: facts.cap_net_admin && cgroup_mount().is_some(),
             host_netns: host_netns().unwrap_or(0),
-            ephemeral_ports: ephemeral_ports(),
         }
     }
 }

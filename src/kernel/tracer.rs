@@ -105,7 +105,6 @@ impl<'a> Tracer<'a> {
         let skel = load(storage, capacity, filter, kind)?;
         let exits = Rc::new(RefCell::new(Vec::new()));
         let cgroups = Rc::new(RefCell::new(Vec::new()));
-        let has_notes = capacity.remote.is_some_and(|remote| remote.notes);
         let has_cgroups = capacity.cgroup_bytes > 0;
         let ring = ring(
             &skel,
@@ -114,7 +113,7 @@ impl<'a> Tracer<'a> {
         )
         .map_err(|error| refused("open the ring buffers", &error))?;
         Ok(Self {
-            links: attach(&skel, filter, kind, has_cgroups, has_notes)?,
+            links: attach(&skel, filter, kind, capacity)?,
             ring,
             skel,
             kind,

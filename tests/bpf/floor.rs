@@ -11,7 +11,10 @@ const LAST_MAP_TYPE: usize = 32;
 /// refused under lockdown, and they check nothing of what they are told to read.
 const PROBE_READS: [i32; 6] = [4, 45, 112, 113, 114, 115];
 /// Functions of the kernel that may be called, and the release that brought each.
-const FUNCTIONS: [(&str, (u32, u32)); 1] = [("bpf_rdonly_cast", (6, 2))];
+const FUNCTIONS: [(&str, (u32, u32)); 2] = [
+    ("bpf_rdonly_cast", (6, 2)),
+    ("bpf_cast_to_kern_ctx", (6, 2)),
+];
 /// And from programs of classic tracepoints, which are loaded from Linux 7.0 on: they are older,
 /// but such programs may call them only since 6.12.
 const CLASSIC: [(&str, (u32, u32)); 2] = [
