@@ -42,15 +42,7 @@ struct remote_settings {
 
 const volatile struct remote_settings remote;
 
-/* One direction of a row is written by any thread of the process. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, struct remote_key);
-	__type(value, struct remote_counters);
-} second_rows SEC(".maps");
-
+/* The counters of a row are added to by any thread of the process. */
 struct rows {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -58,6 +50,8 @@ struct rows {
 	__type(key, struct remote_key);
 	__type(value, struct remote_counters);
 } first_rows SEC(".maps");
+
+struct rows second_rows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);

@@ -239,7 +239,8 @@ fn a_recording_stopped_during_more_exits_than_there_is_room_for_tells_what_it_lo
         told.contains(&format!("unattributed of these: {lost} messages")),
         "{told}"
     );
-    let why = format!("{lost} threads ended while the ring buffer had no room for an exit record");
+    let why =
+        format!("{lost} threads ended while neither the ring buffer nor the overflow map had room");
     assert!(told.contains(&why), "{told}");
 }
 
