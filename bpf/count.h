@@ -101,7 +101,12 @@ static __always_inline bool is_end_of_data(const struct sock *sk, int flags)
 	return !(flags & MSG_DONTWAIT) && (sk->sk_shutdown & RCV_SHUTDOWN);
 }
 
-static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction)
+/*
+ * With `by_remote`, events are counted by remote end. These are programs of their own, so that the
+ * others neither contain that code nor its relocations, which take time at the start.
+ */
+static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction,
+				 bool by_remote)
 {
 	enum protocol protocol;
 	struct slot_set *set;
@@ -111,7 +116,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 
 	/* Skip failed calls, and data that will be received again. */
 	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE))) {
-		if (remote.mode)
+		if (by_remote)
 			forget_note(sk);
 		return 0;
 	}
@@ -135,7 +140,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	}
 	if (filter.cgroups && !in_wanted_cgroup())
 		return 0;
-	if (remote.mode)
+	if (by_remote)
 		return count_remote(sk, protocol, direction, ret);
 
 	task = bpf_get_current_task();

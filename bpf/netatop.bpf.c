@@ -27,13 +27,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_send, struct sock *sk, int ret, int flags)
 {
-	return count(sk, ret, flags, SEND);
+	return count(sk, ret, flags, SEND, false);
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(on_recv, struct sock *sk, int ret, int flags)
 {
-	return count(sk, ret, flags, RECV);
+	return count(sk, ret, flags, RECV, false);
 }
 
 /*
@@ -60,13 +60,13 @@ int BPF_PROG(on_newtask, struct task_struct *task)
 SEC("tp/sock/sock_send_length")
 int classic_send(struct trace_event_raw_sock_msg_length *ctx)
 {
-	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND);
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND, false);
 }
 
 SEC("tp/sock/sock_recv_length")
 int classic_recv(struct trace_event_raw_sock_msg_length *ctx)
 {
-	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV);
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV, false);
 }
 
 SEC("tp/sched/sched_process_exit")
@@ -110,6 +110,31 @@ SEC("iter/task")
 int dump_tasks(struct bpf_iter__task *ctx)
 {
 	return dump_outside(ctx);
+}
+
+/* The same with remote ends, instead of the programs without. */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send_remote, struct sock *sk, int ret, int flags)
+{
+	return count(sk, ret, flags, SEND, true);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_recv_remote, struct sock *sk, int ret, int flags)
+{
+	return count(sk, ret, flags, RECV, true);
+}
+
+SEC("tp/sock/sock_send_length")
+int classic_send_remote(struct trace_event_raw_sock_msg_length *ctx)
+{
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND, true);
+}
+
+SEC("tp/sock/sock_recv_length")
+int classic_recv_remote(struct trace_event_raw_sock_msg_length *ctx)
+{
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV, true);
 }
 
 /* The remote ends of unconnected UDP sockets. Attached to the root of the cgroup v2 hierarchy. */

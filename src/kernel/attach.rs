@@ -110,17 +110,22 @@ pub(super) fn load<'a>(
         }
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
+    let remote = capacity.remote.is_some();
     let notes = capacity.remote.is_some_and(|remote| remote.notes);
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
         (&mut progs.on_newtask, typed && tracked),
-        (&mut progs.on_send, typed),
-        (&mut progs.on_recv, typed),
+        (&mut progs.on_send, typed && !remote),
+        (&mut progs.on_recv, typed && !remote),
+        (&mut progs.on_send_remote, typed && remote),
+        (&mut progs.on_recv_remote, typed && remote),
         (&mut progs.classic_exit, !typed),
         (&mut progs.classic_newtask, !typed && tracked),
-        (&mut progs.classic_send, !typed),
-        (&mut progs.classic_recv, !typed),
+        (&mut progs.classic_send, !typed && !remote),
+        (&mut progs.classic_recv, !typed && !remote),
+        (&mut progs.classic_send_remote, !typed && remote),
+        (&mut progs.classic_recv_remote, !typed && remote),
         (&mut progs.mark, tracked),
         (&mut progs.on_cgroup_mkdir, cgroups),
         (&mut progs.on_cgroup_rmdir, cgroups),
@@ -140,20 +145,17 @@ pub(super) fn programs<'s, 'o>(
     progs: &'s NetatopProgs<'o>,
     kind: TracepointKind,
     tracked: bool,
+    remote: bool,
 ) -> Vec<&'s ProgramMut<'o>> {
-    let [exit, new_task, send, recv] = match kind {
-        TracepointKind::Typed => [
-            &progs.on_exit,
-            &progs.on_newtask,
-            &progs.on_send,
-            &progs.on_recv,
-        ],
-        TracepointKind::Classic => [
-            &progs.classic_exit,
-            &progs.classic_newtask,
-            &progs.classic_send,
-            &progs.classic_recv,
-        ],
+    let [exit, new_task] = match kind {
+        TracepointKind::Typed => [&progs.on_exit, &progs.on_newtask],
+        TracepointKind::Classic => [&progs.classic_exit, &progs.classic_newtask],
+    };
+    let [send, recv] = match (kind, remote) {
+        (TracepointKind::Typed, false) => [&progs.on_send, &progs.on_recv],
+        (TracepointKind::Typed, true) => [&progs.on_send_remote, &progs.on_recv_remote],
+        (TracepointKind::Classic, false) => [&progs.classic_send, &progs.classic_recv],
+        (TracepointKind::Classic, true) => [&progs.classic_send_remote, &progs.classic_recv_remote],
     };
     if tracked {
         vec![exit, new_task, send, recv]
@@ -207,7 +209,10 @@ pub(super) fn attach(
     if tracked {
         add_wanted(skel, &filter.pids).map_err(marking)?;
     }
-    for (place, program) in programs(&skel.progs, kind, tracked).iter().enumerate() {
+    for (place, program) in programs(&skel.progs, kind, tracked, capacity.remote.is_some())
+        .iter()
+        .enumerate()
+    {
         if place == before && tracked {
             mark(skel, &filter.pids).map_err(marking)?;
         }

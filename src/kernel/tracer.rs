@@ -183,10 +183,15 @@ impl<'a> Tracer<'a> {
     /// How often the kernel skipped a program because that program (with classic tracepoints: any
     /// program) was already running on the CPU.
     fn missed_events(&self) -> Result<u64, Error> {
-        programs(&self.skel.progs, self.kind, self.tracked)
-            .iter()
-            .map(|program| recursion_misses(program.as_fd()))
-            .sum()
+        programs(
+            &self.skel.progs,
+            self.kind,
+            self.tracked,
+            self.rows.is_some(),
+        )
+        .iter()
+        .map(|program| recursion_misses(program.as_fd()))
+        .sum()
     }
 
     /// Takes the records in the ring buffer, up to the first one that is still being written.
