@@ -8,6 +8,9 @@
  * its place. The system call returns when no program can still use the first one
  * (maybe_wait_bpf_programs() in kernel/bpf/syscall.c), so user space reads each row once, and its
  * counters are final.
+ *
+ * All functions are inline: libbpf resolves the relocations of other functions at every start, also
+ * if no program that is loaded calls them.
  */
 #ifndef NETATOP_REMOTE_H
 #define NETATOP_REMOTE_H
@@ -165,8 +168,8 @@ static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
 }
 
 /* Fills in the remote end of an event. False if it is not known. */
-static __noinline bool find_remote(struct remote_key *key, struct sock *sk, enum protocol protocol,
-				   enum direction direction)
+static __always_inline bool find_remote(struct remote_key *key, struct sock *sk,
+					enum protocol protocol, enum direction direction)
 {
 	bool is_connected;
 
@@ -235,8 +238,8 @@ static __always_inline struct remote_counters *find_row(void *rows, const struct
 }
 
 /* Adds to the row of an event. False if there is none. */
-static __noinline bool add_to_row(struct sock *sk, enum protocol protocol, enum direction direction,
-				  __u64 bytes)
+static __always_inline bool add_to_row(struct sock *sk, enum protocol protocol,
+				       enum direction direction, __u64 bytes)
 {
 	struct remote_key key = {};
 	struct remote_counters *row;
@@ -307,8 +310,8 @@ static __always_inline struct counters *block_of(struct task_struct *task, enum 
  * Counts an event by remote end. The thread gets a block, even if all its events are in rows: the
  * records of the block say whose rows they are.
  */
-static __noinline int count_remote(struct sock *sk, enum protocol protocol,
-				   enum direction direction, __u64 bytes)
+static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
+					enum direction direction, __u64 bytes)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct counters *counters = block_of(task, protocol, direction, bytes);
@@ -322,7 +325,7 @@ static __noinline int count_remote(struct sock *sk, enum protocol protocol,
 }
 
 /* A peek or a failed call has a note, too. It must not be taken for that of the next call. */
-static __noinline void forget_note(struct sock *sk)
+static __always_inline void forget_note(struct sock *sk)
 {
 	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
 
