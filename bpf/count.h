@@ -42,38 +42,50 @@ static __noinline int add_aside(bool no_memory, enum protocol protocol, enum dir
 }
 
 /*
- * Counts an event of a thread without a slot: usually its first event. The function is global, so
- * the verifier checks it once.
+ * The counters of a thread without a slot, which gets a block if it has none. NULL if the event
+ * does not count, or was counted aside.
  */
-__noinline int count_outside(enum protocol protocol, enum direction direction, __u64 bytes)
+static __always_inline struct counters *counters_outside(struct task_struct *task,
+							 enum protocol protocol,
+							 enum direction direction, __u64 bytes)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct block *block = stored_block(task);
 	struct counters *counters;
 
-	/* The verifier does not know the arguments of a global function. These are the bounds. */
-	protocol &= UDP;
-	direction &= RECV;
-	if (block && block->state == BLOCK_LIVE) {
-		add(&block->counters, protocol, direction, bytes);
-		return 0;
-	}
+	if (block && block->state == BLOCK_LIVE)
+		return &block->counters;
 	if (!block && filter.tracked) {
 		block = spare_block(task);
-		if (block)
-			add(&block->counters, protocol, direction, bytes);
-		return 0;
+		return block ? &block->counters : NULL;
 	}
 	/*
 	 * The idle task is no thread of a process. A block for a task at its end would stay
 	 * behind, since the task may have looked for its blocks already.
 	 */
-	if (!task->pid || (task->flags & PF_EXITING))
-		return add_aside(false, protocol, direction, bytes);
+	if (!task->pid || (task->flags & PF_EXITING)) {
+		add_aside(false, protocol, direction, bytes);
+		return NULL;
+	}
 	counters = make_block(task);
 	if (!counters)
-		return add_aside(true, protocol, direction, bytes);
-	add(counters, protocol, direction, bytes);
+		add_aside(true, protocol, direction, bytes);
+	return counters;
+}
+
+/*
+ * Counts an event of a thread without a slot: usually its first event. The function is global, so
+ * the verifier checks it once.
+ */
+__noinline int count_outside(enum protocol protocol, enum direction direction, __u64 bytes)
+{
+	struct counters *counters;
+
+	/* The verifier does not know the arguments of a global function. These are the bounds. */
+	protocol &= UDP;
+	direction &= RECV;
+	counters = counters_outside(bpf_get_current_task_btf(), protocol, direction, bytes);
+	if (counters)
+		add(counters, protocol, direction, bytes);
 	return 0;
 }
 

@@ -4,10 +4,10 @@
  * or to the block of its thread if it has no row. Never to both, so rows and blocks add up to all
  * events.
  *
- * Rows are in a hash map that is reached through an outer map. User space puts an empty hash map in
- * its place. The system call returns when no program can still use the first one
- * (maybe_wait_bpf_programs() in kernel/bpf/syscall.c), so user space reads each row once, and its
- * counters are final.
+ * The programs reach the hash map of the rows through an outer map. To take the rows, user space
+ * puts an empty hash map into the outer map. The system call returns when no program can still use
+ * the first one (maybe_wait_bpf_programs() in kernel/bpf/syscall.c), so user space reads each row
+ * once, and its counters are final.
  *
  * All functions are inline: libbpf resolves the relocations of other functions at every start, also
  * if no program that is loaded calls them.
@@ -45,7 +45,7 @@ struct remote_settings {
 
 const volatile struct remote_settings remote;
 
-/* The counters of a row are added to by any thread of the process. */
+/* Each thread of a process adds to the counters of its rows. */
 struct rows {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -86,25 +86,13 @@ struct {
 	__type(value, struct note);
 } notes SEC(".maps");
 
-static __always_inline __u16 swap16(__u16 n)
-{
-	return __builtin_bswap16(n);
-}
-
 static __always_inline void map_ipv4(__u8 *to, __be32 address)
 {
-	__u32 prefix = 0xffff0000;
+	__be32 prefix = bpf_htonl(0xffff);
 
 	__builtin_memset(to, 0, 8);
 	__builtin_memcpy(to + 8, &prefix, 4);
 	__builtin_memcpy(to + 12, &address, 4);
-}
-
-static __always_inline bool is_unspecified(const __u8 *address)
-{
-	const __u32 *words = (const __u32 *)address;
-
-	return !words[0] && !words[1] && (!words[2] || words[2] == 0xffff0000) && !words[3];
 }
 
 /* fe80::/10, which is only valid on one interface. */
@@ -163,7 +151,7 @@ static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
 	note->corked = direction == SEND && bpf_core_cast(sk, struct udp_sock)->pending;
 	key->scope = note->scope;
 	__builtin_memcpy(key->remote_addr, note->address, sizeof(key->remote_addr));
-	key->remote_port = swap16(note->port);
+	key->remote_port = bpf_ntohs(note->port);
 	return true;
 }
 
@@ -175,16 +163,18 @@ static __always_inline bool find_remote(struct remote_key *key, struct sock *sk,
 
 	key->local_port = sk->__sk_common.skc_num;
 	if (!key->local_port)
-		key->local_port = swap16(bpf_core_cast(sk, struct inet_sock)->inet_sport);
-	key->remote_port = swap16(sk->__sk_common.skc_dport);
+		key->local_port = bpf_ntohs(bpf_core_cast(sk, struct inet_sock)->inet_sport);
+	key->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	if (sk->__sk_common.skc_family == AF_INET) {
 		map_ipv4(key->remote_addr, sk->__sk_common.skc_daddr);
-		map_ipv4(key->local_addr, sk->__sk_common.skc_rcv_saddr);
+		if (remote.mode == REMOTE_SOCKET)
+			map_ipv4(key->local_addr, sk->__sk_common.skc_rcv_saddr);
 	} else {
 		__builtin_memcpy(key->remote_addr, &sk->__sk_common.skc_v6_daddr,
 				 sizeof(key->remote_addr));
-		__builtin_memcpy(key->local_addr, &sk->__sk_common.skc_v6_rcv_saddr,
-				 sizeof(key->local_addr));
+		if (remote.mode == REMOTE_SOCKET)
+			__builtin_memcpy(key->local_addr, &sk->__sk_common.skc_v6_rcv_saddr,
+					 sizeof(key->local_addr));
 	}
 	is_connected = key->remote_port;
 	if (protocol == UDP && !take_note(key, sk, direction) && !is_connected)
@@ -196,14 +186,12 @@ static __always_inline bool find_remote(struct remote_key *key, struct sock *sk,
 	return true;
 }
 
-/* Leaves out what rows are not split by. */
+/* Leaves out the ports by which rows are not split. */
 static __always_inline void fold(struct remote_key *key)
 {
 	if (remote.mode == REMOTE_SOCKET)
 		return;
-	__builtin_memset(key->local_addr, 0, sizeof(key->local_addr));
 	if (remote.mode == REMOTE_ADDRESS) {
-		key->role = 0;
 		key->local_port = 0;
 		key->remote_port = 0;
 	} else if (key->role == REMOTE_SERVER) {
@@ -280,30 +268,12 @@ static __always_inline struct counters *block_of(struct task_struct *task, enum 
 	__u64 address = bpf_get_current_task();
 	struct slot_set *set = set_of(address);
 	__u32 at = set ? place_in(set, address) : SLOTS_IN_SET;
-	struct counters *counters;
-	struct block *block;
 
-	if (set && at < SLOTS_IN_SET) {
-		/* The next snapshot shows it again: the process may have another name. */
-		set->shown_id[at] = 0;
-		return &set->counters[at];
-	}
-	block = stored_block(task);
-	if (block && block->state == BLOCK_LIVE)
-		return &block->counters;
-	if (!block && filter.tracked) {
-		block = spare_block(task);
-		return block ? &block->counters : NULL;
-	}
-	counters = NULL;
-	if (task->pid && !(task->flags & PF_EXITING)) {
-		counters = make_block(task);
-		if (!counters)
-			add_aside(true, protocol, direction, bytes);
-	} else {
-		add_aside(false, protocol, direction, bytes);
-	}
-	return counters;
+	if (!set || at >= SLOTS_IN_SET)
+		return counters_outside(task, protocol, direction, bytes);
+	/* The next snapshot shows it again: the process may have another name. */
+	set->shown_id[at] = 0;
+	return &set->counters[at];
 }
 
 /*
@@ -362,14 +332,11 @@ static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction 
 	}
 	kernel = bpf_cast_to_kern_ctx(ctx);
 	note->scope = bpf_core_cast(kernel->uaddr, struct sockaddr_in6)->sin6_scope_id;
-	part = ctx->user_ip6[0];
-	__builtin_memcpy(note->address, &part, 4);
-	part = ctx->user_ip6[1];
-	__builtin_memcpy(note->address + 4, &part, 4);
-	part = ctx->user_ip6[2];
-	__builtin_memcpy(note->address + 8, &part, 4);
-	part = ctx->user_ip6[3];
-	__builtin_memcpy(note->address + 12, &part, 4);
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		part = ctx->user_ip6[i];
+		__builtin_memcpy(note->address + 4 * i, &part, sizeof(part));
+	}
 	return 1;
 }
 

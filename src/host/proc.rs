@@ -107,22 +107,25 @@ pub(crate) fn parse_loadavg(text: &str) -> Option<u32> {
 /// The initial namespaces have fixed numbers (include/uapi/linux/nsfs.h).
 #[must_use]
 pub fn namespace(kind: &str) -> Option<u64> {
-    let namespace = fs::metadata(format!("/proc/self/ns/{kind}"));
-    namespace.ok().map(|namespace| namespace.ino())
+    namespace_of("self", kind)
+}
+
+/// The same of the calling thread.
+pub(super) fn thread_namespace(kind: &str) -> Option<u64> {
+    namespace_of("thread-self", kind)
 }
 
 /// The inode number of the network namespace of the host: that of process 1, or that of this process
 /// if process 1 may not be looked at.
 #[must_use]
 pub fn host_netns() -> Option<u32> {
-    let of = |process| fs::metadata(format!("/proc/{process}/ns/net"));
-    let namespace = of("1").or_else(|_| of("self")).ok()?;
-    u32::try_from(namespace.ino()).ok()
+    let namespace = namespace_of("1", "net").or_else(|| namespace("net"))?;
+    u32::try_from(namespace).ok()
 }
 
-/// The same of the calling thread.
-pub(super) fn thread_namespace(kind: &str) -> Option<u64> {
-    let namespace = fs::metadata(format!("/proc/thread-self/ns/{kind}"));
+/// `process` is the name of a directory of /proc.
+fn namespace_of(process: &str, kind: &str) -> Option<u64> {
+    let namespace = fs::metadata(format!("/proc/{process}/ns/{kind}"));
     namespace.ok().map(|namespace| namespace.ino())
 }
 

@@ -70,34 +70,30 @@ pub(super) fn load<'a>(
         .and_then(|()| maps.wanted.set_max_entries(filter.wanted_entries()))
         .map_err(|error| refused("size the maps", &error))?;
     let cgroups = capacity.cgroup_bytes > 0;
+    let mut left_out = Vec::new();
     if cgroups {
-        open.maps
-            .cgroups
+        maps.cgroups
             .set_max_entries(capacity.cgroup_bytes)
             .map_err(|error| refused("size the maps", &error))?;
     } else {
-        open.maps
-            .cgroups
-            .set_autocreate(false)
-            .map_err(|error| refused("leave out a map", &error))?;
+        left_out.push(&mut maps.cgroups);
     }
-    let rows = capacity.remote.map(|remote| remote.rows);
-    let maps = &mut open.maps;
-    if let Some(rows) = rows {
+    if let Some(remote) = capacity.remote {
         maps.first_rows
-            .set_max_entries(rows)
-            .and_then(|()| maps.second_rows.set_max_entries(rows))
+            .set_max_entries(remote.rows)
+            .and_then(|()| maps.second_rows.set_max_entries(remote.rows))
             .map_err(|error| refused("size the maps", &error))?;
     } else {
-        for map in [
+        left_out.extend([
             &mut maps.first_rows,
             &mut maps.second_rows,
             &mut maps.current_rows,
             &mut maps.notes,
-        ] {
-            map.set_autocreate(false)
-                .map_err(|error| refused("leave out a map", &error))?;
-        }
+        ]);
+    }
+    for map in left_out {
+        map.set_autocreate(false)
+            .map_err(|error| refused("leave out a map", &error))?;
     }
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         // Early enough to drain the ring buffer before it is full, late enough to be rare.

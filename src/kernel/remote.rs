@@ -29,32 +29,43 @@ pub(super) struct Rows {
     /// Whether the programs use `second_rows`.
     second: bool,
     taken: Vec<RemoteRecord>,
+    /// `rows_made` when the rows were last taken.
+    made: u64,
+    /// Rows should be taken when this many more were made.
+    wakeup: u64,
 }
 
 impl Rows {
+    pub(super) fn new(remote: RemoteRows) -> Self {
+        Self {
+            wakeup: remote.wakeup().into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the rows should be taken if `made` rows were made so far.
+    pub(super) fn is_due(&self, made: u64) -> bool {
+        made - self.made >= self.wakeup
+    }
+
     /// Gives the programs the other map, and takes all rows from the one that they used.
     pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
         let failed = |error: libbpf_rs::Error| {
             Error::failed("the rows of remote ends could not be read", error)
         };
         shared::set_rows_taken(maps, made);
-        let next = if self.second {
-            &maps.first_rows
+        let (full, next) = if self.second {
+            (&maps.second_rows, &maps.first_rows)
         } else {
-            &maps.second_rows
+            (&maps.first_rows, &maps.second_rows)
         };
         let fd = next.as_fd().as_raw_fd().to_ne_bytes();
         // The call returns when no program uses the replaced map any more.
         maps.current_rows
             .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
             .map_err(failed)?;
-        let was_second = self.second;
-        self.second = !was_second;
-        let full = if was_second {
-            &maps.second_rows
-        } else {
-            &maps.first_rows
-        };
+        self.second = !self.second;
+        self.made = made;
         // A batch ends before a bucket that does not fit, and the iterator takes a batch that is not
         // full for the last one. It also hides errors.
         loop {
@@ -83,6 +94,11 @@ impl Rows {
 }
 
 impl RemoteRows {
+    /// Rows are taken when this many were made.
+    fn wakeup(&self) -> u32 {
+        (self.rows / 2).max(1)
+    }
+
     /// Writes the settings into the programs' constants.
     pub(super) fn write_to(&self, raw: &mut types::remote_settings) {
         let mode = match self.mode {
@@ -93,7 +109,7 @@ impl RemoteRows {
         raw.mode = mode;
         raw.threads = u32::from(self.threads);
         raw.host_netns = self.host_netns;
-        raw.wakeup = (self.rows / 2).max(1);
+        raw.wakeup = self.wakeup();
     }
 }
 

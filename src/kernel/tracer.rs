@@ -47,10 +47,6 @@ pub struct Tracer<'a> {
     extent: Extent,
     /// The rows of remote ends, if they are counted.
     rows: Option<Rows>,
-    /// The number of rows after which they are taken.
-    rows_due: u64,
-    /// `rows_made` when the rows were last taken.
-    rows_taken: u64,
 }
 
 /// Writes libbpf's own messages to standard error, or suppresses them.
@@ -126,22 +122,20 @@ impl<'a> Tracer<'a> {
             sampling: Sampling::default(),
             expected: 0,
             extent: Extent::Changes,
-            rows: capacity.remote.map(|_| Rows::default()),
-            rows_due: capacity
-                .remote
-                .map_or(0, |remote| u64::from(remote.rows / 2)),
-            rows_taken: 0,
+            rows: capacity.remote.map(Rows::new),
         })
     }
 
-    /// Takes the rows of remote ends that have been made so far, if they are counted.
-    fn take_rows(&mut self) -> Result<(), Error> {
-        let made = self.raw_losses()?.rows_made;
-        if let Some(rows) = &mut self.rows {
-            rows.take(&mut self.skel.maps, made)?;
-            self.rows_taken = made;
+    /// Takes the rows of remote ends, if they are counted. Without `always`, only if there are many.
+    fn take_rows(&mut self, always: bool) -> Result<(), Error> {
+        if self.rows.is_none() {
+            return Ok(());
         }
-        Ok(())
+        let made = self.raw_losses()?.rows_made;
+        match &mut self.rows {
+            Some(rows) if always || rows.is_due(made) => rows.take(&mut self.skel.maps, made),
+            _ => Ok(()),
+        }
     }
 
     fn raw_losses(&self) -> Result<types::losses, Error> {
@@ -305,7 +299,7 @@ fn ring<'a>(
 
 impl SampleParts for Tracer<'_> {
     fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error> {
-        self.take_rows()?;
+        self.take_rows(true)?;
         Ok(self.rows.as_mut().map(Rows::taken).unwrap_or_default())
     }
 
@@ -351,9 +345,7 @@ impl Source for Tracer<'_> {
     }
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
-        if self.rows.is_some() && self.raw_losses()?.rows_made - self.rows_taken >= self.rows_due {
-            self.take_rows()?;
-        }
+        self.take_rows(false)?;
         let mut attempts = 0;
         loop {
             let progress = self.progress()?;
