@@ -140,4 +140,7 @@ __u32 dump_all SEC(".data.dump") = 0;
 /* Set by user space: losses.rows_made when it last took the rows of remote ends. */
 __u64 rows_taken SEC(".data.dump") = 0;
 
+/* Set by user space: how often it has taken the rows of remote ends. */
+__u64 rows_generation SEC(".data.dump") = 0;
+
 #endif

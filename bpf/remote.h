@@ -4,11 +4,6 @@
  * or to the block of its thread if it has no row. Never to both, so rows and blocks add up to all
  * events.
  *
- * The programs reach the hash map of the rows through an outer map. To take the rows, user space
- * puts an empty hash map into the outer map. The system call returns when no program can still use
- * the first one (maybe_wait_bpf_programs() in kernel/bpf/syscall.c), so user space reads each row
- * once, and its counters are final.
- *
  * All functions are inline: libbpf resolves the relocations of other functions at every start, also
  * if no program that is loaded calls them.
  */
@@ -39,34 +34,20 @@ struct remote_settings {
 	__u32 threads;
 	/* Inode number of the network namespace of the host, whose rows have netns 0. */
 	__u32 host_netns;
-	/* The reader is woken when this many rows were made since it took them. */
+	/* The reader is woken when this many rows of the hash map were made since it took them. */
 	__u32 wakeup;
+	/* The number of row sets in a half, minus one. The number is a power of two. */
+	__u32 sets_mask;
 };
 
 const volatile struct remote_settings remote;
 
-/* Each thread of a process adds to the counters of its rows. */
-struct rows {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, struct remote_key);
-	__type(value, struct remote_counters);
-} first_rows SEC(".maps");
-
-struct rows second_rows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct rows);
-} current_rows SEC(".maps") = {.values = {&first_rows}};
+#include "rows.h"
 
 /* The remote end of an unconnected UDP call, which the cgroup programs leave for the tracepoint. */
 struct note {
 	__u64 sock;
-	__u8 address[16];
+	__u64 address[2];
 	__be16 port;
 	__u16 direction;
 	/* Whether an event has used it. */
@@ -86,19 +67,16 @@ struct {
 	__type(value, struct note);
 } notes SEC(".maps");
 
-static __always_inline void map_ipv4(__u8 *to, __be32 address)
+/* The second word of an IPv4 address that is mapped to IPv6. The first one is 0. */
+static __always_inline __u64 mapped(__be32 address)
 {
-	__be32 prefix = bpf_htonl(0xffff);
-
-	__builtin_memset(to, 0, 8);
-	__builtin_memcpy(to + 8, &prefix, 4);
-	__builtin_memcpy(to + 12, &address, 4);
+	return bpf_cpu_to_be64(0xffffULL << 32) | (__u64)address << (bpf_htonl(1) == 1 ? 0 : 32);
 }
 
-/* fe80::/10, which is only valid on one interface. */
-static __always_inline bool is_link_local(const __u8 *address)
+/* fe80::/10, which is only valid on one interface. The argument is the first word. */
+static __always_inline bool is_link_local(__u64 address)
 {
-	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+	return bpf_be64_to_cpu(address) >> 54 == 0xfe80 >> 6;
 }
 
 /*
@@ -133,9 +111,17 @@ static __always_inline enum remote_role role_of(struct sock *sk, enum protocol p
 	return is_server ? REMOTE_SERVER : REMOTE_CLIENT;
 }
 
+/* The ends of the connection of an event, or those of a datagram. */
+struct ends {
+	__u64 local[2];
+	__u64 remote[2];
+	__u64 local_port;
+	__u64 remote_port;
+	__u64 scope;
+};
+
 /* Copies the remote end of a call from its note. False if there is none. */
-static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
-				      enum direction direction)
+static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum direction direction)
 {
 	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
 
@@ -149,131 +135,95 @@ static __always_inline bool take_note(struct remote_key *key, struct sock *sk,
 		return false;
 	note->used = 1;
 	note->corked = direction == SEND && bpf_core_cast(sk, struct udp_sock)->pending;
-	key->scope = note->scope;
-	__builtin_memcpy(key->remote_addr, note->address, sizeof(key->remote_addr));
-	key->remote_port = bpf_ntohs(note->port);
+	ends->scope = note->scope;
+	ends->remote[0] = note->address[0];
+	ends->remote[1] = note->address[1];
+	ends->remote_port = bpf_ntohs(note->port);
 	return true;
 }
 
-/* Fills in the remote end of an event. False if it is not known. */
-static __always_inline bool find_remote(struct remote_key *key, struct sock *sk,
-					enum protocol protocol, enum direction direction)
+/* Finds the ends of an event. False if the remote end is not known. */
+static __always_inline bool find_ends(struct ends *ends, struct sock *sk, enum protocol protocol,
+				      enum direction direction)
 {
+	const __u64 *address;
 	bool is_connected;
 
-	key->local_port = sk->__sk_common.skc_num;
-	if (!key->local_port)
-		key->local_port = bpf_ntohs(bpf_core_cast(sk, struct inet_sock)->inet_sport);
-	key->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	ends->local_port = sk->__sk_common.skc_num;
+	if (!ends->local_port)
+		ends->local_port = bpf_ntohs(bpf_core_cast(sk, struct inet_sock)->inet_sport);
+	ends->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	if (sk->__sk_common.skc_family == AF_INET) {
-		map_ipv4(key->remote_addr, sk->__sk_common.skc_daddr);
+		ends->remote[1] = mapped(sk->__sk_common.skc_daddr);
 		if (remote.mode == REMOTE_SOCKET)
-			map_ipv4(key->local_addr, sk->__sk_common.skc_rcv_saddr);
+			ends->local[1] = mapped(sk->__sk_common.skc_rcv_saddr);
 	} else {
-		__builtin_memcpy(key->remote_addr, &sk->__sk_common.skc_v6_daddr,
-				 sizeof(key->remote_addr));
-		if (remote.mode == REMOTE_SOCKET)
-			__builtin_memcpy(key->local_addr, &sk->__sk_common.skc_v6_rcv_saddr,
-					 sizeof(key->local_addr));
+		address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
+		ends->remote[0] = address[0];
+		ends->remote[1] = address[1];
+		if (remote.mode == REMOTE_SOCKET) {
+			address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
+			ends->local[0] = address[0];
+			ends->local[1] = address[1];
+		}
 	}
-	is_connected = key->remote_port;
-	if (protocol == UDP && !take_note(key, sk, direction) && !is_connected)
+	is_connected = ends->remote_port;
+	if (protocol == UDP && !take_note(ends, sk, direction) && !is_connected)
 		return false;
-	if (!is_link_local(key->remote_addr))
-		key->scope = 0;
-	else if (!key->scope)
-		key->scope = sk->__sk_common.skc_bound_dev_if;
+	if (!is_link_local(ends->remote[0]))
+		ends->scope = 0;
+	else if (!ends->scope)
+		ends->scope = sk->__sk_common.skc_bound_dev_if;
 	return true;
 }
 
-/* Leaves out the ports by which rows are not split. */
-static __always_inline void fold(struct remote_key *key)
+/* The role of an event, and leaves out the ports by which rows are not split. */
+static __always_inline __u64 fold(struct ends *ends, struct sock *sk, enum protocol protocol)
 {
-	if (remote.mode == REMOTE_SOCKET)
-		return;
+	enum remote_role role;
+
 	if (remote.mode == REMOTE_ADDRESS) {
-		key->local_port = 0;
-		key->remote_port = 0;
-	} else if (key->role == REMOTE_SERVER) {
-		key->remote_port = 0;
-	} else {
-		key->local_port = 0;
+		ends->local_port = 0;
+		ends->remote_port = 0;
+		return 0;
 	}
-}
-
-static __always_inline void wake_reader(void)
-{
-	void *nothing = bpf_ringbuf_reserve(&exits, 8, 0);
-
-	/* Without room there are exit records, and the reader is awake. */
-	if (nothing)
-		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
-}
-
-static __always_inline struct remote_counters *find_row(void *rows, const struct remote_key *key)
-{
-	struct remote_counters none = {}, *row = bpf_map_lookup_elem(rows, key);
-	__u64 made;
-
-	if (row)
-		return row;
-	if (!bpf_map_update_elem(rows, key, &none, BPF_NOEXIST)) {
-		made = __sync_add_and_fetch(&losses.rows_made, 1);
-		if (made - rows_taken == remote.wakeup)
-			wake_reader();
+	role = role_of(sk, protocol);
+	if (remote.mode == REMOTE_SERVICE) {
+		if (role == REMOTE_SERVER)
+			ends->remote_port = 0;
+		else
+			ends->local_port = 0;
 	}
-	return bpf_map_lookup_elem(rows, key);
+	return role;
 }
 
-/* Adds to the row of an event. False if there is none. */
-static __always_inline bool add_to_row(struct sock *sk, enum protocol protocol,
-				       enum direction direction, __u64 bytes)
+/* Makes the key of an event's row. False if the remote end is not known. */
+static __always_inline bool find_key(struct remote_key *key, struct sock *sk,
+				     enum protocol protocol, enum direction direction)
 {
-	struct remote_key key = {};
-	struct remote_counters *row;
-	__u32 zero = 0, netns;
 	struct task_struct *task;
-	void *rows;
+	struct ends ends = {};
+	__u64 netns, role;
 
-	if (!find_remote(&key, sk, protocol, direction)) {
-		__sync_fetch_and_add(&losses.remote_unknown, 1);
+	if (!find_ends(&ends, sk, protocol, direction))
 		return false;
-	}
-	key.protocol = protocol;
-	if (remote.mode != REMOTE_ADDRESS)
-		key.role = role_of(sk, protocol);
-	fold(&key);
-	netns = sk->__sk_common.skc_net.net->ns.inum;
-	key.netns = netns == remote.host_netns ? 0 : netns;
-	task = bpf_core_cast(bpf_get_current_task_btf(), struct task_struct);
-	key.start = task->group_leader->start_boottime;
-	key.tgid = task->tgid;
+	role = fold(&ends, sk, protocol);
+	/* See identify(): to follow trusted pointers takes the verifier too long. */
+	netns = bpf_core_cast(sk, struct sock)->__sk_common.skc_net.net->ns.inum;
+	if (netns == remote.host_netns)
+		netns = 0;
+	task = bpf_get_current_task_btf();
+	key->start = bpf_core_cast(task, struct task_struct)->group_leader->start_boottime;
+	key->task = (__u64)task->tgid << 32;
 	if (remote.threads)
-		key.tid = task->pid;
-	rows = bpf_map_lookup_elem(&current_rows, &zero);
-	row = rows ? find_row(rows, &key) : NULL;
-	if (!row) {
-		__sync_fetch_and_add(&losses.remote_full, 1);
-		return false;
-	}
-	__sync_fetch_and_add(&row->msgs[direction], 1);
-	__sync_fetch_and_add(&row->bytes[direction], bytes);
+		key->task |= (__u32)task->pid;
+	key->local[0] = ends.local[0];
+	key->local[1] = ends.local[1];
+	key->remote[0] = ends.remote[0];
+	key->remote[1] = ends.remote[1];
+	key->place = netns << 32 | ends.scope;
+	key->ends = ends.local_port << 48 | ends.remote_port << 32 | role << 8 | protocol;
 	return true;
-}
-
-/* The counters of a thread's block, which is made if there is none; NULL if it does not count. */
-static __always_inline struct counters *block_of(struct task_struct *task, enum protocol protocol,
-						 enum direction direction, __u64 bytes)
-{
-	__u64 address = bpf_get_current_task();
-	struct slot_set *set = set_of(address);
-	__u32 at = set ? place_in(set, address) : SLOTS_IN_SET;
-
-	if (!set || at >= SLOTS_IN_SET)
-		return counters_outside(task, protocol, direction, bytes);
-	/* The next snapshot shows it again: the process may have another name. */
-	set->shown_id[at] = 0;
-	return &set->counters[at];
 }
 
 /*
@@ -283,22 +233,42 @@ static __always_inline struct counters *block_of(struct task_struct *task, enum 
 static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					enum direction direction, __u64 bytes)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct counters *counters = block_of(task, protocol, direction, bytes);
+	__u64 address = bpf_get_current_task();
+	__u32 number = set_number(address);
+	struct slot_set *set = bpf_map_lookup_elem(&slots, &number);
+	__u32 at = set ? place_in(set, address) : SLOTS_IN_SET;
+	__u32 *hint = NULL;
+	struct counters *counters;
+	struct remote_key key;
 
-	/* See identify(): to follow trusted pointers takes the verifier too long. */
-	sk = bpf_core_cast(sk, struct sock);
-
-	if (counters && !add_to_row(sk, protocol, direction, bytes))
+	if (set && at < SLOTS_IN_SET) {
+		/* The next snapshot shows it again: the process may have another name. */
+		set->shown_id[at] = 0;
+		counters = &set->counters[at];
+		hint = hint_of(number, at);
+	} else {
+		counters = counters_outside(bpf_get_current_task_btf(), protocol, direction, bytes);
+		if (!counters)
+			return 0;
+	}
+	if (!find_key(&key, sk, protocol, direction)) {
+		__sync_fetch_and_add(&losses.remote_unknown, 1);
 		add(counters, protocol, direction, bytes);
+	} else if (!add_to_row(hint, &key, direction, bytes)) {
+		__sync_fetch_and_add(&losses.remote_full, 1);
+		add(counters, protocol, direction, bytes);
+	}
 	return 0;
 }
 
 /* A peek or a failed call has a note, too. It must not be taken for that of the next call. */
 static __always_inline void forget_note(struct sock *sk)
 {
-	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
+	struct note *note;
 
+	if (sk->sk_protocol != IPPROTO_UDP)
+		return;
+	note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
 	if (note && note->sock == (__u64)sk)
 		note->used = 1;
 }
@@ -327,7 +297,8 @@ static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction 
 	note->corked = 0;
 	note->scope = 0;
 	if (is_ipv4) {
-		map_ipv4(note->address, ctx->user_ip4);
+		note->address[0] = 0;
+		note->address[1] = mapped(ctx->user_ip4);
 		return 1;
 	}
 	kernel = bpf_cast_to_kern_ctx(ctx);
@@ -335,7 +306,7 @@ static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction 
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
 		part = ctx->user_ip6[i];
-		__builtin_memcpy(note->address + 4 * i, &part, sizeof(part));
+		__builtin_memcpy((__u8 *)note->address + 4 * i, &part, sizeof(part));
 	}
 	return 1;
 }

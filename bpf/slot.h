@@ -18,10 +18,15 @@ static __always_inline __u64 address_of(struct task_struct *task)
 	return bpf_get_current_task() + distance;
 }
 
-/* The set that can have a slot of a task. The multiplication spreads addresses evenly. */
+/* The number of the set that can have a slot of a task. The multiplication spreads addresses. */
+static __always_inline __u32 set_number(__u64 task)
+{
+	return (__u32)((task * 0x9e3779b97f4a7c15ULL) >> 40) & slot_sets_mask;
+}
+
 static __always_inline struct slot_set *set_of(__u64 task)
 {
-	__u32 key = (__u32)((task * 0x9e3779b97f4a7c15ULL) >> 40) & slot_sets_mask;
+	__u32 key = set_number(task);
 
 	return bpf_map_lookup_elem(&slots, &key);
 }

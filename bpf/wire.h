@@ -133,28 +133,25 @@ _Static_assert(sizeof(struct losses) == 296, "struct losses is shared with user 
 
 enum remote_role { REMOTE_CLIENT = 1, REMOTE_SERVER = 2 };
 
-/* What a row of `--remote` is. Parts by which rows are not split are 0. */
+/*
+ * What a row of `--remote` is. Parts by which rows are not split are 0. All fields are whole words,
+ * so that a program can make and compare keys without memory.
+ */
 struct remote_key {
-	/* Start of the process, and its id, as in struct thread_record. */
+	/* Start of the process, as in struct thread_record. */
 	__u64 start;
-	__u32 tgid;
-	/* Thread id if rows are threads. */
-	__u32 tid;
-	/* IPv6 addresses; IPv4 addresses are mapped to IPv6. */
-	__u8 local_addr[16];
-	__u8 remote_addr[16];
-	/* Index of the interface of a link-local address. */
-	__u32 scope;
-	/* Inode number of the network namespace; 0 for the host's. */
-	__u32 netns;
-	/* In the machine's byte order. */
-	__u16 local_port;
-	__u16 remote_port;
-	/* 0 for TCP, 1 for UDP. */
-	__u8 protocol;
-	/* enum remote_role */
-	__u8 role;
-	__u16 _pad;
+	/* Process id << 32 | thread id, which is 0 if rows are not threads. */
+	__u64 task;
+	/* IPv6 addresses as they lie in memory; IPv4 addresses are mapped to IPv6. */
+	__u64 local[2];
+	__u64 remote[2];
+	/*
+	 * Inode number of the network namespace, 0 for the host's, << 32 | index of the interface
+	 * of a link-local address.
+	 */
+	__u64 place;
+	/* Local port << 48 | remote port << 32 | enum remote_role << 8 | 0 for TCP, 1 for UDP. */
+	__u64 ends;
 };
 _Static_assert(sizeof(struct remote_key) == 64, "struct remote_key is shared with user space");
 

@@ -82,12 +82,16 @@ pub(super) fn load<'a>(
         maps.first_rows
             .set_max_entries(remote.rows)
             .and_then(|()| maps.second_rows.set_max_entries(remote.rows))
+            .and_then(|()| maps.row_sets.set_max_entries(2 * remote.sets()))
+            .and_then(|()| maps.hints.set_max_entries(capacity.slot_sets()))
             .map_err(|error| refused("size the maps", &error))?;
     } else {
         left_out.extend([
             &mut maps.first_rows,
             &mut maps.second_rows,
             &mut maps.current_rows,
+            &mut maps.row_sets,
+            &mut maps.hints,
             &mut maps.notes,
         ]);
     }

@@ -13,6 +13,8 @@ mod remote;
 mod requirements;
 #[cfg(test)]
 mod requirements_tests;
+mod row_sets;
+mod rows;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;

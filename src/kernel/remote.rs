@@ -1,18 +1,12 @@
-//! Takes the rows of remote ends from the programs.
+//! Decodes the rows of remote ends.
 
-use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
 
-use libbpf_rs::{MapCore, MapFlags};
 use plain::Plain;
 
 use super::decode::read;
-use super::setup::RemoteRows;
-use super::shared;
-use super::skel::{NetatopMaps, types};
-use crate::error::Error;
-use crate::model::{Counters, End, ProcessId, Protocol, Remote, RemoteMode, RemoteRecord, Role};
+use super::skel::types;
+use crate::model::{Counters, End, ProcessId, Protocol, Remote, RemoteRecord, Role};
 
 // SAFETY: generated from bpf/wire.h. The struct is #[repr(C)] and holds only integers and arrays of
 // integers. Its padding is explicit, so every bit pattern is a valid value.
@@ -20,111 +14,19 @@ unsafe impl Plain for types::remote_key {}
 // SAFETY: as above.
 unsafe impl Plain for types::remote_counters {}
 
-/// Number of rows that one system call takes.
-const BATCH: u32 = 4096;
-
-/// The rows taken so far, and the map that the programs use.
-#[derive(Debug, Default)]
-pub(super) struct Rows {
-    /// Whether the programs use `second_rows`.
-    second: bool,
-    taken: Vec<RemoteRecord>,
-    /// `rows_made` when the rows were last taken.
-    made: u64,
-    /// Rows should be taken when this many more were made.
-    wakeup: u64,
-}
-
-impl Rows {
-    pub(super) fn new(remote: RemoteRows) -> Self {
-        Self {
-            wakeup: remote.wakeup().into(),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the rows should be taken if `made` rows were made so far.
-    pub(super) fn is_due(&self, made: u64) -> bool {
-        made - self.made >= self.wakeup
-    }
-
-    /// Gives the programs the other map, and takes all rows from the one that they used.
-    pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
-        let failed = |error: libbpf_rs::Error| {
-            Error::failed("the rows of remote ends could not be read", error)
-        };
-        shared::set_rows_taken(maps, made);
-        let (full, next) = if self.second {
-            (&maps.second_rows, &maps.first_rows)
-        } else {
-            (&maps.first_rows, &maps.second_rows)
-        };
-        let fd = next.as_fd().as_raw_fd().to_ne_bytes();
-        // The call returns when no program uses the replaced map any more.
-        maps.current_rows
-            .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
-            .map_err(failed)?;
-        self.second = !self.second;
-        self.made = made;
-        // A batch ends before a bucket that does not fit, and the iterator takes a batch that is not
-        // full for the last one. It also hides errors.
-        loop {
-            let before = self.taken.len();
-            let rows = full
-                .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
-                .map_err(failed)?;
-            self.taken
-                .extend(rows.filter_map(|(key, value)| row(&key, &value)));
-            if self.taken.len() == before {
-                break;
-            }
-        }
-        if full.keys().next().is_some() {
-            return Err(Error::Failed(
-                "the rows of remote ends could not be read completely".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Returns what was taken.
-    pub(super) fn taken(&mut self) -> Vec<RemoteRecord> {
-        mem::take(&mut self.taken)
-    }
-}
-
-impl RemoteRows {
-    /// Rows are taken when this many were made.
-    fn wakeup(&self) -> u32 {
-        (self.rows / 2).max(1)
-    }
-
-    /// Writes the settings into the programs' constants.
-    pub(super) fn write_to(&self, raw: &mut types::remote_settings) {
-        let mode = match self.mode {
-            RemoteMode::Address => types::remote_mode::REMOTE_ADDRESS,
-            RemoteMode::Service => types::remote_mode::REMOTE_SERVICE,
-            RemoteMode::Socket => types::remote_mode::REMOTE_SOCKET,
-        };
-        raw.mode = mode;
-        raw.threads = u32::from(self.threads);
-        raw.host_netns = self.host_netns;
-        raw.wakeup = self.wakeup();
-    }
-}
-
 /// Decodes a row. `None` if there are too few bytes.
 pub(crate) fn row(key: &[u8], counters: &[u8]) -> Option<RemoteRecord> {
     Some(record(&read(key)?, &read(counters)?))
 }
 
 fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord {
-    let protocol = if key.protocol == 0 {
+    let protocol = if key.ends & 0xff == 0 {
         Protocol::Tcp
     } else {
         Protocol::Udp
     };
-    let port = |port: u16| (port != 0).then_some(port);
+    let part = |word: u64, shift: u32| (word >> shift) as u32;
+    let port = |shift: u32| Some((key.ends >> shift) as u16).filter(|&port| port != 0);
     let ([sent, received], [sent_bytes, received_bytes]) = (row.msgs, row.bytes);
     let mut counters = Counters::default();
     match protocol {
@@ -139,32 +41,37 @@ fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord
     }
     RemoteRecord {
         process: ProcessId {
-            pid: key.tgid,
+            pid: part(key.task, 32),
             start: key.start,
         },
-        tid: (key.tid != 0).then_some(key.tid),
+        tid: Some(part(key.task, 0)).filter(|&tid| tid != 0),
         remote: Remote {
             protocol,
-            role: match key.role {
+            role: match key.ends >> 8 & 0xff {
                 1 => Some(Role::Client),
                 2 => Some(Role::Server),
                 _ => None,
             },
-            local_address: Some(address(key.local_addr))
-                .filter(|address| !address.is_unspecified()),
-            local_port: port(key.local_port),
+            local_address: Some(address(key.local)).filter(|address| !address.is_unspecified()),
+            local_port: port(48),
             remote: End {
-                address: address(key.remote_addr),
-                scope: key.scope,
-                port: port(key.remote_port),
+                address: address(key.remote),
+                scope: part(key.place, 0),
+                port: port(32),
             },
-            netns: (key.netns != 0).then_some(key.netns),
+            netns: Some(part(key.place, 32)).filter(|&netns| netns != 0),
         },
         counters,
     }
 }
 
-fn address(bytes: [u8; 16]) -> IpAddr {
+/// An address from the words of a key, whose bytes lie in memory as in the address.
+fn address(words: [u64; 2]) -> IpAddr {
+    let [first, second] = words.map(u64::to_ne_bytes);
+    let mut bytes = [0; 16];
+    let (left, right) = bytes.split_at_mut(first.len());
+    left.copy_from_slice(&first);
+    right.copy_from_slice(&second);
     Ipv6Addr::from(bytes).to_canonical()
 }
 
@@ -177,20 +84,18 @@ mod tests {
     /// Each field of a row is read from its offset, and folded parts are absent.
     #[test]
     fn every_field_of_a_row_is_read_from_its_offset() {
-        let mapped = |last: u8| Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets();
+        let mapped = |last: u8| {
+            let bytes = Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets();
+            let (words, _) = bytes.as_chunks();
+            [words[0], words[1]].map(u64::from_ne_bytes)
+        };
         let mut key = types::remote_key {
             start: 1,
-            tgid: 2,
-            tid: 3,
-            local_addr: mapped(4),
-            remote_addr: mapped(5),
-            scope: 6,
-            netns: 7,
-            local_port: 8,
-            remote_port: 9,
-            protocol: 1,
-            role: 2,
-            ..Default::default()
+            task: 2 << 32 | 3,
+            local: mapped(4),
+            remote: mapped(5),
+            place: 7 << 32 | 6,
+            ends: 8 << 48 | 9 << 32 | 2 << 8 | 1,
         };
         let counters = types::remote_counters {
             msgs: [10, 11],
@@ -221,8 +126,7 @@ mod tests {
         let c = all.counters;
         assert_eq!((c.udp_send_msgs, c.udp_recv_msgs), (10, 11));
         assert_eq!((c.udp_send_bytes, c.udp_recv_bytes), (12, 13));
-        (key.tid, key.netns, key.role, key.local_addr) = (0, 0, 0, [0; 16]);
-        (key.local_port, key.remote_port, key.protocol) = (0, 0, 0);
+        (key.task, key.place, key.ends, key.local) = (2 << 32, 6, 0, [0; 2]);
         let folded = decoded(&key);
         assert_eq!((folded.tid, folded.remote.netns), (None, None));
         assert_eq!(

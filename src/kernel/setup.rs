@@ -41,8 +41,9 @@ pub struct RemoteRows {
     pub mode: RemoteMode,
     /// Rows are those of threads, not of processes.
     pub threads: bool,
-    /// Maximum number of rows until they are taken. The reader is woken at half of it. Traffic that
-    /// finds no row is counted without remote end. A row takes about 170 bytes.
+    /// Maximum number of rows in the hash map until they are taken. The reader is woken at half of it.
+    /// Traffic that finds no row is counted without remote end. A row takes about 170 bytes there.
+    /// In addition there are sets for at most 8,192 rows, which are used first.
     pub rows: u32,
     /// Whether cgroup programs note the remote ends of unconnected UDP sockets. This needs CAP_NET_ADMIN.
     pub notes: bool,

@@ -44,3 +44,12 @@ pub(super) fn set_rows_taken(maps: &mut NetatopMaps<'_>, made: u64) {
         shared.store(made, Ordering::SeqCst);
     }
 }
+
+/// Tells the programs how often user space has taken the rows of remote ends.
+pub(super) fn set_rows_generation(maps: &mut NetatopMaps<'_>, generation: u64) {
+    if let Some(data) = maps.data_dump_data.as_deref_mut() {
+        // SAFETY: as above, an aligned integer in memory that stays mapped.
+        let shared = unsafe { AtomicU64::from_ptr(&raw mut data.rows_generation) };
+        shared.store(generation, Ordering::SeqCst);
+    }
+}

@@ -14,8 +14,8 @@ use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
 use super::kind::TracepointKind;
 use super::liveness;
-use super::remote::Rows;
 use super::requirements::missing;
+use super::rows::Rows;
 use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
 use super::shared;
@@ -108,6 +108,10 @@ impl<'a> Tracer<'a> {
             has_cgroups.then(|| Rc::clone(&cgroups)),
         )
         .map_err(|error| refused("open the ring buffers", &error))?;
+        let rows = capacity
+            .remote
+            .map(|remote| Rows::new(remote, &skel.maps))
+            .transpose()?;
         Ok(Self {
             links: attach(&skel, filter, kind, capacity)?,
             ring,
@@ -122,7 +126,7 @@ impl<'a> Tracer<'a> {
             sampling: Sampling::default(),
             expected: 0,
             extent: Extent::Changes,
-            rows: capacity.remote.map(Rows::new),
+            rows,
         })
     }
 

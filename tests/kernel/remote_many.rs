@@ -151,8 +151,9 @@ fn rows_that_nobody_takes_are_reported() {
     let truth = counters(&lines[0], Counters::default());
     let case = format!("process-storm n={count}, 64 rows, no reader");
     storm.outcome(truth).assert_exact(&case);
-    assert_eq!(storm.rows.len(), 64);
-    assert_eq!(losses.remote_full, truth.msgs() - 64);
+    // The hash map is full, and so is the only set of rows, which has eight.
+    assert_eq!(storm.rows.len(), 64 + 8);
+    assert_eq!(losses.remote_full, truth.msgs() - (64 + 8));
     assert_eq!(storm.without_row.udp_send_msgs, losses.remote_full);
 }
 
@@ -237,7 +238,8 @@ fn many_ends_of_one_process() {
 #[test]
 fn the_reader_is_woken_to_take_rows() {
     const ROUNDS: usize = 20;
-    const EACH: usize = 600;
+    // More than half of the hash map, also without those that are in sets of rows: at most 128.
+    const EACH: usize = 700;
     let mut storage = Storage::default();
     let mut tracer = Tracer::attach(&mut storage, with_rows(1024), &family()).expect("attach");
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bind");

@@ -1,0 +1,129 @@
+//! Takes the rows of remote ends from the programs.
+
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
+
+use libbpf_rs::{MapCore, MapFlags};
+
+use super::remote::row;
+use super::row_sets::RowSets;
+use super::setup::RemoteRows;
+use super::shared;
+use super::skel::{NetatopMaps, types};
+use crate::error::Error;
+use crate::model::{RemoteMode, RemoteRecord};
+
+/// Number of rows that one system call takes.
+const BATCH: u32 = 4096;
+
+/// There is one set of eight rows for this many rows of the hash map.
+const ROWS_PER_SET: u32 = 64;
+
+/// Sets with room for 8,192 rows, which takes 1.7 MB for both halves.
+const MAX_SETS: u32 = 1 << 10;
+
+/// The rows taken so far, and where the programs count.
+#[derive(Debug)]
+pub(super) struct Rows {
+    sets: RowSets,
+    /// How often the rows were taken. If the number is odd, the programs use the second half of the
+    /// sets and `second_rows`.
+    generation: u64,
+    taken: Vec<RemoteRecord>,
+    /// `rows_made` when the rows were last taken.
+    made: u64,
+    /// Rows should be taken when this many more were made in the hash map.
+    wakeup: u64,
+}
+
+impl Rows {
+    pub(super) fn new(remote: RemoteRows, maps: &NetatopMaps<'_>) -> Result<Self, Error> {
+        let sets = RowSets::map(maps.row_sets.as_fd(), remote.sets())
+            .map_err(|error| Error::failed("the rows of remote ends could not be mapped", error))?;
+        Ok(Self {
+            sets,
+            generation: 0,
+            taken: Vec::new(),
+            made: 0,
+            wakeup: remote.wakeup().into(),
+        })
+    }
+
+    /// Whether the rows should be taken if `made` rows were made so far.
+    pub(super) fn is_due(&self, made: u64) -> bool {
+        made - self.made >= self.wakeup
+    }
+
+    /// Lets the programs count elsewhere, and takes all rows from where they counted.
+    pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
+        let failed = |error: libbpf_rs::Error| {
+            Error::failed("the rows of remote ends could not be read", error)
+        };
+        let second = self.generation % 2 == 1;
+        shared::set_rows_taken(maps, made);
+        shared::set_rows_generation(maps, self.generation + 1);
+        let (full, next) = if second {
+            (&maps.second_rows, &maps.first_rows)
+        } else {
+            (&maps.first_rows, &maps.second_rows)
+        };
+        let fd = next.as_fd().as_raw_fd().to_ne_bytes();
+        // The call returns when no program uses the replaced map or the old generation any more.
+        maps.current_rows
+            .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
+            .map_err(failed)?;
+        self.generation += 1;
+        self.made = made;
+        self.sets.take(second, &mut self.taken);
+        // A batch ends before a bucket that does not fit, and the iterator takes a batch that is not
+        // full for the last one. It also hides errors.
+        loop {
+            let before = self.taken.len();
+            let rows = full
+                .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
+                .map_err(failed)?;
+            self.taken
+                .extend(rows.filter_map(|(key, value)| row(&key, &value)));
+            if self.taken.len() == before {
+                break;
+            }
+        }
+        if full.keys().next().is_some() {
+            return Err(Error::Failed(
+                "the rows of remote ends could not be read completely".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns what was taken.
+    pub(super) fn taken(&mut self) -> Vec<RemoteRecord> {
+        mem::take(&mut self.taken)
+    }
+}
+
+impl RemoteRows {
+    /// Rows are taken when this many were made.
+    fn wakeup(&self) -> u32 {
+        (self.rows / 2).max(1)
+    }
+
+    /// Number of row sets in a half: a power of two.
+    pub(super) fn sets(&self) -> u32 {
+        (self.rows / ROWS_PER_SET).next_power_of_two().min(MAX_SETS)
+    }
+
+    /// Writes the settings into the programs' constants.
+    pub(super) fn write_to(&self, raw: &mut types::remote_settings) {
+        let mode = match self.mode {
+            RemoteMode::Address => types::remote_mode::REMOTE_ADDRESS,
+            RemoteMode::Service => types::remote_mode::REMOTE_SERVICE,
+            RemoteMode::Socket => types::remote_mode::REMOTE_SOCKET,
+        };
+        raw.mode = mode;
+        raw.threads = u32::from(self.threads);
+        raw.host_netns = self.host_netns;
+        raw.wakeup = self.wakeup();
+        raw.sets_mask = self.sets() - 1;
+    }
+}
