@@ -10,74 +10,8 @@
 #ifndef NETATOP_REMOTE_H
 #define NETATOP_REMOTE_H
 
-/* include/uapi/linux/bpf.h: the context of cgroup programs on addresses. */
-struct bpf_sock;
-
-struct bpf_sock_addr {
-	__u32 user_family;
-	__u32 user_ip4;
-	__u32 user_ip6[4];
-	__u32 user_port;
-	__u32 family;
-	__u32 type;
-	__u32 protocol;
-	__u32 msg_src_ip4;
-	__u32 msg_src_ip6[4];
-	struct bpf_sock *sk __attribute__((aligned(8)));
-};
-
-enum remote_mode { REMOTE_OFF, REMOTE_ADDRESS, REMOTE_SERVICE, REMOTE_SOCKET };
-
-struct remote_settings {
-	enum remote_mode mode;
-	/* Rows are threads, not processes. */
-	__u32 threads;
-	/* Inode number of the network namespace of the host, whose rows have netns 0. */
-	__u32 host_netns;
-	/* The reader is woken when this many rows of the hash map were made since it took them. */
-	__u32 wakeup;
-	/* The number of row sets in a half, minus one. The number is a power of two. */
-	__u32 sets_mask;
-};
-
-const volatile struct remote_settings remote;
-
+#include "ends.h"
 #include "rows.h"
-
-/* The remote end of an unconnected UDP call, which the cgroup programs leave for the tracepoint. */
-struct note {
-	__u64 sock;
-	__u64 address[2];
-	__be16 port;
-	__u16 direction;
-	/* Whether an event has used it. */
-	__u8 used;
-	/* Whether further pieces of the datagram follow: the socket is corked. */
-	__u8 corked;
-	__u16 _pad;
-	/* The interface of a link-local address. */
-	__u32 scope;
-	__u32 _pad2;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct note);
-} notes SEC(".maps");
-
-/* The second word of an IPv4 address that is mapped to IPv6. The first one is 0. */
-static __always_inline __u64 mapped(__be32 address)
-{
-	return bpf_cpu_to_be64(0xffffULL << 32) | (__u64)address << (bpf_htonl(1) == 1 ? 0 : 32);
-}
-
-/* fe80::/10, which is only valid on one interface. The argument is the first word. */
-static __always_inline bool is_link_local(__u64 address)
-{
-	return bpf_be64_to_cpu(address) >> 54 == 0xfe80 >> 6;
-}
 
 /*
  * Whether a TCP socket accepted its connection.
@@ -109,72 +43,6 @@ static __always_inline enum remote_role role_of(struct sock *sk, enum protocol p
 	else
 		is_server = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
 	return is_server ? REMOTE_SERVER : REMOTE_CLIENT;
-}
-
-/* The ends of the connection of an event, or those of a datagram. */
-struct ends {
-	__u64 local[2];
-	__u64 remote[2];
-	__u64 local_port;
-	__u64 remote_port;
-	__u64 scope;
-};
-
-/* Copies the remote end of a call from its note. False if there is none. */
-static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum direction direction)
-{
-	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
-
-	if (!note || note->sock != (__u64)sk || note->direction != direction)
-		return false;
-	/*
-	 * The pieces of a corked datagram have one note: that of the first piece. In all other
-	 * cases a note is for one call.
-	 */
-	if (note->used && !note->corked)
-		return false;
-	note->used = 1;
-	note->corked = direction == SEND && bpf_core_cast(sk, struct udp_sock)->pending;
-	ends->scope = note->scope;
-	ends->remote[0] = note->address[0];
-	ends->remote[1] = note->address[1];
-	ends->remote_port = bpf_ntohs(note->port);
-	return true;
-}
-
-/* Finds the ends of an event. False if the remote end is not known. */
-static __always_inline bool find_ends(struct ends *ends, struct sock *sk, enum protocol protocol,
-				      enum direction direction)
-{
-	const __u64 *address;
-	bool is_connected;
-
-	ends->local_port = sk->__sk_common.skc_num;
-	if (!ends->local_port)
-		ends->local_port = bpf_ntohs(bpf_core_cast(sk, struct inet_sock)->inet_sport);
-	ends->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	if (sk->__sk_common.skc_family == AF_INET) {
-		ends->remote[1] = mapped(sk->__sk_common.skc_daddr);
-		if (remote.mode == REMOTE_SOCKET)
-			ends->local[1] = mapped(sk->__sk_common.skc_rcv_saddr);
-	} else {
-		address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
-		ends->remote[0] = address[0];
-		ends->remote[1] = address[1];
-		if (remote.mode == REMOTE_SOCKET) {
-			address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
-			ends->local[0] = address[0];
-			ends->local[1] = address[1];
-		}
-	}
-	is_connected = ends->remote_port;
-	if (protocol == UDP && !take_note(ends, sk, direction) && !is_connected)
-		return false;
-	if (!is_link_local(ends->remote[0]))
-		ends->scope = 0;
-	else if (!ends->scope)
-		ends->scope = sk->__sk_common.skc_bound_dev_if;
-	return true;
 }
 
 /* The role of an event, and leaves out the ports by which rows are not split. */
@@ -259,56 +127,6 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		add(counters, protocol, direction, bytes);
 	}
 	return 0;
-}
-
-/* A peek or a failed call has a note, too. It must not be taken for that of the next call. */
-static __always_inline void forget_note(struct sock *sk)
-{
-	struct note *note;
-
-	if (sk->sk_protocol != IPPROTO_UDP)
-		return;
-	note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
-	if (note && note->sock == (__u64)sk)
-		note->used = 1;
-}
-
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
-
-static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction direction,
-				      bool is_ipv4)
-{
-	struct bpf_sock_addr_kern *kernel;
-	struct bpf_sock *sk = ctx->sk;
-	struct note *note;
-	__u32 part;
-
-	/* A control message without an address: the remote end is the socket's. */
-	if (!ctx->user_port || !sk)
-		return 1;
-	note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL,
-				    BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!note)
-		return 1;
-	note->sock = (__u64)sk;
-	note->port = ctx->user_port;
-	note->direction = direction;
-	note->used = 0;
-	note->corked = 0;
-	note->scope = 0;
-	if (is_ipv4) {
-		note->address[0] = 0;
-		note->address[1] = mapped(ctx->user_ip4);
-		return 1;
-	}
-	kernel = bpf_cast_to_kern_ctx(ctx);
-	note->scope = bpf_core_cast(kernel->uaddr, struct sockaddr_in6)->sin6_scope_id;
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		part = ctx->user_ip6[i];
-		__builtin_memcpy((__u8 *)note->address + 4 * i, &part, sizeof(part));
-	}
-	return 1;
 }
 
 #endif
