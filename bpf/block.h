@@ -22,6 +22,13 @@ static __always_inline struct block *stored_block(struct task_struct *task)
 	return bpf_task_storage_get(&blocks, task, NULL, 0);
 }
 
+/* Whether a thread has a block. With --pid or a command, only such threads are counted. */
+static __always_inline bool is_tracked(struct task_struct *task)
+{
+	return find_slot(address_of(task)) < SLOTS_IN_SET || stored_block(task) ||
+	       spare_block(task);
+}
+
 /*
  * Gives a block in task storage its id, and counts the block. Two CPUs can create the block of
  * one task at the same time and then have the same one, which counts once.

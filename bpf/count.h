@@ -90,6 +90,7 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 }
 
 #include "remote.h"
+#include "match.h"
 
 /* Whether a protocol is TCP or MPTCP, in one comparison instead of two. */
 static __always_inline bool is_tcp(__u16 protocol)
@@ -114,12 +115,14 @@ static __always_inline bool is_end_of_data(const struct sock *sk, int flags)
 }
 
 /*
- * With `by_remote`, events are counted by remote end. These are programs of their own, so that the
- * others neither contain that code nor its relocations, which take time at the start.
+ * With `by_remote`, events are counted by remote end; with `by_ends`, only those whose ends match.
+ * These are programs of their own, so that the others neither contain that code nor its
+ * relocations, which take time at the start.
  */
 static __always_inline int count(struct sock *sk, int ret, int flags, enum direction direction,
-				 bool by_remote)
+				 bool by_remote, bool by_ends)
 {
+	struct found_ends found = {};
 	enum protocol protocol;
 	struct slot_set *set;
 	__u16 family, type, number;
@@ -128,7 +131,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 
 	/* Skip failed calls, and data that will be received again. */
 	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE))) {
-		if (by_remote)
+		if (by_remote || by_ends)
 			forget_note(sk);
 		return 0;
 	}
@@ -152,8 +155,10 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	}
 	if (filter.cgroups && !in_wanted_cgroup())
 		return 0;
+	if (by_ends && !is_matching(&found, sk, protocol, direction, ret))
+		return 0;
 	if (by_remote)
-		return count_remote(sk, protocol, direction, ret);
+		return count_remote(sk, protocol, direction, ret, by_ends ? &found : NULL);
 
 	task = bpf_get_current_task();
 	set = set_of(task);

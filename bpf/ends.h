@@ -85,6 +85,12 @@ struct ends {
 	__u64 scope;
 };
 
+/* The ends that a filter has found. */
+struct found_ends {
+	struct ends ends;
+	bool is_remote_known;
+};
+
 /* Copies the remote end of a call from its note. False if there is none. */
 static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum direction direction)
 {
@@ -107,9 +113,9 @@ static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum d
 	return true;
 }
 
-/* Finds the ends of an event. False if the remote end is not known. */
+/* Finds the ends of an event. False if the remote end is not known: its fields are 0 then. */
 static __always_inline bool find_ends(struct ends *ends, struct sock *sk, enum protocol protocol,
-				      enum direction direction)
+				      enum direction direction, bool with_local_address)
 {
 	const __u64 *address;
 	bool is_connected;
@@ -120,13 +126,13 @@ static __always_inline bool find_ends(struct ends *ends, struct sock *sk, enum p
 	ends->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	if (sk->__sk_common.skc_family == AF_INET) {
 		ends->remote[1] = mapped(sk->__sk_common.skc_daddr);
-		if (remote.mode == REMOTE_SOCKET)
+		if (with_local_address || remote.mode == REMOTE_SOCKET)
 			ends->local[1] = mapped(sk->__sk_common.skc_rcv_saddr);
 	} else {
 		address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
 		ends->remote[0] = address[0];
 		ends->remote[1] = address[1];
-		if (remote.mode == REMOTE_SOCKET) {
+		if (with_local_address || remote.mode == REMOTE_SOCKET) {
 			address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
 			ends->local[0] = address[0];
 			ends->local[1] = address[1];

@@ -28,13 +28,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_send, struct sock *sk, int ret, int flags)
 {
-	return count(sk, ret, flags, SEND, false);
+	return count(sk, ret, flags, SEND, false, false);
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(on_recv, struct sock *sk, int ret, int flags)
 {
-	return count(sk, ret, flags, RECV, false);
+	return count(sk, ret, flags, RECV, false, false);
 }
 
 /*
@@ -61,13 +61,13 @@ int BPF_PROG(on_newtask, struct task_struct *task)
 SEC("tp/sock/sock_send_length")
 int classic_send(struct trace_event_raw_sock_msg_length *ctx)
 {
-	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND, false);
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND, false, false);
 }
 
 SEC("tp/sock/sock_recv_length")
 int classic_recv(struct trace_event_raw_sock_msg_length *ctx)
 {
-	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV, false);
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV, false, false);
 }
 
 SEC("tp/sched/sched_process_exit")
@@ -117,25 +117,57 @@ int dump_tasks(struct bpf_iter__task *ctx)
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_send_remote, struct sock *sk, int ret, int flags)
 {
-	return count(sk, ret, flags, SEND, true);
+	return count(sk, ret, flags, SEND, true, false);
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(on_recv_remote, struct sock *sk, int ret, int flags)
 {
-	return count(sk, ret, flags, RECV, true);
+	return count(sk, ret, flags, RECV, true, false);
 }
 
 SEC("tp/sock/sock_send_length")
 int classic_send_remote(struct trace_event_raw_sock_msg_length *ctx)
 {
-	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND, true);
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, SEND, true, false);
 }
 
 SEC("tp/sock/sock_recv_length")
 int classic_recv_remote(struct trace_event_raw_sock_msg_length *ctx)
 {
-	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV, true);
+	return count(bpf_core_cast(ctx->sk, struct sock), ctx->ret, ctx->flags, RECV, true, false);
+}
+
+/*
+ * The same for traffic whose ends match a filter. With remote ends too: the verifier removes their
+ * code if there are none.
+ */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send_matching, struct sock *sk, int ret, int flags)
+{
+	return count(sk, ret, flags, SEND, remote.mode, true);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_recv_matching, struct sock *sk, int ret, int flags)
+{
+	return count(sk, ret, flags, RECV, remote.mode, true);
+}
+
+SEC("tp/sock/sock_send_length")
+int classic_send_matching(struct trace_event_raw_sock_msg_length *ctx)
+{
+	struct sock *sk = bpf_core_cast(ctx->sk, struct sock);
+
+	return count(sk, ctx->ret, ctx->flags, SEND, remote.mode, true);
+}
+
+SEC("tp/sock/sock_recv_length")
+int classic_recv_matching(struct trace_event_raw_sock_msg_length *ctx)
+{
+	struct sock *sk = bpf_core_cast(ctx->sk, struct sock);
+
+	return count(sk, ctx->ret, ctx->flags, RECV, remote.mode, true);
 }
 
 /* The remote ends of unconnected UDP sockets. Attached to the root of the cgroup v2 hierarchy. */

@@ -65,16 +65,24 @@ static __always_inline __u64 fold(struct ends *ends, struct sock *sk, enum proto
 	return role;
 }
 
-/* Makes the key of an event's row. False if the remote end is not known. */
+/*
+ * Makes the key of an event's row, whose ends a filter may have found. False if the remote end is
+ * not known.
+ */
 static __always_inline bool find_key(struct remote_key *key, struct sock *sk,
-				     enum protocol protocol, enum direction direction)
+				     enum protocol protocol, enum direction direction,
+				     const struct found_ends *found)
 {
 	struct task_struct *task;
 	struct ends ends = {};
 	__u64 netns, role;
 
-	if (!find_ends(&ends, sk, protocol, direction))
+	if (!found && !find_ends(&ends, sk, protocol, direction, false))
 		return false;
+	if (found && !found->is_remote_known)
+		return false;
+	if (found)
+		ends = found->ends;
 	role = fold(&ends, sk, protocol);
 	/* See identify(): to follow trusted pointers takes the verifier too long. */
 	netns = bpf_core_cast(sk, struct sock)->__sk_common.skc_net.net->ns.inum;
@@ -99,7 +107,8 @@ static __always_inline bool find_key(struct remote_key *key, struct sock *sk,
  * records of the block say whose rows they are.
  */
 static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
-					enum direction direction, __u64 bytes)
+					enum direction direction, __u64 bytes,
+					const struct found_ends *found)
 {
 	__u64 address = bpf_get_current_task();
 	__u32 number = set_number(address);
@@ -119,7 +128,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		if (!counters)
 			return 0;
 	}
-	if (!find_key(&key, sk, protocol, direction)) {
+	if (!find_key(&key, sk, protocol, direction, found)) {
 		__sync_fetch_and_add(&losses.remote_unknown, 1);
 		add(counters, protocol, direction, bytes);
 	} else if (!add_to_row(hint, &key, direction, bytes)) {

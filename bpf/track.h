@@ -7,12 +7,6 @@
 extern struct task_struct *bpf_task_from_pid(int pid) __ksym __weak;
 extern void bpf_task_release(struct task_struct *task) __ksym __weak;
 
-static __always_inline bool is_tracked(struct task_struct *task)
-{
-	return find_slot(address_of(task)) < SLOTS_IN_SET || stored_block(task) ||
-	       spare_block(task);
-}
-
 /* True if it made a block for the task; false if the task has one, or there is no memory. */
 static __always_inline bool track(struct task_struct *task)
 {

@@ -128,8 +128,11 @@ struct losses {
 	__u64 remote_unknown;
 	/* The same, because there was no room for a row. */
 	__u64 remote_full;
+	/* What a filter left out because it depends on a remote end that is not known. */
+	__u64 unmatched_msgs;
+	__u64 unmatched_bytes;
 };
-_Static_assert(sizeof(struct losses) == 296, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 312, "struct losses is shared with user space");
 
 enum remote_role { REMOTE_CLIENT = 1, REMOTE_SERVER = 2 };
 

@@ -13,7 +13,7 @@ use super::values::{duration, pids};
 use crate::model::RemoteMode;
 
 /// Options of similar programs, and the options of netatop with the same meaning.
-const FOREIGN: [(&str, &[&str]); 18] = [
+const FOREIGN: [(&str, &[&str]); 21] = [
     ("--json", &["-f", "json"]),
     ("--jsonl", &["-f", "json"]),
     ("--csv", &["-f", "csv"]),
@@ -32,6 +32,9 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ("--out", &["--output"]),
     ("--output-file", &["--output"]),
     ("--children", &["--follow"]),
+    ("--ports", &["--port"]),
+    ("--network", &["--net"]),
+    ("--subnet", &["--net"]),
 ];
 
 /// What a user could type instead of `arguments` (without the program's name), which `error`

@@ -75,7 +75,9 @@ pub struct Completions {
 
 #[cfg(test)]
 mod tests {
-    use super::values::{clients, duration, interval, mode, pids, top};
+    use std::net::IpAddr;
+
+    use super::values::{clients, duration, interval, mode, network, pids, ports, top};
     use super::*;
     use crate::completions::completions;
     use clap::CommandFactory;
@@ -115,6 +117,57 @@ mod tests {
     }
 
     #[test]
+    fn ports_are_numbers_with_commas() {
+        assert_eq!(ports("443").map(|ports| ports.0), Ok(vec![443]));
+        assert_eq!(
+            ports("1,53,65535").map(|ports| ports.0),
+            Ok(vec![1, 53, 65535])
+        );
+        for bad in [
+            "", ",", "80,", ",80", "0", "80,0", "65536", "-1", "+80", "80-90", "https", "8 0",
+        ] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_have_no_bits_behind_the_prefix() {
+        let of = |text| network(text).map(|network| network.to_string());
+        for (text, known) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(of(text).as_deref(), Ok(known));
+        }
+        for bad in [
+            "",
+            "/",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "::/129",
+            "10.0.0/8",
+            "010.0.0.0/8",
+            "10.0.0.0/8/8",
+            "fe80::%eth0/64",
+            "localhost",
+            "10.0.0.0/255.0.0.0",
+        ] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+        let meant = |text| network(text).expect_err("bits behind the prefix");
+        assert!(meant("10.1.2.3/8").contains("10.0.0.0/8"));
+        assert!(meant("2001:db8::1/32").contains("2001:db8::/32"));
+    }
+
+    #[test]
     fn process_ids_and_users_are_hinted_at() {
         for (shell, hints) in [
             (Shell::Bash, [("[0-9]*", 2), ("compgen -u", 1)]),
@@ -130,9 +183,42 @@ mod tests {
 
     proptest! {
         #[test]
+        fn every_list_of_ports_is_read_as_it_is(list in prop::collection::vec(1u16.., 1..9)) {
+            let text: Vec<String> = list.iter().map(u16::to_string).collect();
+            prop_assert_eq!(ports(&text.join(",")).map(|ports| ports.0), Ok(list));
+        }
+
+        /// The text of a network is that network; with any other address in it, it is refused, and
+        /// the error names the network.
+        #[test]
+        fn every_network_is_read_as_it_is(address in any::<IpAddr>(), length in 0u8..=128) {
+            let text = format!("{address}/{length}");
+            let Ok(given) = ipnet::IpNet::new(address, length) else {
+                prop_assert!(network(&text).is_err());
+                return Ok(());
+            };
+            let trunc = given.trunc();
+            match network(&text) {
+                Ok(read) => {
+                    prop_assert_eq!(given, trunc);
+                    prop_assert_eq!(read.contains(&address.to_canonical()), true);
+                    if trunc.addr() == trunc.addr().to_canonical() {
+                        prop_assert_eq!(read, trunc);
+                    }
+                }
+                Err(error) => {
+                    prop_assert_ne!(given, trunc);
+                    prop_assert!(error.contains(&trunc.to_string()), "{}", error);
+                }
+            }
+            let read = network(&trunc.to_string());
+            prop_assert!(read.is_ok(), "{:?}", read);
+        }
+
+        #[test]
         fn noise_is_refused_without_panic(text in ".*") {
             let _ = (duration(&text), interval(&text), top(&text), pids(&text));
-            let _ = (mode(&text), clients(&text));
+            let _ = (mode(&text), clients(&text), ports(&text), network(&text));
             let _ = Cli::try_parse_from(["netatop", "record", "-d", &text, "-n", &text, "-p", &text]);
         }
     }

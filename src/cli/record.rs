@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use ipnet::IpNet;
 
-use super::values::{Pids, count, duration, interval, pids, top};
+use super::values::{Pids, Ports, count, duration, interval, network, pids, ports, top};
 use crate::model::{GroupBy, Layout, RemoteMode};
 use crate::output::{Existing, OutputFormat};
 use crate::record::{Options, Targets};
@@ -56,6 +57,22 @@ pub struct Record {
     /// absolute or relative to the cgroup v2 root
     #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroups: Vec<PathBuf>,
+
+    /// Measure only traffic of which either end has one of these ports, separated by commas
+    #[arg(long = "port", value_name = "PORT", value_parser = ports,
+          value_hint = ValueHint::Other, allow_negative_numbers = true)]
+    pub ports: Vec<Ports>,
+
+    /// Measure only traffic whose remote address is in this network (such as 10.0.0.0/8), or is this
+    /// address
+    #[arg(long = "net", value_name = "CIDR", value_parser = network,
+          value_hint = ValueHint::Other)]
+    pub networks: Vec<IpNet>,
+
+    /// Leave out traffic that stays on this host: loopback addresses, and the same address at both
+    /// ends
+    #[arg(long)]
+    pub no_loopback: bool,
 
     /// Run COMMAND as this user (name or number), with the environment variables that su sets
     #[arg(long, value_name = "NAME", requires = "command", value_hint = ValueHint::Username)]
@@ -143,6 +160,13 @@ impl Record {
                 pids: self.pids.iter().flat_map(|pids| pids.0.clone()).collect(),
                 follow: self.follow,
                 cgroups: self.cgroups.clone(),
+                ports: self
+                    .ports
+                    .iter()
+                    .flat_map(|ports| ports.0.clone())
+                    .collect(),
+                networks: self.networks.clone(),
+                no_loopback: self.no_loopback,
                 command: self.command.clone(),
                 user: self.user.clone(),
             },

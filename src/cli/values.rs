@@ -1,6 +1,9 @@
 //! Parsers of option values.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::text::shown;
 
@@ -79,6 +82,83 @@ fn is_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Ports, with commas in between.
+pub(super) fn ports(text: &str) -> Result<Ports, String> {
+    text.split(',')
+        .map(port)
+        .collect::<Result<_, _>>()
+        .map(Ports)
+}
+
+/// The ports of one argument.
+#[derive(Clone, Debug)]
+pub struct Ports(pub(super) Vec<u16>);
+
+fn port(text: &str) -> Result<u16, String> {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let is_range = |between: char| {
+        text.split_once(between)
+            .is_some_and(|(first, last)| is_number(first) && is_number(last))
+    };
+    match text.parse() {
+        Ok(port @ 1..) if is_number(text) => Ok(port),
+        _ if is_number(text) => Err("a port is a number from 1 to 65535".to_owned()),
+        _ if is_range('-') || is_range(':') => {
+            Err("not a port; type each port of a range: --port 8000,8001".to_owned())
+        }
+        _ => Err("not a port; examples: 53, 80,443".to_owned()),
+    }
+}
+
+/// A network in CIDR notation, or a single address. IPv4-mapped IPv6 addresses are IPv4 addresses.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if text.contains(',') {
+        return Err("not a network; type --net once for each network".to_owned());
+    }
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| "not a network; examples: 10.0.0.0/8, 2001:db8::/32, 192.0.2.7".to_owned())?;
+    let whole = IpNet::from(address);
+    let network = match length {
+        None => whole,
+        Some(length) => length
+            .parse()
+            .ok()
+            .filter(|_| length.chars().all(|c| c.is_ascii_digit()))
+            .and_then(|length| IpNet::new(address, length).ok())
+            .ok_or_else(|| {
+                format!(
+                    "the length of a prefix is a number from 0 to {}",
+                    whole.max_prefix_len()
+                )
+            })?,
+    };
+    if network != network.trunc() {
+        return Err(format!(
+            "not the first address of the network; type {} for the network, or {address} for the address",
+            network.trunc()
+        ));
+    }
+    Ok(canonical(network))
+}
+
+/// An IPv4-mapped network as an IPv4 network.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let bits = v6.prefix_len().checked_sub(128 - 32);
+    v6.network()
+        .to_ipv4_mapped()
+        .zip(bits)
+        .and_then(|(address, bits)| Ipv4Net::new(address, bits).ok())
+        .map_or(network, IpNet::V4)
 }
 
 pub(super) fn mode(text: &str) -> Result<u32, String> {

@@ -78,6 +78,20 @@ pub(super) fn load<'a>(
     } else {
         left_out.push(&mut maps.cgroups);
     }
+    let ends = &filter.ends;
+    if ends.ports.is_empty() {
+        left_out.push(&mut maps.ports);
+    }
+    if ends.networks.is_empty() {
+        left_out.push(&mut maps.networks);
+    } else {
+        maps.networks
+            .set_max_entries(ends.network_entries())
+            .map_err(|error| refused("size the maps", &error))?;
+    }
+    if capacity.remote.is_none() && !ends.is_used() {
+        left_out.push(&mut maps.notes);
+    }
     if let Some(remote) = capacity.remote {
         maps.first_rows
             .set_max_entries(remote.rows)
@@ -92,7 +106,6 @@ pub(super) fn load<'a>(
             &mut maps.current_rows,
             &mut maps.row_sets,
             &mut maps.hints,
-            &mut maps.notes,
         ]);
     }
     for map in left_out {
@@ -105,27 +118,45 @@ pub(super) fn load<'a>(
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
         filter.write_to(&mut rodata.filter);
+        ends.write_to(&mut rodata.matching);
         if let Some(remote) = capacity.remote {
             remote.write_to(&mut rodata.remote);
         }
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
-    let remote = capacity.remote.is_some();
-    let notes = capacity.remote.is_some_and(|remote| remote.notes);
+    let counting = Counting::of(capacity, filter);
+    let is = |one| counting == one;
+    let notes = needs_notes(capacity, filter);
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
         (&mut progs.on_newtask, typed && tracked),
-        (&mut progs.on_send, typed && !remote),
-        (&mut progs.on_recv, typed && !remote),
-        (&mut progs.on_send_remote, typed && remote),
-        (&mut progs.on_recv_remote, typed && remote),
+        (&mut progs.on_send, typed && is(Counting::All)),
+        (&mut progs.on_recv, typed && is(Counting::All)),
+        (&mut progs.on_send_remote, typed && is(Counting::Remote)),
+        (&mut progs.on_recv_remote, typed && is(Counting::Remote)),
+        (&mut progs.on_send_matching, typed && is(Counting::Matching)),
+        (&mut progs.on_recv_matching, typed && is(Counting::Matching)),
         (&mut progs.classic_exit, !typed),
         (&mut progs.classic_newtask, !typed && tracked),
-        (&mut progs.classic_send, !typed && !remote),
-        (&mut progs.classic_recv, !typed && !remote),
-        (&mut progs.classic_send_remote, !typed && remote),
-        (&mut progs.classic_recv_remote, !typed && remote),
+        (&mut progs.classic_send, !typed && is(Counting::All)),
+        (&mut progs.classic_recv, !typed && is(Counting::All)),
+        (
+            &mut progs.classic_send_remote,
+            !typed && is(Counting::Remote),
+        ),
+        (
+            &mut progs.classic_recv_remote,
+            !typed && is(Counting::Remote),
+        ),
+        (
+            &mut progs.classic_send_matching,
+            !typed && is(Counting::Matching),
+        ),
+        (
+            &mut progs.classic_recv_matching,
+            !typed && is(Counting::Matching),
+        ),
         (&mut progs.mark, tracked),
         (&mut progs.on_cgroup_mkdir, cgroups),
         (&mut progs.on_cgroup_rmdir, cgroups),
@@ -140,22 +171,57 @@ pub(super) fn load<'a>(
         .map_err(|error| refused("load the programs", &error))
 }
 
+/// Which of the programs count. Each contains only what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// Those that count by thread.
+    All,
+    /// Those that count by remote end.
+    Remote,
+    /// Those that look at the ends first, and count by thread or by remote end.
+    Matching,
+}
+
+impl Counting {
+    pub(super) fn of(capacity: Capacity, filter: &Filter) -> Self {
+        match capacity.remote {
+            _ if filter.ends.is_used() => Self::Matching,
+            Some(_) => Self::Remote,
+            None => Self::All,
+        }
+    }
+}
+
+/// Whether the programs on the cgroup hooks are needed.
+fn needs_notes(capacity: Capacity, filter: &Filter) -> bool {
+    capacity.remote.is_some_and(|remote| remote.notes)
+        || (filter.ends.is_used() && filter.ends.notes)
+}
+
 /// The tracepoint programs that can miss events, in the order in which they are attached.
 pub(super) fn programs<'s, 'o>(
     progs: &'s NetatopProgs<'o>,
     kind: TracepointKind,
     tracked: bool,
-    remote: bool,
+    counting: Counting,
 ) -> Vec<&'s ProgramMut<'o>> {
     let [exit, new_task] = match kind {
         TracepointKind::Typed => [&progs.on_exit, &progs.on_newtask],
         TracepointKind::Classic => [&progs.classic_exit, &progs.classic_newtask],
     };
-    let [send, recv] = match (kind, remote) {
-        (TracepointKind::Typed, false) => [&progs.on_send, &progs.on_recv],
-        (TracepointKind::Typed, true) => [&progs.on_send_remote, &progs.on_recv_remote],
-        (TracepointKind::Classic, false) => [&progs.classic_send, &progs.classic_recv],
-        (TracepointKind::Classic, true) => [&progs.classic_send_remote, &progs.classic_recv_remote],
+    let [send, recv] = match (kind, counting) {
+        (TracepointKind::Typed, Counting::All) => [&progs.on_send, &progs.on_recv],
+        (TracepointKind::Typed, Counting::Remote) => [&progs.on_send_remote, &progs.on_recv_remote],
+        (TracepointKind::Typed, Counting::Matching) => {
+            [&progs.on_send_matching, &progs.on_recv_matching]
+        }
+        (TracepointKind::Classic, Counting::All) => [&progs.classic_send, &progs.classic_recv],
+        (TracepointKind::Classic, Counting::Remote) => {
+            [&progs.classic_send_remote, &progs.classic_recv_remote]
+        }
+        (TracepointKind::Classic, Counting::Matching) => {
+            [&progs.classic_send_matching, &progs.classic_recv_matching]
+        }
     };
     if tracked {
         vec![exit, new_task, send, recv]
@@ -184,12 +250,16 @@ pub(super) fn attach(
     let dump_slots = attached(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
     let dump_tasks = attached(skel.progs.dump_tasks.attach())?;
     let mut events = Vec::new();
+    filter
+        .ends
+        .fill(&skel.maps)
+        .map_err(|error| refused("set the filter", &error))?;
     if capacity.cgroup_bytes > 0 {
         for program in [&skel.progs.on_cgroup_mkdir, &skel.progs.on_cgroup_rmdir] {
             events.push(attached(program.attach())?);
         }
     }
-    if capacity.remote.is_some_and(|remote| remote.notes) {
+    if needs_notes(capacity, filter) {
         let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
         let root = File::open(&mount).map_err(|error| Error::failed("the cgroups", error))?;
         for program in [
@@ -209,7 +279,8 @@ pub(super) fn attach(
     if tracked {
         add_wanted(skel, &filter.pids).map_err(marking)?;
     }
-    for (place, program) in programs(&skel.progs, kind, tracked, capacity.remote.is_some())
+    let counting = Counting::of(capacity, filter);
+    for (place, program) in programs(&skel.progs, kind, tracked, counting)
         .iter()
         .enumerate()
     {

@@ -3,6 +3,7 @@
 
 mod attach;
 mod decode;
+mod ends;
 mod facts;
 mod finding;
 mod iter;
@@ -27,12 +28,13 @@ mod tracer;
 mod trial;
 
 pub use attach::Storage;
+pub use ends::EndFilter;
 pub use facts::{HostFacts, is_realtime};
 pub use finding::{Finding, Status};
 pub use kind::TracepointKind;
 pub use requirements::{findings, missing, remedy_for_misses, trial};
 pub use seccomp::Seccomp;
-pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, WantedCgroup};
+pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, WantedCgroup, can_note};
 pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
 pub use trial::try_programs;
 

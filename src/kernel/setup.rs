@@ -1,6 +1,7 @@
 //! Settings that are fixed when the programs are loaded: the sizes of maps, and the filter.
 
-use super::HostFacts;
+use super::ends::EndFilter;
+use super::facts::HostFacts;
 use super::skel::types;
 use crate::host::cgroup_mount;
 use crate::host::proc::{host_netns, threads};
@@ -59,10 +60,16 @@ impl RemoteRows {
             mode,
             threads,
             rows: 1 << 16,
-            notes: facts.cap_net_admin && cgroup_mount().is_some(),
+            notes: can_note(facts),
             host_netns: host_netns().unwrap_or(0),
         }
     }
+}
+
+/// Whether cgroup programs can note the remote ends of unconnected UDP sockets on this host.
+#[must_use]
+pub fn can_note(facts: &HostFacts) -> bool {
+    facts.cap_net_admin && cgroup_mount().is_some()
 }
 
 impl Default for Capacity {
@@ -127,6 +134,8 @@ pub struct Filter {
     /// Count tasks only while they are in one of these cgroups or below. Empty: all. At most
     /// [`MAX_CGROUPS`].
     pub cgroups: Vec<WantedCgroup>,
+    /// Count only traffic with these ends.
+    pub ends: EndFilter,
 }
 
 /// Maximum number of cgroups in a [`Filter`] (`bpf/filter.h`).

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder, libbpf_sys};
 
-use super::attach::{Links, Storage, attach, load, programs, refused};
+use super::attach::{Counting, Links, Storage, attach, load, programs, refused};
 use super::decode;
 use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
@@ -33,6 +33,7 @@ pub struct Tracer<'a> {
     skel: NetatopSkel<'a>,
     kind: TracepointKind,
     tracked: bool,
+    counting: Counting,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     cgroups: Rc<RefCell<Vec<CgroupChange>>>,
     buffer: Vec<u8>,
@@ -118,6 +119,7 @@ impl<'a> Tracer<'a> {
             skel,
             kind,
             tracked: filter.is_tracked(),
+            counting: Counting::of(capacity, filter),
             exits,
             cgroups,
             buffer: vec![0; READ_BYTES],
@@ -181,15 +183,10 @@ impl<'a> Tracer<'a> {
     /// How often the kernel skipped a program because that program (with classic tracepoints: any
     /// program) was already running on the CPU.
     fn missed_events(&self) -> Result<u64, Error> {
-        programs(
-            &self.skel.progs,
-            self.kind,
-            self.tracked,
-            self.rows.is_some(),
-        )
-        .iter()
-        .map(|program| recursion_misses(program.as_fd()))
-        .sum()
+        programs(&self.skel.progs, self.kind, self.tracked, self.counting)
+            .iter()
+            .map(|program| recursion_misses(program.as_fd()))
+            .sum()
     }
 
     /// Takes the records in the ring buffer, up to the first one that is still being written.
@@ -335,6 +332,8 @@ impl SampleParts for Tracer<'_> {
             cgroups: raw.cgroups,
             remote_unknown: raw.remote_unknown,
             remote_full: raw.remote_full,
+            unmatched_msgs: raw.unmatched_msgs,
+            unmatched_bytes: raw.unmatched_bytes,
             missed_events: self.missed_events()?,
         })
     }

@@ -23,6 +23,10 @@ pub struct Losses {
     pub remote_unknown: u64,
     /// Messages that are counted without remote end because there was no room for another row.
     pub remote_full: u64,
+    /// Messages that a filter left out because it depends on a remote end that is not known.
+    pub unmatched_msgs: u64,
+    /// The bytes of these messages.
+    pub unmatched_bytes: u64,
     /// Created or removed cgroups that could not be reported. Their names are missing.
     pub cgroups: u64,
     /// Events for which the kernel could not run a program. Their traffic is unknown.

@@ -13,7 +13,8 @@ use super::writer::writer;
 use crate::error::Error;
 use crate::host::{Cgroups, booted, can_name_cgroups};
 use crate::kernel::{
-    Capacity, Filter, HostFacts, RemoteRows, Storage, Tracer, libbpf_messages, remedy_for_misses,
+    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, Tracer, can_note, libbpf_messages,
+    remedy_for_misses,
 };
 use crate::model::{GroupBy, Layout};
 use crate::output::{Destination, Existing, Format, Kind, OutputFormat, Request, Sink};
@@ -93,10 +94,18 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     let mut pids = targets.pids.clone();
     pids.sort_unstable();
     pids.dedup();
+    // Gather facts before the recording, so that writing the results needs no lookups.
+    let facts = HostFacts::gather();
     let filter = Filter {
         pids: command.as_ref().map_or(pids, |command| vec![command.pid()]),
         follow: targets.follow || command.is_some(),
         cgroups: cgroups.iter().map(|cgroup| cgroup.wanted).collect(),
+        ends: EndFilter {
+            ports: targets.ports.clone(),
+            networks: targets.networks.clone(),
+            no_loopback: targets.no_loopback,
+            notes: can_note(&facts),
+        },
     };
     let recording = Recording {
         options,
@@ -108,8 +117,6 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         progress,
         command: command.as_mut(),
     };
-    // Gather facts before the recording, so that writing the results needs no lookups.
-    let facts = HostFacts::gather();
     let remedy = remedy_for_misses(&facts);
     let recorded = recording.run(&facts, writer, &mut sink, &mut clock);
     let changes = || describe_changes(&cgroups);

@@ -85,6 +85,15 @@ pub(super) fn describe(
         "without remote end: no room for more rows",
     );
     add(
+        losses.unmatched_msgs,
+        "message",
+        "messages",
+        &format!(
+            "left out ({}), remote end not known: {notes}",
+            bytes(losses.unmatched_bytes)
+        ),
+    );
+    add(
         losses.missed_events,
         "event",
         "events",
@@ -154,6 +163,8 @@ mod tests {
             missed_events: 5,
             remote_unknown: 6,
             remote_full: 7,
+            unmatched_msgs: 8,
+            unmatched_bytes: 9000,
             ..Losses::default()
         };
         let summary = Summary {
@@ -171,6 +182,7 @@ mod tests {
                 "4 new tasks could not be followed, no memory: their traffic is missing",
                 "6 messages without remote end: unconnected UDP, and no address in the call",
                 "7 messages without remote end: no room for more rows",
+                "8 messages left out (9.0 KB), remote end not known: unconnected UDP, and no address in the call",
                 "5 events missed by the kernel, of unknown size",
             ]
         );

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -23,6 +24,12 @@ pub struct Targets {
     pub follow: bool,
     /// Cgroups whose processes are recorded: paths as the user typed them.
     pub cgroups: Vec<PathBuf>,
+    /// Ports, of which either end of the recorded traffic has one. Empty: all.
+    pub ports: Vec<u16>,
+    /// Networks, in one of which is the remote end of the recorded traffic. Empty: all.
+    pub networks: Vec<IpNet>,
+    /// Whether to leave out traffic that stays on the host.
+    pub no_loopback: bool,
     /// A command to run; the command and its descendants are recorded.
     pub command: Vec<OsString>,
     /// The user to run the command as.

@@ -359,6 +359,7 @@ fn filters_narrow_each_other() {
         pids: vec![both.pid(), only_pid.pid()],
         follow: false,
         cgroups: vec![inside.wanted(1)],
+        ..Filter::default()
     };
     let mut storage = Storage::default();
     let mut counting = Counting::new(&mut storage, &filter, false);

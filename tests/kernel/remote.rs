@@ -76,7 +76,7 @@ pub struct Truth {
     calls: Mutex<Vec<Known>>,
 }
 
-type Rows = BTreeMap<(u32, Option<u32>, Option<Remote>), Counters>;
+pub type Rows = BTreeMap<(u32, Option<u32>, Option<Remote>), Counters>;
 
 impl Truth {
     pub fn add(&self, known: Known) {
@@ -91,11 +91,41 @@ impl Truth {
         calls.iter().filter(|call| call.remote.is_none()).count() as u64
     }
 
-    fn rows(&self, split: Split) -> Rows {
+    /// The calls for which a filter gives this answer.
+    pub fn sifted(&self, keep: impl Fn(&Known) -> bool) -> Self {
+        let calls = self.calls.lock().expect("no panic");
+        let kept = calls.iter().filter(|call| keep(call)).copied().collect();
+        Self {
+            calls: Mutex::new(kept),
+        }
+    }
+
+    /// What could be known if nothing told the remote ends of unconnected UDP sockets. No socket of
+    /// the test may be a connected one.
+    pub fn without_notes(&self) -> Self {
+        let calls = self.calls.lock().expect("no panic");
+        let known = calls.iter().map(|call| Known {
+            remote: call.remote.filter(|_| call.protocol == Protocol::Tcp),
+            ..*call
+        });
+        Self {
+            calls: Mutex::new(known.collect()),
+        }
+    }
+
+    /// All calls together.
+    pub fn total(&self) -> Counters {
+        let calls = self.calls.lock().expect("no panic");
+        calls.iter().map(Known::counters).sum()
+    }
+
+    /// By process, thread (if rows are threads) and remote end (if rows are split by it).
+    pub fn rows(&self, split: Split) -> Rows {
         let mut rows = Rows::new();
         for call in self.calls.lock().expect("no panic").iter() {
             let tid = (split.threads && !split.any_thread).then_some(call.tid);
-            let key = (call.pid, tid, call.remote(split.mode));
+            let remote = split.mode.and_then(|mode| call.remote(mode));
+            let key = (call.pid, tid, remote);
             *rows.entry(key).or_default() += call.counters();
         }
         rows
@@ -104,14 +134,16 @@ impl Truth {
 
 /// How rows are split, and how they are compared.
 #[derive(Clone, Copy, Debug)]
-struct Split {
-    mode: RemoteMode,
-    threads: bool,
+pub struct Split {
+    /// `None` if rows are not split by remote end.
+    pub mode: Option<RemoteMode>,
+    pub threads: bool,
     /// The kernel chose the threads, which the test cannot know.
-    any_thread: bool,
+    pub any_thread: bool,
 }
 
-fn counted(interval: &Interval, truth: &Rows, split: Split) -> Rows {
+/// The rows of the processes in `truth`.
+pub fn counted(interval: &Interval, truth: &Rows, split: Split) -> Rows {
     let mut rows = Rows::new();
     for usage in &interval.usage {
         let pid = usage.last.process.pid;
@@ -164,7 +196,7 @@ fn split_of<T>(
     for mode in MODES {
         for threads in [false, true] {
             let split = Split {
-                mode,
+                mode: Some(mode),
                 threads,
                 any_thread,
             };

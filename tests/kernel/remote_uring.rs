@@ -103,7 +103,7 @@ fn recv_from(ring: &mut IoUring, truth: &Truth, at: &Socket, from: SocketAddr, w
 }
 
 /// TCP and UDP, connected or not, through one ring.
-fn all(truth: &Truth, polled: bool, worker: bool) {
+pub fn all(truth: &Truth, polled: bool, worker: bool) {
     let Some(mut ring) = ring(polled) else {
         return;
     };
