@@ -10,11 +10,43 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use netatop::kernel::{Capacity, Filter, HostFacts, Storage, TracepointKind, Tracer, WantedCgroup};
+use netatop::kernel::{
+    Capacity, EndFilter, Filter, HostFacts, Storage, TracepointKind, Tracer, WantedCgroup,
+};
 
 /// Number of receives per round. All data fits into the receive buffer.
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 25;
+
+/// By ends of traffic, all of which is over loopback.
+fn cases_by_ends(port: u16) -> Vec<Case> {
+    let of = |ends| {
+        let filter = Filter {
+            ends,
+            ..Filter::default()
+        };
+        Some((filter, TracepointKind::Typed))
+    };
+    let ports = |ports: &[u16]| EndFilter {
+        ports: ports.to_vec(),
+        ..EndFilter::default()
+    };
+    let network = |network: &str| EndFilter {
+        networks: vec![network.parse().expect("a network")],
+        ..EndFilter::default()
+    };
+    let no_loopback = EndFilter {
+        no_loopback: true,
+        ..EndFilter::default()
+    };
+    vec![
+        ("counted, by --port", of(ports(&[port]))),
+        ("counted, by --net", of(network("127.0.0.0/8"))),
+        ("filtered out by --port", of(ports(&[1]))),
+        ("filtered out by --net", of(network("192.0.2.0/24"))),
+        ("filtered out by --no-loopback", of(no_loopback)),
+    ]
+}
 
 type Case = (&'static str, Option<(Filter, TracepointKind)>);
 
@@ -106,8 +138,11 @@ fn main() {
     } else {
         1
     };
-    let cases = cases();
     let (mut sender, mut receiver) = pair();
+    let mut cases = cases();
+    cases.extend(cases_by_ends(
+        receiver.local_addr().expect("address").port(),
+    ));
     let mut measured = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {
         for ((_, programs), values) in cases.iter().zip(&mut measured) {
