@@ -125,6 +125,32 @@ static __always_inline enum answer match_outside(const struct found_ends *found)
 	return YES;
 }
 
+/* Makes the verifier forget what it knows about a number, by any other number. */
+static __always_inline __u64 forgotten(__u64 number, __u64 any)
+{
+	asm volatile("%[n] ^= %[a]; %[n] ^= %[a];" : [n] "+r"(number) : [a] "r"(any));
+	return number;
+}
+
+/*
+ * The ends can be found in many ways, with other constants in each. The verifier would follow each
+ * way through all of the code behind, which is too much for it.
+ */
+static __always_inline void join_ways(struct found_ends *found)
+{
+	__u64 any = bpf_get_current_task();
+	struct ends *ends = &found->ends;
+
+	ends->local[0] = forgotten(ends->local[0], any);
+	ends->local[1] = forgotten(ends->local[1], any);
+	ends->remote[0] = forgotten(ends->remote[0], any);
+	ends->remote[1] = forgotten(ends->remote[1], any);
+	ends->local_port = forgotten(ends->local_port, any);
+	ends->remote_port = forgotten(ends->remote_port, any);
+	ends->scope = forgotten(ends->scope, any);
+	found->is_remote_known = forgotten(found->is_remote_known, any);
+}
+
 /*
  * Whether an event is counted. Also finds its ends. If the answer depends on a remote end that is
  * not known, the event is not counted here, but as a loss.
@@ -148,8 +174,10 @@ static __always_inline bool is_matching(struct found_ends *found, struct sock *s
 		found->ends.local[0] = found->ends.local[1] = 0;
 	if (by_port == NO || by_network == NO || by_loopback == NO)
 		return false;
-	if (by_port == YES && by_network == YES && by_loopback == YES)
+	if (by_port == YES && by_network == YES && by_loopback == YES) {
+		join_ways(found);
 		return true;
+	}
 	/* Only the events of tracked tasks would have been counted. */
 	if (!filter.tracked || is_tracked(bpf_get_current_task_btf())) {
 		__sync_fetch_and_add(&losses.unmatched_msgs, 1);
