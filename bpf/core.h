@@ -29,6 +29,7 @@ enum { false = 0, true = 1 };
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -72,6 +73,12 @@ enum {
 	MSG_DONTWAIT = 0x40,
 	MSG_ERRQUEUE = 0x2000,
 };
+
+/* include/uapi/linux/if_ether.h, in the protocol of a packet */
+enum { ETH_P_IP = 0x0800 };
+
+/* include/linux/ipv6.h: the packet came in on a member of a VRF. */
+enum { IP6SKB_L3SLAVE = 64 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -126,8 +133,50 @@ struct udp_sock {
 	int pending;
 };
 
+struct in_addr {
+	__be32 s_addr;
+};
+
+struct sockaddr_in {
+	__u16 sin_family;
+	__be16 sin_port;
+	struct in_addr sin_addr;
+};
+
 struct sockaddr_in6 {
+	__be16 sin6_port;
+	struct in6_addr sin6_addr;
 	__u32 sin6_scope_id;
+};
+
+struct msghdr {
+	void *msg_name;
+};
+
+struct sk_buff {
+	unsigned char *head;
+	char cb[48];
+	int skb_iif;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+};
+
+struct udphdr {
+	__be16 source;
+};
+
+struct iphdr {
+	__be32 saddr;
+};
+
+struct ipv6hdr {
+	struct in6_addr saddr;
+};
+
+struct inet6_skb_parm {
+	int iif;
+	__u16 flags;
 };
 
 struct bpf_sock_addr_kern {

@@ -43,6 +43,8 @@ const volatile struct remote_settings remote;
 
 /* The remote end of an unconnected UDP call, which the cgroup programs leave for the tracepoint. */
 struct note {
+	/* Start of the thread, if notes are hashed. */
+	__u64 start;
 	__u64 sock;
 	__u64 address[2];
 	__be16 port;
@@ -63,6 +65,52 @@ struct {
 	__type(key, int);
 	__type(value, struct note);
 } notes SEC(".maps");
+
+/*
+ * The same for kernels in which cgroup programs cannot use task storage, by the address of the
+ * task. If there are more threads than entries, some notes are lost, and the remote end of the call
+ * is not known.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct note);
+} hashed_notes SEC(".maps");
+
+/* Whether notes are in hashed_notes. */
+const volatile __u32 notes_are_hashed;
+
+/* The note of the running thread; NULL if it has none. */
+static __always_inline struct note *own_note(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 key = bpf_get_current_task();
+	struct note *note;
+
+	if (!notes_are_hashed)
+		return bpf_task_storage_get(&notes, task, NULL, 0);
+	note = bpf_map_lookup_elem(&hashed_notes, &key);
+	/* An ended thread can have had the same address. */
+	return note && note->start == task->start_boottime ? note : NULL;
+}
+
+/* The same, and makes it if there is none; NULL if there is no memory. */
+static __always_inline struct note *make_note(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 key = bpf_get_current_task();
+	struct note *note, fresh = {};
+
+	if (!notes_are_hashed)
+		return bpf_task_storage_get(&notes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	note = own_note();
+	if (note)
+		return note;
+	fresh.start = task->start_boottime;
+	bpf_map_update_elem(&hashed_notes, &key, &fresh, BPF_ANY);
+	return bpf_map_lookup_elem(&hashed_notes, &key);
+}
 
 /* The second word of an IPv4 address that is mapped to IPv6. The first one is 0. */
 static __always_inline __u64 mapped(__be32 address)
@@ -94,7 +142,7 @@ struct found_ends {
 /* Copies the remote end of a call from its note. False if there is none. */
 static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum direction direction)
 {
-	struct note *note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
+	struct note *note = own_note();
 
 	if (!note || note->sock != (__u64)sk || note->direction != direction)
 		return false;
@@ -155,9 +203,31 @@ static __always_inline void forget_note(struct sock *sk)
 
 	if (sk->sk_protocol != IPPROTO_UDP)
 		return;
-	note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL, 0);
+	note = own_note();
 	if (note && note->sock == (__u64)sk)
 		note->used = 1;
+}
+
+/*
+ * A new note of the running thread for its call on a socket. NULL if there is no memory: the remote
+ * end is then not known, which the tracepoint counts. NULL also for port 0, which is no remote end.
+ */
+static __always_inline struct note *new_note(const void *sk, enum direction direction, __be16 port)
+{
+	struct note *note;
+
+	if (!port || !sk)
+		return NULL;
+	note = make_note();
+	if (!note)
+		return NULL;
+	note->sock = (__u64)sk;
+	note->port = port;
+	note->direction = direction;
+	note->used = 0;
+	note->corked = 0;
+	note->scope = 0;
+	return note;
 }
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
@@ -166,23 +236,14 @@ static __always_inline int leave_note(struct bpf_sock_addr *ctx, enum direction 
 				      bool is_ipv4)
 {
 	struct bpf_sock_addr_kern *kernel;
-	struct bpf_sock *sk = ctx->sk;
 	struct note *note;
 	__u32 part;
 
-	/* A control message without an address: the remote end is the socket's. */
-	if (!ctx->user_port || !sk)
-		return 1;
-	note = bpf_task_storage_get(&notes, bpf_get_current_task_btf(), NULL,
-				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+	/* The port is 0 for a control message without an address: the remote end is the socket's.
+	 */
+	note = new_note(ctx->sk, direction, ctx->user_port);
 	if (!note)
 		return 1;
-	note->sock = (__u64)sk;
-	note->port = ctx->user_port;
-	note->direction = direction;
-	note->used = 0;
-	note->corked = 0;
-	note->scope = 0;
 	if (is_ipv4) {
 		note->address[0] = 0;
 		note->address[1] = mapped(ctx->user_ip4);

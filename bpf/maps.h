@@ -143,4 +143,7 @@ __u64 rows_taken SEC(".data.dump") = 0;
 /* Set by user space: how often it has taken the rows of remote ends. */
 __u64 rows_generation SEC(".data.dump") = 0;
 
+/* Always 0, which the verifier does not know. See any_of(). */
+__u32 unknown_zero SEC(".data.dump") = 0;
+
 #endif

@@ -170,7 +170,27 @@ int classic_recv_matching(struct trace_event_raw_sock_msg_length *ctx)
 	return count(sk, ctx->ret, ctx->flags, RECV, remote.mode, true);
 }
 
-/* The remote ends of unconnected UDP sockets. Attached to the root of the cgroup v2 hierarchy. */
+/* The remote ends of unconnected UDP sockets, where the kernel allows these programs. */
+SEC("fentry/udp_sendmsg")
+int BPF_PROG(on_udp_sendmsg, struct sock *sk, struct msghdr *msg)
+{
+	return leave_name(sk, msg);
+}
+
+SEC("fentry/udpv6_sendmsg")
+int BPF_PROG(on_udpv6_sendmsg, struct sock *sk, struct msghdr *msg)
+{
+	return leave_name(sk, msg);
+}
+
+SEC("fexit/__skb_recv_udp")
+int BPF_PROG(on_skb_recv_udp, struct sock *sk, unsigned int flags, int *off, int *error,
+	     struct sk_buff *skb)
+{
+	return leave_sender(sk, skb);
+}
+
+/* The same elsewhere. Attached to the root of the cgroup v2 hierarchy. */
 SEC("cgroup/sendmsg4")
 int note_send4(struct bpf_sock_addr *ctx)
 {

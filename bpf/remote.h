@@ -11,6 +11,7 @@
 #define NETATOP_REMOTE_H
 
 #include "ends.h"
+#include "entries.h"
 #include "rows.h"
 
 /*
@@ -119,6 +120,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 	struct remote_key key;
 
 	if (set && at < SLOTS_IN_SET) {
+		at = any_of(at, SLOTS_IN_SET);
 		/* The next snapshot shows it again: the process may have another name. */
 		set->shown_id[at] = 0;
 		counters = &set->counters[at];

@@ -122,33 +122,49 @@ static __always_inline bool is_row_of(const struct row_set *set, __u32 at, __u64
 	return is_same_key(&set->row[same & (ROWS_IN_SET - 1)].key, key);
 }
 
-/*
- * The place of a key in its set, which it gets if it has none; ROWS_IN_SET if the set is full.
- *
- * Two CPUs can make a row for the same key at the same time. User space adds them up.
+/* The index of a place in a half: the number of the set, times ROWS_IN_SET, plus that of the row.
  */
-static __always_inline __u32 place_of(struct row_set *set, const struct remote_key *key, __u64 hash)
-{
-	__u32 at;
+enum { NO_PLACE = 0xffffffff };
 
+/*
+ * The place of a key in the half that begins with this set, which the key gets if it has none;
+ * NO_PLACE if its set is full. Two CPUs can make a row for the same key at the same time. User
+ * space adds them up.
+ *
+ * The function is global, so the verifier checks it once, and not for each path to it.
+ */
+__noinline __u32 find_place(const struct remote_key *key, __u32 half)
+{
+	struct row_set *set;
+	__u32 number, in_use;
+	__u64 hash;
+
+	if (!key)
+		return NO_PLACE;
+	hash = hash_of(key);
+	number = (hash >> 32) & remote.sets_mask;
+	in_use = half + number;
+	set = bpf_map_lookup_elem(&row_sets, &in_use);
+	if (!set)
+		return NO_PLACE;
 #pragma unroll
-	for (at = 0; at < ROWS_IN_SET; at++) {
+	for (__u32 at = 0; at < ROWS_IN_SET; at++) {
 		__u64 state = set->state[at], read = state;
 
 		/* The compiler must not take `hash` for what was read. */
 		barrier_var(read);
 		if (state == hash && is_row_of(set, at, read, key))
-			return at;
+			return number * ROWS_IN_SET + at;
 	}
-	for (at = 0; at < ROWS_IN_SET; at++) {
+	for (__u32 at = 0; at < ROWS_IN_SET; at++) {
 		if (set->state[at] ||
 		    __sync_val_compare_and_swap(&set->state[at], ROW_FREE, ROW_BUSY))
 			continue;
 		set->row[at].key = *key;
 		__sync_lock_test_and_set(&set->state[at], hash);
-		return at;
+		return number * ROWS_IN_SET + at;
 	}
-	return ROWS_IN_SET;
+	return NO_PLACE;
 }
 
 static __always_inline void wake_reader(void)
@@ -210,16 +226,16 @@ static __always_inline struct remote_counters *hinted_row(__u32 hint, __u32 half
 static __always_inline struct remote_counters *find_row(__u32 *hint, __u32 half,
 							const struct remote_key *key)
 {
-	__u64 hash = hash_of(key);
-	__u32 number = (hash >> 32) & remote.sets_mask, in_use = half + number, at;
-	struct row_set *set = bpf_map_lookup_elem(&row_sets, &in_use);
+	__u32 place = find_place(key, half), number;
+	struct row_set *set;
 
-	at = set ? place_of(set, key, hash) : ROWS_IN_SET;
-	if (!set || at >= ROWS_IN_SET)
+	if (place == NO_PLACE)
 		return hashed_row(key);
 	if (hint)
-		*hint = number * ROWS_IN_SET + at;
-	return &set->row[at].counters;
+		*hint = place;
+	number = half + place / ROWS_IN_SET;
+	set = bpf_map_lookup_elem(&row_sets, &number);
+	return set ? &set->row[place & (ROWS_IN_SET - 1)].counters : NULL;
 }
 
 /* Adds to the row of a key. False if there is no room for it. */

@@ -59,6 +59,16 @@ static __always_inline __u32 bounded(__u32 at)
 	return at & (SLOTS_IN_SET - 1);
 }
 
+/*
+ * Makes the verifier forget which index below `size`, a power of two, this is. Otherwise, it checks
+ * the code that follows a search once for each place that the search can find.
+ */
+static __always_inline __u32 any_of(__u32 at, __u32 size)
+{
+	at += *(volatile __u32 *)&unknown_zero;
+	return at & (size - 1);
+}
+
 static __always_inline __u64 new_block_id(void)
 {
 	return __sync_add_and_fetch(&losses.last_block, 1);

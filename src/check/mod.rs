@@ -14,7 +14,8 @@ pub use write::write;
 use crate::error::Error;
 use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, host_name, is_initial_cgroup_namespace};
 use crate::kernel::{
-    Finding, HostFacts, Status, findings, libbpf_messages, missing, trial, try_programs,
+    Finding, HostFacts, Status, UdpEnds, findings, libbpf_messages, missing, trial, try_programs,
+    udp_remote,
 };
 use crate::text::{shown, to_stdout};
 
@@ -44,6 +45,9 @@ pub struct Facts {
     /// The result of loading and attaching the programs. `None` if it was not tried because a
     /// requirement is missing.
     pub tried: Option<Result<(), String>>,
+    /// Where the remote ends of unconnected UDP sockets come from. [`UdpEnds::NotNeeded`] if it was not
+    /// tried either.
+    pub udp_ends: UdpEnds,
     /// The atop found in PATH.
     pub atop: Atop,
 }
@@ -56,6 +60,11 @@ impl Facts {
         let can_try = missing(&host).is_none();
         Self {
             tried: can_try.then(|| try_programs(&host).map_err(|error| error.to_string())),
+            udp_ends: if can_try {
+                UdpEnds::of_host(&host)
+            } else {
+                UdpEnds::NotNeeded
+            },
             host,
             cgroup2: cgroup_mount(),
             cgroup1: has_cgroup1(),
@@ -70,6 +79,7 @@ impl Facts {
     pub fn findings(&self) -> Vec<Finding> {
         let mut all = findings(&self.host);
         all.push(trial(self.tried.clone()));
+        all.push(udp_remote(self.udp_ends));
         all.push(self.cgroups());
         all.push(self.name());
         all.push(self.atop.finding());

@@ -14,6 +14,7 @@ use super::kind::TracepointKind;
 use super::refusal::cause_of_refusal;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
+use super::udp_ends::{self, HASHED_NOTES, UdpEnds};
 use crate::error::Error;
 use crate::host::proc::own_status;
 use crate::host::{NO_CGROUPS, cgroup_mount};
@@ -89,7 +90,16 @@ pub(super) fn load<'a>(
             .set_max_entries(ends.network_entries())
             .map_err(|error| refused("size the maps", &error))?;
     }
-    if capacity.remote.is_none() && !ends.is_used() {
+    let udp_ends = udp_ends(capacity, filter);
+    let notes_are_hashed = udp_ends == UdpEnds::HashedCgroupHooks;
+    if notes_are_hashed {
+        maps.hashed_notes
+            .set_max_entries(HASHED_NOTES)
+            .map_err(|error| refused("size the maps", &error))?;
+    } else {
+        left_out.push(&mut maps.hashed_notes);
+    }
+    if notes_are_hashed || (capacity.remote.is_none() && !ends.is_used()) {
         left_out.push(&mut maps.notes);
     }
     if let Some(remote) = capacity.remote {
@@ -118,6 +128,7 @@ pub(super) fn load<'a>(
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
         filter.write_to(&mut rodata.filter);
+        rodata.notes_are_hashed = u32::from(notes_are_hashed);
         ends.write_to(&mut rodata.matching);
         if let Some(remote) = capacity.remote {
             remote.write_to(&mut rodata.remote);
@@ -126,7 +137,6 @@ pub(super) fn load<'a>(
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
     let counting = Counting::of(capacity, filter);
     let is = |one| counting == one;
-    let notes = needs_notes(capacity, filter);
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
@@ -160,13 +170,10 @@ pub(super) fn load<'a>(
         (&mut progs.mark, tracked),
         (&mut progs.on_cgroup_mkdir, cgroups),
         (&mut progs.on_cgroup_rmdir, cgroups),
-        (&mut progs.note_send4, notes),
-        (&mut progs.note_send6, notes),
-        (&mut progs.note_recv4, notes),
-        (&mut progs.note_recv6, notes),
     ] {
         program.set_autoload(needed);
     }
+    udp_ends.choose(progs);
     open.load()
         .map_err(|error| refused("load the programs", &error))
 }
@@ -192,10 +199,13 @@ impl Counting {
     }
 }
 
-/// Whether the programs on the cgroup hooks are needed.
-fn needs_notes(capacity: Capacity, filter: &Filter) -> bool {
-    capacity.remote.is_some_and(|remote| remote.notes)
-        || (filter.ends.is_used() && filter.ends.notes)
+/// Where the remote ends of unconnected UDP sockets come from.
+pub(super) fn udp_ends(capacity: Capacity, filter: &Filter) -> UdpEnds {
+    match capacity.remote {
+        Some(remote) => remote.udp_ends,
+        None if filter.ends.is_used() => filter.ends.udp_ends,
+        None => UdpEnds::NotNeeded,
+    }
 }
 
 /// The tracepoint programs that can miss events, in the order in which they are attached.
@@ -259,7 +269,12 @@ pub(super) fn attach(
             events.push(attached(program.attach())?);
         }
     }
-    if needs_notes(capacity, filter) {
+    if udp_ends(capacity, filter) == UdpEnds::Functions {
+        for program in udp_ends::functions(&skel.progs) {
+            events.push(attached(program.attach())?);
+        }
+    }
+    if udp_ends(capacity, filter).is_from_hooks() {
         let mount = cgroup_mount().ok_or_else(|| Error::Failed(NO_CGROUPS.join("\n")))?;
         let root = File::open(&mount).map_err(|error| Error::failed("the cgroups", error))?;
         for program in [

@@ -5,6 +5,7 @@ use libbpf_rs::{MapCore, MapFlags};
 use plain::Plain;
 
 use super::skel::{NetatopMaps, types};
+use super::udp_ends::UdpEnds;
 
 // SAFETY: generated from bpf/match.h. The struct is #[repr(C)] and holds only integers and arrays of
 // integers, without padding, so every bit pattern is a valid value.
@@ -21,10 +22,9 @@ pub struct EndFilter {
     pub networks: Vec<IpNet>,
     /// Leave out traffic that stays on the host (`match_outside` in `bpf/match.h`).
     pub no_loopback: bool,
-    /// Whether cgroup programs note the remote ends of unconnected UDP sockets. This needs
-    /// CAP_NET_ADMIN. Without them, such traffic is left out and reported, unless its local end is
-    /// enough to decide.
-    pub notes: bool,
+    /// Where the remote ends of unconnected UDP sockets come from. If they are not known, such traffic
+    /// is left out and reported, unless its local end is enough to decide.
+    pub udp_ends: UdpEnds,
 }
 
 impl EndFilter {

@@ -26,17 +26,19 @@ mod skel;
 mod tracefs;
 mod tracer;
 mod trial;
+mod udp_ends;
 
 pub use attach::Storage;
 pub use ends::EndFilter;
 pub use facts::{HostFacts, is_realtime};
 pub use finding::{Finding, Status};
 pub use kind::TracepointKind;
-pub use requirements::{findings, missing, remedy_for_misses, trial};
+pub use requirements::{findings, missing, remedy_for_misses, trial, udp_remote};
 pub use seccomp::Seccomp;
-pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, WantedCgroup, can_note};
+pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, WantedCgroup};
 pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
 pub use trial::try_programs;
+pub use udp_ends::UdpEnds;
 
 /// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {

@@ -6,6 +6,8 @@ use super::HostFacts;
 use super::facts::{BTF, parse_release};
 use super::finding::{Finding, Status};
 use super::kind::wants_classic;
+use super::udp_ends::UdpEnds;
+use crate::host::NO_CGROUPS;
 
 /// The first release with both tracepoints.
 const FIRST_RELEASE: (u32, u32) = (6, 3);
@@ -20,7 +22,6 @@ pub fn findings(facts: &HostFacts) -> Vec<Finding> {
         tracefs(facts),
         user_namespace(facts),
         capabilities(facts),
-        udp_remote(facts),
         facts.seccomp.finding(),
         pid_namespace(facts),
         proc(facts),
@@ -181,17 +182,36 @@ pub fn trial(tried: Option<Result<(), String>>) -> Finding {
     }
 }
 
-/// Optional: only the remote ends of unconnected UDP sockets need it.
-fn udp_remote(facts: &HostFacts) -> Finding {
-    let met = Finding::ok("udp_remote", "remote ends of UDP", "from cgroup programs");
-    if facts.cap_net_admin {
-        return met;
+/// Optional: where the remote ends of unconnected UDP sockets come from.
+#[must_use]
+pub fn udp_remote(udp_ends: UdpEnds) -> Finding {
+    let found = |found: &str| Finding::ok("udp_remote", "remote ends of UDP", found);
+    match udp_ends {
+        UdpEnds::Functions => found("from programs at udp_sendmsg and __skb_recv_udp"),
+        UdpEnds::CgroupHooks | UdpEnds::HashedCgroupHooks => found(
+            "from cgroup programs, which do not know the sender if the receiver does not ask for it",
+        ),
+        UdpEnds::NoNetAdmin => found("").lacking(
+            Status::Optional,
+            "CAP_NET_ADMIN is missing: unconnected UDP has no remote ends",
+            "run netatop as root, for example with sudo",
+        ),
+        UdpEnds::NoCgroups => {
+            let [cause, remedy] = NO_CGROUPS;
+            let found_cause = format!("{cause}: unconnected UDP has no remote ends");
+            found("").lacking(Status::Optional, found_cause, remedy)
+        }
+        UdpEnds::Refused => found("").lacking(
+            Status::Optional,
+            "the kernel refused the programs: unconnected UDP has no remote ends",
+            "--verbose with a recording shows libbpf's own messages",
+        ),
+        UdpEnds::NotNeeded => found("").lacking(
+            Status::Optional,
+            "not tried because a requirement above is missing",
+            "put that right first",
+        ),
     }
-    met.lacking(
-        Status::Optional,
-        "CAP_NET_ADMIN is missing: unconnected UDP has no remote ends",
-        "run netatop as root, for example with sudo",
-    )
 }
 
 fn pid_namespace(facts: &HostFacts) -> Finding {

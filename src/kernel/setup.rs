@@ -1,9 +1,8 @@
 //! Settings that are fixed when the programs are loaded: the sizes of maps, and the filter.
 
 use super::ends::EndFilter;
-use super::facts::HostFacts;
 use super::skel::types;
-use crate::host::cgroup_mount;
+use super::udp_ends::UdpEnds;
 use crate::host::proc::{host_netns, threads};
 use crate::model::RemoteMode;
 
@@ -46,8 +45,8 @@ pub struct RemoteRows {
     /// Traffic that finds no row is counted without remote end. A row takes about 170 bytes there.
     /// In addition there are sets for at most 8,192 rows, which are used first.
     pub rows: u32,
-    /// Whether cgroup programs note the remote ends of unconnected UDP sockets. This needs CAP_NET_ADMIN.
-    pub notes: bool,
+    /// Where the remote ends of unconnected UDP sockets come from.
+    pub udp_ends: UdpEnds,
     /// Inode number of the network namespace of the host.
     pub host_netns: u32,
 }
@@ -55,21 +54,15 @@ pub struct RemoteRows {
 impl RemoteRows {
     /// The settings for this host.
     #[must_use]
-    pub fn of_host(mode: RemoteMode, threads: bool, facts: &HostFacts) -> Self {
+    pub fn of_host(mode: RemoteMode, threads: bool, udp_ends: UdpEnds) -> Self {
         Self {
             mode,
             threads,
             rows: 1 << 16,
-            notes: can_note(facts),
+            udp_ends,
             host_netns: host_netns().unwrap_or(0),
         }
     }
-}
-
-/// Whether cgroup programs can note the remote ends of unconnected UDP sockets on this host.
-#[must_use]
-pub fn can_note(facts: &HostFacts) -> bool {
-    facts.cap_net_admin && cgroup_mount().is_some()
 }
 
 impl Default for Capacity {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder, libbpf_sys};
 
-use super::attach::{Counting, Links, Storage, attach, load, programs, refused};
+use super::attach::{Counting, Links, Storage, attach, load, programs, refused, udp_ends};
 use super::decode;
 use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
@@ -20,6 +20,7 @@ use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
+use super::udp_ends::{UdpEnds, functions};
 use crate::error::Error;
 use crate::model::{CgroupChange, Extent, Losses, ProcessId, RemoteRecord, ThreadRecord};
 use crate::source::{Sample, Source};
@@ -34,6 +35,7 @@ pub struct Tracer<'a> {
     kind: TracepointKind,
     tracked: bool,
     counting: Counting,
+    udp_ends: UdpEnds,
     exits: Rc<RefCell<Vec<ThreadRecord>>>,
     cgroups: Rc<RefCell<Vec<CgroupChange>>>,
     buffer: Vec<u8>,
@@ -120,6 +122,7 @@ impl<'a> Tracer<'a> {
             kind,
             tracked: filter.is_tracked(),
             counting: Counting::of(capacity, filter),
+            udp_ends: udp_ends(capacity, filter),
             exits,
             cgroups,
             buffer: vec![0; READ_BYTES],
@@ -184,6 +187,17 @@ impl<'a> Tracer<'a> {
     /// program) was already running on the CPU.
     fn missed_events(&self) -> Result<u64, Error> {
         programs(&self.skel.progs, self.kind, self.tracked, self.counting)
+            .iter()
+            .map(|program| recursion_misses(program.as_fd()))
+            .sum()
+    }
+
+    /// The same for the programs that tell the remote ends of unconnected UDP.
+    fn missed_ends(&self) -> Result<u64, Error> {
+        if self.udp_ends != UdpEnds::Functions {
+            return Ok(0);
+        }
+        functions(&self.skel.progs)
             .iter()
             .map(|program| recursion_misses(program.as_fd()))
             .sum()
@@ -332,6 +346,7 @@ impl SampleParts for Tracer<'_> {
             cgroups: raw.cgroups,
             remote_unknown: raw.remote_unknown,
             remote_full: raw.remote_full,
+            remote_missed: self.missed_ends()?,
             unmatched_msgs: raw.unmatched_msgs,
             unmatched_bytes: raw.unmatched_bytes,
             missed_events: self.missed_events()?,

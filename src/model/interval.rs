@@ -23,6 +23,8 @@ pub struct Losses {
     pub remote_unknown: u64,
     /// Messages that are counted without remote end because there was no room for another row.
     pub remote_full: u64,
+    /// UDP calls for which the kernel could not run the program that tells their remote end.
+    pub remote_missed: u64,
     /// Messages that a filter left out because it depends on a remote end that is not known.
     pub unmatched_msgs: u64,
     /// The bytes of these messages.

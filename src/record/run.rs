@@ -13,7 +13,7 @@ use super::writer::writer;
 use crate::error::Error;
 use crate::host::{Cgroups, booted, can_name_cgroups};
 use crate::kernel::{
-    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, Tracer, can_note, libbpf_messages,
+    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, Tracer, UdpEnds, libbpf_messages,
     remedy_for_misses,
 };
 use crate::model::{GroupBy, Layout};
@@ -96,7 +96,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     pids.dedup();
     // Gather facts before the recording, so that writing the results needs no lookups.
     let facts = HostFacts::gather();
-    let filter = Filter {
+    let mut filter = Filter {
         pids: command.as_ref().map_or(pids, |command| vec![command.pid()]),
         follow: targets.follow || command.is_some(),
         cgroups: cgroups.iter().map(|cgroup| cgroup.wanted).collect(),
@@ -104,9 +104,14 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             ports: targets.ports.clone(),
             networks: targets.networks.clone(),
             no_loopback: targets.no_loopback,
-            notes: can_note(&facts),
+            udp_ends: UdpEnds::NotNeeded,
         },
     };
+    // It takes some milliseconds to find out what the host allows.
+    if options.layout.remote.is_some() || filter.ends.is_used() {
+        filter.ends.udp_ends = UdpEnds::of_host(&facts);
+    }
+    let udp_ends = filter.ends.udp_ends;
     let recording = Recording {
         options,
         filter: &filter,
@@ -130,7 +135,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             };
             to_stderr(format!(
                 "{}{living}{}",
-                describe(&summary, remedy.as_deref(), facts.cap_net_admin),
+                describe(&summary, remedy.as_deref(), udp_ends),
                 changes()
             ));
         }
@@ -150,7 +155,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         let living = describe_living(&summary, command.pid());
         to_stderr(format!(
             "{}{left}{living}{}",
-            describe(&summary, remedy.as_deref(), facts.cap_net_admin),
+            describe(&summary, remedy.as_deref(), udp_ends),
             changes()
         ));
     }
@@ -218,10 +223,9 @@ impl Recording<'_> {
         let names_cgroups = writer.names_cgroups() && can_name_cgroups();
         let capacity = Capacity {
             cgroup_bytes: if names_cgroups { CGROUP_BYTES } else { 0 },
-            remote: options
-                .layout
-                .remote
-                .map(|mode| RemoteRows::of_host(mode, options.layout.threads, facts)),
+            remote: options.layout.remote.map(|mode| {
+                RemoteRows::of_host(mode, options.layout.threads, self.filter.ends.udp_ends)
+            }),
             ..Capacity::of_host()
         };
         let mut tracer = Tracer::attach_to(&mut storage, capacity, self.filter, facts)?;

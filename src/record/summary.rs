@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use crate::kernel::UdpEnds;
 use crate::session::Summary;
 use crate::text::{bytes, counted};
 
 /// The totals line, and one line for each kind of loss. `remedy_for_misses` says how to prevent
-/// missed events on this host. `has_notes` says whether the remote ends of unconnected UDP sockets
-/// could be known.
+/// missed events on this host. `udp_ends` says where the remote ends of unconnected UDP sockets came
+/// from.
 pub(super) fn describe(
     summary: &Summary,
     remedy_for_misses: Option<&str>,
-    has_notes: bool,
+    udp_ends: UdpEnds,
 ) -> String {
     let messages = |count| counted(count, "message", "messages");
     // Each line fits a terminal of 60 columns.
@@ -67,10 +68,14 @@ pub(super) fn describe(
         "cgroup changes",
         "were lost, ring buffer full: some names may be missing",
     );
-    let notes = if has_notes {
-        "unconnected UDP, and no address in the call"
-    } else {
-        "unconnected UDP needs CAP_NET_ADMIN"
+    let notes = match udp_ends {
+        UdpEnds::Functions | UdpEnds::NotNeeded => "unconnected UDP, and the kernel had no memory",
+        UdpEnds::CgroupHooks | UdpEnds::HashedCgroupHooks => {
+            "unconnected UDP, and no address in the call"
+        }
+        UdpEnds::NoNetAdmin => "unconnected UDP needs CAP_NET_ADMIN",
+        UdpEnds::NoCgroups => "unconnected UDP needs cgroup v2",
+        UdpEnds::Refused => "unconnected UDP, and the kernel refused the programs",
     };
     add(
         losses.remote_unknown,
@@ -83,6 +88,12 @@ pub(super) fn describe(
         "message",
         "messages",
         "without remote end: no room for more rows",
+    );
+    add(
+        losses.remote_missed,
+        "UDP call",
+        "UDP calls",
+        "not seen by the programs that tell remote ends: these may be wrong",
     );
     add(
         losses.unmatched_msgs,
@@ -163,6 +174,7 @@ mod tests {
             missed_events: 5,
             remote_unknown: 6,
             remote_full: 7,
+            remote_missed: 8,
             unmatched_msgs: 8,
             unmatched_bytes: 9000,
             ..Losses::default()
@@ -171,7 +183,7 @@ mod tests {
             losses,
             ..Summary::default()
         };
-        let text = describe(&summary, None, true);
+        let text = describe(&summary, None, UdpEnds::CgroupHooks);
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines,
@@ -182,10 +194,16 @@ mod tests {
                 "4 new tasks could not be followed, no memory: their traffic is missing",
                 "6 messages without remote end: unconnected UDP, and no address in the call",
                 "7 messages without remote end: no room for more rows",
+                "8 UDP calls not seen by the programs that tell remote ends: these may be wrong",
                 "8 messages left out (9.0 KB), remote end not known: unconnected UDP, and no address in the call",
                 "5 events missed by the kernel, of unknown size",
             ]
         );
-        assert_eq!(describe(&Summary::default(), None, true).lines().count(), 1);
+        assert_eq!(
+            describe(&Summary::default(), None, UdpEnds::CgroupHooks)
+                .lines()
+                .count(),
+            1
+        );
     }
 }

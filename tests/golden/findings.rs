@@ -1,7 +1,7 @@
 //! The output of `netatop check` for invented hosts.
 
 use netatop::check::{Atop, CheckFormat, Facts, can_record, write};
-use netatop::kernel::{HostFacts, Seccomp};
+use netatop::kernel::{HostFacts, Seccomp, UdpEnds};
 
 use super::assert_golden;
 
@@ -29,6 +29,7 @@ fn able() -> Facts {
         initial_cgroup_namespace: true,
         host_name: Some("host".to_owned()),
         tried: Some(Ok(())),
+        udp_ends: UdpEnds::Functions,
         atop: Atop::Version(2, 11),
     }
 }
@@ -57,6 +58,7 @@ fn bare() -> Facts {
         initial_cgroup_namespace: true,
         host_name: None,
         tried: None,
+        udp_ends: UdpEnds::NotNeeded,
         atop: Atop::Version(2, 8),
     }
 }

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use netatop::kernel::{Capacity, EndFilter, Filter, RemoteRows, Storage};
+use netatop::kernel::{Capacity, EndFilter, Filter, RemoteRows, Storage, UdpEnds};
 use netatop::model::{Extent, RemoteMode};
 
 use super::harness::{Counting, Workload, of_pid};
-use super::remote::{Known, Split, Truth, capacity, counted, family};
+use super::remote::{Known, Split, Truth, capacity, counted, family, udp_ends};
 use super::remote_datagram::{apart, connected};
 use super::remote_socket::{LOOPBACKS, MORE, NO_FLAGS, Socket, V4, V6, talk};
 use super::remote_stream::pair;
@@ -61,10 +61,10 @@ const SPLITS: [(Option<RemoteMode>, bool); 4] = [
 ];
 
 /// The sizes for a way to split rows.
-fn sizes(mode: Option<RemoteMode>, threads: bool, notes: bool) -> Capacity {
+fn sizes(mode: Option<RemoteMode>, threads: bool, udp_ends: UdpEnds) -> Capacity {
     let sizes = mode.map_or(Capacity::default(), |mode| capacity(mode, threads));
     Capacity {
-        remote: sizes.remote.map(|remote| RemoteRows { notes, ..remote }),
+        remote: sizes.remote.map(|remote| RemoteRows { udp_ends, ..remote }),
         ..sizes
     }
 }
@@ -89,12 +89,12 @@ fn sift<T>(
             ends: ends.clone(),
             ..who.clone()
         };
-        let sizes = sizes(mode, threads, ends.notes);
+        let sizes = sizes(mode, threads, ends.udp_ends);
         let mut storage = Storage::default();
         let mut counting = Counting::with_capacity(&mut storage, sizes, &who, threads);
-        let truth = Truth::default();
+        let truth = Truth::with(udp_ends());
         traffic(prepared, &truth);
-        let truth = if ends.notes {
+        let truth = if ends.udp_ends == udp_ends() {
             truth
         } else {
             truth.without_notes()
@@ -127,7 +127,7 @@ pub fn sift_own<T>(
 fn ports(ports: &[u16]) -> EndFilter {
     EndFilter {
         ports: ports.to_vec(),
-        notes: true,
+        udp_ends: udp_ends(),
         ..EndFilter::default()
     }
 }
@@ -136,7 +136,7 @@ pub fn networks(networks: &[&str]) -> EndFilter {
     let parsed = networks.iter().map(|net| net.parse().expect("a network"));
     EndFilter {
         networks: parsed.collect(),
-        notes: true,
+        udp_ends: udp_ends(),
         ..EndFilter::default()
     }
 }
@@ -144,7 +144,7 @@ pub fn networks(networks: &[&str]) -> EndFilter {
 pub fn no_loopback() -> EndFilter {
     EndFilter {
         no_loopback: true,
-        notes: true,
+        udp_ends: udp_ends(),
         ..EndFilter::default()
     }
 }
@@ -256,7 +256,7 @@ fn without_notes_the_rest_is_reported() {
         talk(truth, &client, &server);
     };
     let without = |filter: EndFilter| EndFilter {
-        notes: false,
+        udp_ends: UdpEnds::NoNetAdmin,
         ..filter
     };
     let prepare = || apart(V4);
@@ -278,7 +278,7 @@ fn what_would_not_count_anyway_is_not_reported() {
         };
         let mut storage = Storage::default();
         let mut counting = Counting::new(&mut storage, &who, false);
-        let truth = Truth::default();
+        let truth = Truth::with(udp_ends());
         let (client, server) = apart(V4);
         client.send_to(&truth, 10, server.local());
         server.recv(&truth);
@@ -310,9 +310,9 @@ fn without_matching_traffic_there_is_no_block() {
             ..Filter::default()
         };
         let mut storage = Storage::default();
-        let sizes = sizes(mode, threads, true);
+        let sizes = sizes(mode, threads, udp_ends());
         let mut counting = Counting::with_capacity(&mut storage, sizes, &who, threads);
-        let truth = Truth::default();
+        let truth = Truth::with(udp_ends());
         for address in LOOPBACKS {
             let (client, server) = pair(address);
             talk(&truth, &client, &server);

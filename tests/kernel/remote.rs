@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
-use netatop::kernel::{Capacity, Filter, HostFacts, RemoteRows, Storage};
+use netatop::kernel::{Capacity, Filter, HostFacts, RemoteRows, Storage, UdpEnds};
 use netatop::model::{Counters, End, Extent, Interval, Protocol, Remote, RemoteMode, Role};
 use nix::libc;
 
@@ -74,11 +74,21 @@ impl Known {
 #[derive(Default)]
 pub struct Truth {
     calls: Mutex<Vec<Known>>,
+    /// The programs know the sender of a datagram, also if the call does not ask for it.
+    pub knows_senders: bool,
 }
 
 pub type Rows = BTreeMap<(u32, Option<u32>, Option<Remote>), Counters>;
 
 impl Truth {
+    /// For programs that have the remote ends of unconnected UDP from there.
+    pub fn with(udp_ends: UdpEnds) -> Self {
+        Self {
+            knows_senders: udp_ends == UdpEnds::Functions,
+            ..Self::default()
+        }
+    }
+
     pub fn add(&self, known: Known) {
         if known.protocol == Protocol::Udp || known.bytes > 0 {
             self.calls.lock().expect("no panic").push(known);
@@ -97,6 +107,7 @@ impl Truth {
         let kept = calls.iter().filter(|call| keep(call)).copied().collect();
         Self {
             calls: Mutex::new(kept),
+            ..Self::default()
         }
     }
 
@@ -110,6 +121,7 @@ impl Truth {
         });
         Self {
             calls: Mutex::new(known.collect()),
+            ..Self::default()
         }
     }
 
@@ -157,10 +169,30 @@ pub fn counted(interval: &Interval, truth: &Rows, split: Split) -> Rows {
     rows
 }
 
+/// Where netatop would have the remote ends of unconnected UDP from on this host.
+pub fn udp_ends() -> UdpEnds {
+    static BEST: OnceLock<UdpEnds> = OnceLock::new();
+    *BEST.get_or_init(|| UdpEnds::of_host(&HostFacts::gather()))
+}
+
+/// All programs that can tell them on this host. Tests run as root, with cgroup v2.
+fn all_udp_ends() -> &'static [UdpEnds] {
+    static ALL: OnceLock<Vec<UdpEnds>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let all = [
+            UdpEnds::Functions,
+            UdpEnds::CgroupHooks,
+            UdpEnds::HashedCgroupHooks,
+        ];
+        let loads = |udp_ends: &UdpEnds| udp_ends.can_load();
+        all.into_iter().filter(loads).collect()
+    })
+}
+
 /// The sizes for a mode, as on this host.
 pub fn capacity(mode: RemoteMode, threads: bool) -> Capacity {
     Capacity {
-        remote: Some(RemoteRows::of_host(mode, threads, &HostFacts::gather())),
+        remote: Some(RemoteRows::of_host(mode, threads, udp_ends())),
         ..Capacity::default()
     }
 }
@@ -193,8 +225,13 @@ fn split_of<T>(
     prepare: impl Fn() -> T,
     traffic: impl Fn(T, &Truth),
 ) {
-    for mode in MODES {
-        for threads in [false, true] {
+    for &udp_ends in all_udp_ends() {
+        for (mode, threads) in MODES.map(|mode| [(mode, false), (mode, true)]).concat() {
+            // The map of notes makes no difference to rows, so one way to split them is enough.
+            let is_hashed = udp_ends == UdpEnds::HashedCgroupHooks;
+            if is_hashed && (mode != RemoteMode::Socket || !threads) {
+                continue;
+            }
             let split = Split {
                 mode: Some(mode),
                 threads,
@@ -202,15 +239,19 @@ fn split_of<T>(
             };
             let prepared = prepare();
             let mut storage = Storage::default();
-            let sizes = capacity(mode, threads);
+            let sizes = Capacity {
+                remote: Some(RemoteRows::of_host(mode, threads, udp_ends)),
+                ..Capacity::default()
+            };
             let mut counting = Counting::with_capacity(&mut storage, sizes, filter, threads);
-            let truth = Truth::default();
+            let truth = Truth::with(udp_ends);
             traffic(prepared, &truth);
             let losses = counting.sample(Extent::Changes).losses;
             let interval = counting.interval();
             let expected = truth.rows(split);
             assert!(!expected.is_empty(), "no traffic");
-            assert_eq!(counted(&interval, &expected, split), expected, "{split:?}");
+            let found = counted(&interval, &expected, split);
+            assert_eq!(found, expected, "{split:?} {udp_ends:?}");
             assert!(interval.unattributed.is_zero(), "{split:?}");
             assert_eq!(losses.remote_full, 0, "{split:?}");
             if !filter.pids.is_empty() {

@@ -211,8 +211,9 @@ fn read_and_write() {
             server.received(truth, None, read);
             let (client, server) = apart(V6);
             client.send_to(truth, 21, server.local());
+            let sender = server.sender(truth);
             let read = nix::unistd::read(server.fd(), &mut [0; 100]).expect("read");
-            server.received(truth, None, read);
+            server.received(truth, sender, read);
         },
     );
 }

@@ -152,6 +152,13 @@ impl Socket {
         });
     }
 
+    /// The sender of the next datagram, for a call that does not ask for it. `None` if the programs
+    /// do not know it either.
+    pub fn sender(&self, truth: &Truth) -> Option<SocketAddr> {
+        let is_apart = self.protocol == Protocol::Udp && self.peer().is_none();
+        (is_apart && truth.knows_senders).then(|| self.look(MsgFlags::MSG_PEEK))
+    }
+
     /// `send(2)`.
     pub fn send(&self, truth: &Truth, size: usize) {
         self.send_flags(truth, size, NO_FLAGS);
@@ -211,8 +218,9 @@ impl Socket {
 
     pub fn recv_up_to(&self, truth: &Truth, size: usize) -> usize {
         let mut buf = vec![0; size];
+        let sender = self.sender(truth);
         let received = socket::recv(self.raw(), &mut buf, NO_FLAGS).expect("recv");
-        self.received(truth, None, received);
+        self.received(truth, sender, received);
         received
     }
 

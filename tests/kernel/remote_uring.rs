@@ -63,10 +63,11 @@ fn send(ring: &mut IoUring, truth: &Truth, from: &Socket, size: usize, worker: b
 
 fn recv(ring: &mut IoUring, truth: &Truth, at: &Socket, worker: bool) {
     let mut buf = [0; 1000];
+    let sender = at.sender(truth);
     let request = opcode::Recv::new(types::Fd(at.raw()), buf.as_mut_ptr(), 1000).build();
     // SAFETY: the buffer outlives the call.
     let received = unsafe { run(ring, &placed(request, worker)) };
-    at.received(truth, None, received);
+    at.received(truth, sender, received);
 }
 
 fn send_to(ring: &mut IoUring, truth: &Truth, from: &Socket, to: SocketAddr, worker: bool) {
