@@ -161,6 +161,7 @@ fn report(count: u32) -> Report {
         }),
         counters: record.counters,
         remote: None,
+        remote_name: None,
     };
     Report {
         time: time(1_800_000_000),

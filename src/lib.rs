@@ -13,7 +13,7 @@
 //! kernel                                 the BPF programs; the only module that uses libbpf
 //! privileged                             the copy of the program with capabilities
 //! signals                                Ctrl-C, SIGTERM and SIGHUP
-//! host                                   facts about the host: cgroups, users, boot time
+//! host                                   facts about the host: cgroups, users, boot time, resolver
 //! source                                 the trait behind which the kernel or a test script stands
 //! model                                  counters, processes, the ledger, rows
 //! error                                  error types and exit statuses

@@ -233,6 +233,7 @@ fn report(interval: &Interval) -> Report {
         }),
         counters: usage.counters,
         remote: None,
+        remote_name: None,
     };
     Report {
         time: Utc::now(),

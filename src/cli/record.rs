@@ -106,6 +106,11 @@ pub struct Record {
     )]
     pub remote: Option<RemoteMode>,
 
+    /// Look up the names of remote addresses in the background; a row that is written before the
+    /// answer has no name
+    #[arg(long, requires = "remote")]
+    pub resolve: bool,
+
     /// Order of the rows
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
     pub sort: SortKey,
@@ -174,6 +179,7 @@ impl Record {
                 group_by: self.group_by,
                 threads: self.threads,
                 remote: self.remote,
+                names: self.resolve,
             },
             sort: self.sort,
             top: self.top,

@@ -1,9 +1,10 @@
-//! Facts about this host: its name, control groups, users, boot time.
+//! Facts about this host: its name, control groups, users, boot time, names of remote hosts.
 
 mod boot;
 mod cgroups;
 mod name;
 pub mod proc;
+mod resolver;
 mod users;
 
 pub use boot::{booted, clock_offset};
@@ -11,6 +12,7 @@ pub use cgroups::{
     Cgroups, NO_CGROUPS, can_name_cgroups, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace,
 };
 pub use name::host_name;
+pub use resolver::Resolver;
 pub use users::{group_of, user_name};
 
 /// Parsers of text from outside, for `fuzzing`.

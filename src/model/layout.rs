@@ -30,4 +30,6 @@ pub struct Layout {
     pub threads: bool,
     /// Rows are split by remote end, with columns for it.
     pub remote: Option<RemoteMode>,
+    /// Rows have a column for the name of the remote end. Only if they are split by it.
+    pub names: bool,
 }

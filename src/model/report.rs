@@ -27,6 +27,9 @@ pub struct Row {
     pub counters: Counters,
     /// The remote end of the traffic. `None` if it is not known, or if rows are not split by it.
     pub remote: Option<Rc<Remote>>,
+    /// The name of the remote address. `None` if it is not known when the row is written, or if names
+    /// are not looked up.
+    pub remote_name: Option<Rc<str>>,
 }
 
 /// Whose traffic a row is.

@@ -165,6 +165,18 @@ pub const REMOTE: [Column; 7] = [
     ),
 ];
 
+/// The name of the remote end. Rows have it with [`Layout::names`].
+pub const REMOTE_NAME: Column = Column::new(
+    "remote_name",
+    "",
+    "name of the remote address, from the resolver of the host; only with --resolve; \
+     absent if there is no name, or if it was not known yet when the row was written",
+    |c| {
+        let name = c.row.remote_name.as_deref();
+        name.map_or(Value::Absent, |name| Value::Text(name.into()))
+    },
+);
+
 const TIME: Column = Column::new("time", "RFC 3339, UTC", "end of the interval", |c| {
     Value::Text(timestamp(c.report.time).into())
 });
@@ -285,7 +297,8 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         (GroupBy::User, _) => &[GROUP_USER, PROCESSES],
     };
     let remote: &[Column] = layout.remote.map_or(&[], |_| &REMOTE);
-    [&[TIME, INTERVAL, HOST], identity, &COUNTERS, remote].concat()
+    let name: &[Column] = if layout.names { &[REMOTE_NAME] } else { &[] };
+    [&[TIME, INTERVAL, HOST], identity, &COUNTERS, remote, name].concat()
 }
 
 /// The value of a column that only rows with a known remote end have.

@@ -30,10 +30,13 @@ pub(super) fn remote_address(remote: &Remote) -> String {
     }
 }
 
-/// The remote end for people: the address, and the port after a colon.
-pub(super) fn remote_end(remote: &Remote) -> String {
-    let address = remote_address(remote);
-    with_port(remote.remote.address, address, remote.remote.port)
+/// The remote end for people: the address, or its name if it is known, and the port after a colon.
+pub(super) fn remote_end(remote: &Remote, name: Option<&str>) -> String {
+    match (name, remote.remote.port) {
+        (Some(name), Some(port)) => format!("{name}:{port}"),
+        (Some(name), None) => name.to_owned(),
+        (None, port) => with_port(remote.remote.address, remote_address(remote), port),
+    }
 }
 
 /// The local end for people: the address, if rows are split by it, and the port after a colon.

@@ -17,7 +17,7 @@ mod sink_tests;
 mod stream;
 mod table;
 
-pub use columns::{COUNTERS, Column, REMOTE, Value, columns};
+pub use columns::{COUNTERS, Column, REMOTE, REMOTE_NAME, Value, columns};
 pub use compress::Compression;
 pub use csv::Csv;
 pub use destination::{Destination, Request};

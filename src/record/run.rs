@@ -11,7 +11,7 @@ use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
 use super::writer::writer;
 use crate::error::Error;
-use crate::host::{Cgroups, booted, can_name_cgroups};
+use crate::host::{Cgroups, Resolver, booted, can_name_cgroups};
 use crate::kernel::{
     Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, Tracer, UdpEnds, libbpf_messages,
     remedy_for_misses,
@@ -19,7 +19,7 @@ use crate::kernel::{
 use crate::model::{GroupBy, Layout};
 use crate::output::{Destination, Existing, Format, Kind, OutputFormat, Request, Sink};
 use crate::rollup::{Rows, SortKey};
-use crate::session::{Clock, Progress, Schedule, Session, Summary, SystemClock};
+use crate::session::{Clock, Names, Progress, Schedule, Session, Summary, SystemClock};
 use crate::signals::report_file_size_limit;
 use crate::text::to_stderr;
 
@@ -255,9 +255,18 @@ impl Recording<'_> {
             schedule.grace = Some(GRACE);
             clock.pass_on_to(command.pid());
         }
+        let names = match options.layout.names {
+            true => {
+                let mut resolver = Resolver::start()?;
+                let names: Names<'_> = Box::new(move |remote, now| resolver.name(remote, now));
+                Some(names)
+            }
+            false => None,
+        };
         // Start the clock before the command is released: a short command may end at once.
         let session = Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
-            .with_progress(self.progress);
+            .with_progress(self.progress)
+            .with_names(names);
         if let Some(command) = self.command {
             command.release()?;
         }

@@ -256,6 +256,7 @@ impl Pending {
                 },
                 counters: rest.counters,
                 remote: None,
+                remote_name: None,
             });
         }
         if !all.unattributed.is_zero() {
@@ -263,6 +264,7 @@ impl Pending {
                 who: Who::Unattributed,
                 counters: all.unattributed,
                 remote: None,
+                remote_name: None,
             });
         }
         made

@@ -70,6 +70,7 @@ fn rows(group_by: GroupBy, threads: bool, split: bool, top: Option<usize>) -> Ro
             group_by,
             threads,
             remote: split.then_some(RemoteMode::Address),
+            names: false,
         },
         sort: SortKey::default(),
         top,

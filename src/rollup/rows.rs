@@ -147,6 +147,7 @@ impl Candidate for Named {
             }),
             counters: self.usage.counters,
             remote: self.usage.remote,
+            remote_name: None,
         }
     }
 }
@@ -186,6 +187,7 @@ impl Candidate for Group {
             },
             counters: self.counters,
             remote: self.remote,
+            remote_name: None,
         }
     }
 }

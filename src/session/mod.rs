@@ -6,6 +6,7 @@ mod progress;
 mod session_tests;
 mod write;
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub use clock::{Clock, ReaderWait, SystemClock, Woken};
@@ -13,7 +14,7 @@ pub use progress::Progress;
 
 use crate::error::Error;
 use crate::host::Cgroups;
-use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Report, Who};
+use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Remote, Report, Who};
 use crate::output::{Format, Sink};
 use crate::rollup::{Pending, ProcessCount, Rows};
 use crate::source::Source;
@@ -25,6 +26,16 @@ const ROOM: usize = 8192;
 /// After the hierarchy of cgroups was read, it is not read again for this many times the duration of
 /// the reading. So lost changes never cost more than a twentieth of a CPU.
 const SCAN_PAUSE: u32 = 20;
+
+/// How often new remote ends are looked for, so that their names are known when rows are written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The first time is much earlier, because commands can be short.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+
+/// The name of a remote end at a time, if it is known. It never waits: a call can begin a lookup
+/// whose result a later call returns.
+pub type Names<'a> = Box<dyn FnMut(&Remote, Instant) -> Option<Rc<str>> + 'a>;
 
 /// When a session reports and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +98,7 @@ pub struct Session<'a> {
     format: &'a mut dyn Format,
     sink: &'a mut Sink,
     progress: Option<Progress>,
+    names: Option<Names<'a>>,
     rows: Rows,
     ledger: Ledger,
     pending: Pending,
@@ -123,6 +135,7 @@ impl<'a> Session<'a> {
             format,
             sink,
             progress: None,
+            names: None,
             ledger: Ledger::new(rows.layout.threads).with_remotes(rows.layout.remote.is_some()),
             pending: Pending::with_room(ROOM),
             overall: None,
@@ -154,6 +167,13 @@ impl<'a> Session<'a> {
         self
     }
 
+    /// Sets where the names of remote ends come from.
+    #[must_use]
+    pub fn with_names(mut self, names: Option<Names<'a>>) -> Self {
+        self.names = names;
+        self
+    }
+
     /// Records until the duration is over or the clock reports a request to stop, and writes the
     /// last sample.
     ///
@@ -172,9 +192,10 @@ impl<'a> Session<'a> {
             .progress
             .is_some()
             .then(|| self.started + Progress::EVERY);
+        let mut look = self.names.is_some().then(|| self.started + FIRST_LOOK);
         let mut reported = 0;
         loop {
-            let deadline = [end, report, show].into_iter().flatten().min();
+            let deadline = [end, report, show, look].into_iter().flatten().min();
             match self.clock.wait(deadline, self.source.wakeup())? {
                 Woken::Records => self.drain()?,
                 Woken::Ended => break,
@@ -203,6 +224,12 @@ impl<'a> Session<'a> {
                     if show.is_some_and(|due| due <= now) {
                         self.show()?;
                         show = next(self.started, Progress::EVERY, self.clock.now());
+                    }
+                    if look.is_some_and(|due| due <= now) {
+                        self.fold()?;
+                        let now = self.clock.now();
+                        let pause = now.saturating_duration_since(self.started);
+                        look = now.checked_add(pause.min(LOOK_EVERY));
                     }
                 }
             }
@@ -240,6 +267,7 @@ impl<'a> Session<'a> {
     fn fold(&mut self) -> Result<(), Error> {
         self.sample(Extent::Changes)?;
         let interval = self.interval();
+        self.ask_for_names(&interval);
         let source = &*self.source;
         if let Some(overall) = &mut self.overall {
             overall

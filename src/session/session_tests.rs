@@ -1,6 +1,7 @@
 //! Tests of whole sessions, with a scripted source and a scripted clock.
 
 mod folding;
+mod names;
 mod scripted;
 mod stalls;
 mod sums;

@@ -1,12 +1,13 @@
-//! Writes the rows of a session, also to a slow reader.
+//! Writes the rows of a session, also to a slow reader, with the names of remote ends.
 
+use std::cmp::Reverse;
 use std::mem;
 use std::os::fd::AsFd;
 
 use super::Session;
 use super::clock::ReaderWait;
 use crate::error::Error;
-use crate::model::{Interval, Report};
+use crate::model::{Interval, Report, Row};
 use crate::output::Flushed;
 
 /// How many rows are written at once: 60 to 200 KB of text, so that the cost per write is small.
@@ -25,6 +26,7 @@ impl Session<'_> {
     /// Writes a report, in parts if the format allows it. On a large host, the text of all rows would
     /// double the memory that the rows need.
     pub(super) fn write(&mut self, mut report: Report) -> Result<(), Error> {
+        self.name(&mut report.rows);
         if !self.format.rows_are_independent() {
             self.format.report(&report, self.sink.text());
             self.flush()?;
@@ -47,9 +49,10 @@ impl Session<'_> {
         let Some(mut overall) = self.overall.take().filter(|overall| overall.intervals > 1) else {
             return Ok(());
         };
-        let rows = overall
+        let mut rows = overall
             .pending
             .take(&overall.rows, Interval::default(), &self.cgroups);
+        self.name(&mut rows);
         let report = Report {
             time: self.clock.utc(),
             interval: self.last.saturating_duration_since(self.started),
@@ -59,6 +62,33 @@ impl Session<'_> {
             .overall(&report, overall.intervals, self.sink.text());
         self.flush()?;
         self.end_interval()
+    }
+
+    /// Adds the names of remote ends that are known by now.
+    fn name(&mut self, rows: &mut [Row]) {
+        let now = self.clock.now();
+        if let Some(names) = &mut self.names {
+            for row in rows {
+                row.remote_name = row.remote.as_ref().and_then(|remote| names(remote, now));
+            }
+        }
+    }
+
+    /// Begins to look up the names of the remote ends of an interval, before rows need them. The
+    /// busiest come first, because not all may find room in the queue.
+    pub(super) fn ask_for_names(&mut self, interval: &Interval) {
+        let now = self.clock.now();
+        let Some(names) = &mut self.names else {
+            return;
+        };
+        let ends = interval.usage.iter();
+        let mut ends: Vec<_> = ends
+            .filter_map(|usage| Some((usage.counters.bytes(), usage.remote.as_ref()?)))
+            .collect();
+        ends.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        for (_, remote) in ends {
+            names(remote, now);
+        }
     }
 
     fn end_interval(&mut self) -> Result<(), Error> {

@@ -220,6 +220,12 @@ fn what_to_do_with_a_file_needs_a_file() {
 }
 
 #[test]
+fn names_need_remote_ends() {
+    let ran = netatop(&["record", "-d", "10ms", "--resolve"]);
+    assert_refused(&ran, 1, "--remote");
+}
+
+#[test]
 fn an_existing_file_is_refused_and_left_as_it_is() {
     let dir = dir();
     for name in ["there.csv", "there.json", "there.txt"] {

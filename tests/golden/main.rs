@@ -79,12 +79,14 @@ const PROCESSES: Layout = Layout {
     group_by: GroupBy::Process,
     threads: false,
     remote: None,
+    names: false,
 };
 
 const THREADS: Layout = Layout {
     group_by: GroupBy::Process,
     threads: true,
     remote: None,
+    names: false,
 };
 
 const fn by(group_by: GroupBy) -> Layout {
@@ -92,6 +94,7 @@ const fn by(group_by: GroupBy) -> Layout {
         group_by,
         threads: false,
         remote: None,
+        names: false,
     }
 }
 

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
+use super::remote::remote_values;
 use super::reports::counters;
 use super::{csv, json, written};
 
@@ -81,10 +82,11 @@ fn layout() -> impl Strategy<Value = Layout> {
         Some(RemoteMode::Address),
         Some(RemoteMode::Socket),
     ]);
-    (kinds, modes).prop_map(|((group_by, threads), remote)| Layout {
+    (kinds, modes, any::<bool>()).prop_map(|((group_by, threads), remote, names)| Layout {
         group_by,
         threads,
         remote,
+        names: names && remote.is_some(),
     })
 }
 
@@ -174,11 +176,22 @@ fn who(layout: Layout) -> BoxedStrategy<Who> {
 fn report() -> impl Strategy<Value = (Layout, Report)> {
     layout().prop_flat_map(|layout| {
         let numbers = prop::array::uniform8(number());
-        let row = (who(layout), numbers, remote(layout.remote));
-        let row = row.prop_map(|(who, numbers, remote)| Row {
-            remote: remote.filter(|_| !matches!(who, Who::Other { .. } | Who::Unattributed)),
-            who,
-            counters: counters(numbers),
+        let row = (
+            who(layout),
+            numbers,
+            remote(layout.remote),
+            prop::option::of(text()),
+        );
+        let row = row.prop_map(move |(who, numbers, remote, name)| {
+            let is_split = !matches!(who, Who::Other { .. } | Who::Unattributed);
+            let remote = remote.filter(|_| is_split);
+            let name = name.filter(|_| layout.names && remote.is_some());
+            Row {
+                remote,
+                remote_name: name.map(Into::into),
+                who,
+                counters: counters(numbers),
+            }
         });
         let interval = prop_oneof![0u64..10_000, any::<u32>().prop_map(u64::from)];
         (Just(layout), time(), interval, vec(row, 0..6)).prop_map(|(layout, time, us, rows)| {
@@ -257,42 +270,10 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     if layout.remote.is_some() {
         values.extend(remote_values(row.remote.as_deref()));
     }
+    if layout.names {
+        values.push(("remote_name", row.remote_name.as_deref().into()));
+    }
     values
-}
-
-fn remote_values(remote: Option<&Remote>) -> [(&'static str, Value); 7] {
-    let of = |value: fn(&Remote) -> Value| remote.map_or(Value::Null, value);
-    [
-        (
-            "protocol",
-            of(|r| match r.protocol {
-                Protocol::Tcp => "tcp".into(),
-                Protocol::Udp => "udp".into(),
-            }),
-        ),
-        (
-            "role",
-            of(|r| match r.role {
-                None => Value::Null,
-                Some(Role::Client) => "client".into(),
-                Some(Role::Server) => "server".into(),
-            }),
-        ),
-        (
-            "local_addr",
-            of(|r| r.local_address.map(|a| a.to_string()).into()),
-        ),
-        ("local_port", of(|r| r.local_port.into())),
-        (
-            "remote_addr",
-            of(|r| match r.remote.scope {
-                0 => r.remote.address.to_string().into(),
-                scope => format!("{}%{scope}", r.remote.address).into(),
-            }),
-        ),
-        ("remote_port", of(|r| r.remote.port.into())),
-        ("netns", of(|r| r.netns.into())),
-    ]
 }
 
 /// A value in csv: numbers and text look the same, and an absent value is empty.

@@ -7,6 +7,7 @@ use netatop::model::{
     End, GroupBy, Layout, Protocol, Remote, RemoteMode, Report, Role, Row, State,
 };
 use netatop::output::TableStyle;
+use serde_json::Value;
 
 use super::reports::{group, other, process, report, row, unattributed};
 use super::{PLAIN, assert_golden, columns, csv, json, table};
@@ -16,6 +17,7 @@ const fn split(group_by: GroupBy, mode: RemoteMode) -> Layout {
         group_by,
         threads: false,
         remote: Some(mode),
+        names: false,
     }
 }
 
@@ -194,6 +196,60 @@ fn a_table_of_remote_ends_is_fitted_to_the_terminal() {
     assert_golden("remote_grouped_120.table", &grouped(120));
 }
 
+const NAMED: Layout = Layout {
+    names: true,
+    ..SERVICE
+};
+
+fn named(row: Row, name: &str) -> Row {
+    Row {
+        remote_name: Some(name.into()),
+        ..row
+    }
+}
+
+/// Names of all kinds: usual ones, none, a very long one, and one that a stranger chose.
+fn by_name() -> Report {
+    let nginx = |numbers| row(process(1234, b"nginx: worker"), numbers);
+    let curl = |numbers| row(process(99, b"curl"), numbers);
+    report(vec![
+        named(
+            with(
+                nginx([9, 90_000, 9, 900, 0, 0, 0, 0]),
+                server("203.0.113.200", 443),
+            ),
+            "client.example.org",
+        ),
+        named(
+            with(nginx([8, 800, 8, 8_000, 0, 0, 0, 0]), client(LONG, 5432)),
+            "db.example.org",
+        ),
+        with(nginx([7, 700, 7, 700, 0, 0, 0, 0]), client(WEB, 443)),
+        named(
+            with(curl([6, 60, 6, 60, 0, 0, 0, 0]), client("192.0.2.6", 443)),
+            "ec2-198-51-100-77.eu-central-1.compute.a-very-long-name-of-a-cloud.example.com",
+        ),
+        named(
+            with(curl([5, 50, 5, 50, 0, 0, 0, 0]), client("192.0.2.5", 443)),
+            "\u{1b}]0;x\u{7}\n\u{202e},\"ü.example",
+        ),
+        row(process(79, b"statsd"), [0, 0, 0, 0, 4, 40, 0, 0]),
+        other(12, [12, 144, 0, 0, 1, 0, 2, 0]),
+    ])
+}
+
+#[test]
+fn names_are_in_the_place_of_addresses_in_a_table_and_in_a_column_elsewhere() {
+    let reports = [by_name()];
+    assert_golden("remote_names.csv", &csv(NAMED, &reports));
+    assert_golden("remote_names.jsonl", &json(NAMED, &reports));
+    let named = |style| table(NAMED, style, by_name());
+    assert_golden("remote_names.table", &named(PLAIN));
+    assert_golden("remote_names_60.table", &named(columns(60)));
+    assert_golden("remote_names_80.table", &named(columns(80)));
+    assert_golden("remote_names_120.table", &named(columns(120)));
+}
+
 /// People copy addresses. A terminal of 80 columns shows all IPv4 addresses and ports in full.
 #[test]
 fn the_longest_ipv4_address_is_whole_in_80_columns() {
@@ -220,4 +276,40 @@ fn rows_of_many_remote_ends_have_none() {
         let line = line.expect("a line");
         assert!(!line.contains(" - "), "{line}");
     }
+}
+
+/// The expected values of a row's remote end by column; null for absent values.
+pub fn remote_values(remote: Option<&Remote>) -> [(&'static str, Value); 7] {
+    let of = |value: fn(&Remote) -> Value| remote.map_or(Value::Null, value);
+    [
+        (
+            "protocol",
+            of(|r| match r.protocol {
+                Protocol::Tcp => "tcp".into(),
+                Protocol::Udp => "udp".into(),
+            }),
+        ),
+        (
+            "role",
+            of(|r| match r.role {
+                None => Value::Null,
+                Some(Role::Client) => "client".into(),
+                Some(Role::Server) => "server".into(),
+            }),
+        ),
+        (
+            "local_addr",
+            of(|r| r.local_address.map(|a| a.to_string()).into()),
+        ),
+        ("local_port", of(|r| r.local_port.into())),
+        (
+            "remote_addr",
+            of(|r| match r.remote.scope {
+                0 => r.remote.address.to_string().into(),
+                scope => format!("{}%{scope}", r.remote.address).into(),
+            }),
+        ),
+        ("remote_port", of(|r| r.remote.port.into())),
+        ("netns", of(|r| r.netns.into())),
+    ]
 }

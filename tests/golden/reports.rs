@@ -52,6 +52,7 @@ pub fn row(process: Process, numbers: [u64; 8]) -> Row {
         who: Who::Process(process),
         counters: counters(numbers),
         remote: None,
+        remote_name: None,
     }
 }
 
@@ -61,6 +62,7 @@ pub fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
         who: Who::Group { key, processes },
         counters: counters(numbers),
         remote: None,
+        remote_name: None,
     }
 }
 
@@ -69,6 +71,7 @@ pub fn other(processes: u64, numbers: [u64; 8]) -> Row {
         who: Who::Other { processes },
         counters: counters(numbers),
         remote: None,
+        remote_name: None,
     }
 }
 
@@ -77,6 +80,7 @@ pub fn unattributed(numbers: [u64; 8]) -> Row {
         who: Who::Unattributed,
         counters: counters(numbers),
         remote: None,
+        remote_name: None,
     }
 }
 

@@ -34,6 +34,7 @@ mod remote;
 mod remote_datagram;
 mod remote_many;
 mod remote_messages;
+mod remote_names;
 mod remote_netns;
 mod remote_pieces;
 mod remote_role;

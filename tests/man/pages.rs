@@ -87,7 +87,7 @@ impl Page {
                     })?);
                 }
                 "@COLUMNS@" => text.push_str(&roff_columns(&columns())),
-                "@REMOTE@" => text.push_str(&roff_columns(&output::REMOTE)),
+                "@REMOTE@" => text.push_str(&roff_columns(&remote_columns())),
                 "@GROUPED@" => text.push_str(&roff_columns(&grouped_columns())),
                 _ => {
                     text.push_str(&line.replace("@VERSION@", env!("CARGO_PKG_VERSION")));
@@ -166,8 +166,14 @@ fn columns() -> Vec<Column> {
         group_by: GroupBy::Process,
         threads: true,
         remote: None,
+        names: false,
     };
     output::columns(layout)
+}
+
+/// The columns of remote ends, with their names.
+fn remote_columns() -> Vec<Column> {
+    [&output::REMOTE[..], &[output::REMOTE_NAME]].concat()
 }
 
 /// The columns that only grouped rows have.
@@ -180,6 +186,7 @@ fn grouped_columns() -> Vec<Column> {
             group_by,
             threads: false,
             remote: None,
+            names: false,
         };
         for column in output::columns(layout) {
             let mut there = known.iter().chain(&grouped);
@@ -215,7 +222,7 @@ pub fn markdown_columns() -> String {
     );
     text.push_str(&markdown_table(&grouped_columns()));
     text.push_str("\nWith `--remote`, all rows have in addition:\n\n");
-    text.push_str(&markdown_table(&output::REMOTE));
+    text.push_str(&markdown_table(&remote_columns()));
     text
 }
 

@@ -19,6 +19,7 @@ const LAYOUT: Layout = Layout {
     group_by: GroupBy::Process,
     threads: false,
     remote: None,
+    names: false,
 };
 
 /// One row of the recording: the second of the minute, the process if any, its bytes.
@@ -61,6 +62,7 @@ fn row(second: i64, pid: Option<u32>, bytes: u64) -> Row {
             ..Counters::default()
         },
         remote: None,
+        remote_name: None,
     }
 }
 

@@ -14,8 +14,8 @@ pub(super) enum Cell {
     User,
     /// The path of the cgroup; only for rows of processes.
     Cgroup,
-    /// A property of the remote end; only if rows are split by it.
-    Remote(fn(&Remote) -> Option<String>),
+    /// A property of the remote end, from it and its name; only if rows are split by it.
+    Remote(fn(&Remote, Option<&str>) -> Option<String>),
 }
 
 /// A column after the identity columns.
@@ -98,7 +98,7 @@ const fn remote(
     title: &'static str,
     level: Level,
     widest: usize,
-    value: fn(&Remote) -> Option<String>,
+    value: fn(&Remote, Option<&str>) -> Option<String>,
 ) -> Column {
     Column {
         title,
@@ -119,14 +119,16 @@ pub(super) const NETNS: &str = "NETNS";
 /// UDP, and sent before received. atop has the same order for messages, and the opposite order for
 /// bandwidth.
 const COLUMNS: [Column; 19] = [
-    remote("PROTO", Level::Protocols, 5, |r| {
+    remote("PROTO", Level::Protocols, 5, |r, _| {
         Some(ends::protocol(r).to_owned())
     }),
-    remote("ROLE", Level::Roles, 6, |r| {
+    remote("ROLE", Level::Roles, 6, |r, _| {
         ends::role(r).map(str::to_owned)
     }),
-    remote(LOCAL, Level::Ends, 6, ends::local_end),
-    remote(REMOTE, Level::Ends, 15, |r| Some(ends::remote_end(r))),
+    remote(LOCAL, Level::Ends, 6, |r, _| ends::local_end(r)),
+    remote(REMOTE, Level::Ends, 15, |r, name| {
+        Some(ends::remote_end(r, name))
+    }),
     number("SENT", Level::Ends, 5, |c, _| count(c.sent_bytes())),
     number("RCVD", Level::Ends, 5, |c, _| count(c.received_bytes())),
     number("BANDWO", Level::Bytes, 9, |c, s| {
@@ -151,7 +153,7 @@ const COLUMNS: [Column; 19] = [
     number("UDPRASZ", Level::Sizes, 7, |c, _| {
         average(c.udp_recv_bytes, c.udp_recv_msgs)
     }),
-    remote(NETNS, Level::Sizes, 10, |r| {
+    remote(NETNS, Level::Sizes, 10, |r, _| {
         r.netns.map(|inode| inode.to_string())
     }),
     Column {

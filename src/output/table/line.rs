@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::shorten::{Ellipsis, shorten};
 use crate::model::{Counters, Remote};
 
 /// A row as text.
@@ -21,5 +22,19 @@ pub(super) enum End<'a> {
     /// The row stands for traffic with many remote ends, such as the total.
     None,
     Unknown,
-    Known(&'a Remote),
+    /// The name is printable.
+    Known(&'a Remote, Option<Cow<'a, str>>),
+}
+
+/// The width of names of remote hosts on a terminal. A longer one would take the place of other
+/// columns.
+const LONGEST_NAME: usize = 32;
+
+impl End<'_> {
+    /// Shortens the name for a terminal. `mark` stands for what is left out.
+    pub(super) fn shorten(&mut self, mark: &str) {
+        if let Self::Known(_, Some(name)) = self {
+            *name = shorten(name, LONGEST_NAME, Ellipsis::Middle, mark).into();
+        }
+    }
 }

@@ -96,7 +96,10 @@ impl Table {
 
     fn line<'a>(&self, row: &'a Row) -> Line<'a> {
         let counters = row.counters;
-        let end = row.remote.as_deref().map_or(End::Unknown, End::Known);
+        let end = row.remote.as_deref().map_or(End::Unknown, |remote| {
+            let name = row.remote_name.as_deref();
+            End::Known(remote, name.map(|name| self.printable(name.into())))
+        });
         match &row.who {
             Who::Process(p) => Line {
                 ids: [Some(p.pid), p.tid]
@@ -160,8 +163,13 @@ impl Table {
     /// The lines of a table: the header, a line for each row, and the total.
     fn render(&mut self, report: &Report) -> Vec<String> {
         let seconds = report.interval.as_secs_f64();
+        let width = (self.width)();
+        let mark = if self.style.ascii { ".." } else { "…" };
         let mut lines: Vec<Line<'_>> = report.rows.iter().map(|row| self.line(row)).collect();
         lines.push(self.plain("total", String::new(), report.total()));
+        if width.is_some() {
+            lines.iter_mut().for_each(|line| line.end.shorten(mark));
+        }
 
         let ids: Vec<usize> = (0..)
             .zip(self.identity.ids)
@@ -179,7 +187,6 @@ impl Table {
         let longest = names.max().unwrap_or(0);
         let name = self.fitted(self.identity.name, self.identity.usual, longest);
 
-        let width = (self.width)();
         let most = if self.layout.group_by == GroupBy::Process && width.is_some() {
             Level::Cgroups
         } else {
@@ -201,7 +208,6 @@ impl Table {
             let cgroup = room
                 .saturating_sub(name)
                 .saturating_add(columns::MIN_CGROUP_WIDTH);
-            let mark = if self.style.ascii { ".." } else { "…" };
             let widths = Widths { ids, name, cgroup };
             return lay_out(&self.identity, &lines, &shown, &widths, mark);
         }
@@ -219,7 +225,9 @@ impl Table {
                 Cell::Remote(value) => match &line.end {
                     End::None => String::new(),
                     End::Unknown => "-".to_owned(),
-                    End::Known(remote) => value(remote).unwrap_or_else(|| "-".to_owned()),
+                    End::Known(remote, name) => {
+                        value(remote, name.as_deref()).unwrap_or_else(|| "-".to_owned())
+                    }
                 },
             });
             let cells: Vec<String> = cells.collect();

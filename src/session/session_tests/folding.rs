@@ -142,7 +142,7 @@ proptest! {
         for sort in SortKey::value_variants() {
             for by in GroupBy::value_variants() {
                 for (threads, top) in [(false, None), (false, Some(1)), (false, Some(3)), (true, Some(2))] {
-                    let layout = Layout { group_by: *by, threads, remote: None };
+                    let layout = Layout { group_by: *by, threads, remote: None, names: false };
                     if threads && *by != GroupBy::Process {
                         continue;
                     }
@@ -171,6 +171,7 @@ fn memory_is_bounded_where_rows_are() {
         group_by,
         threads: false,
         remote: None,
+        names: false,
     };
     for (layout, top) in [
         (grouped(GroupBy::Comm), None),
@@ -181,6 +182,7 @@ fn memory_is_bounded_where_rows_are() {
                 group_by: GroupBy::Process,
                 threads: true,
                 remote: None,
+                names: false,
             },
             Some(10),
         ),
