@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod postgres;
+mod remote;
 #[path = "../support/leave_out.rs"]
 mod support;
 
@@ -138,7 +139,7 @@ fn has(needs: &str, probe: &str) -> bool {
     found
 }
 
-/// Runs the recipe in a directory of its own, far from UTC, and compares its output.
+/// Runs the recipe in a directory of its own, and compares its output.
 #[track_caller]
 fn check(name: &str, variables: &[(&str, PathBuf)]) {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -150,18 +151,22 @@ fn check(name: &str, variables: &[(&str, PathBuf)]) {
         &dir.path().join("r.jsonl"),
         Json::new(LAYOUT, "host".to_owned()),
     );
+    assert_eq!(run(name, dir.path(), variables), truth(), "{name}");
+}
+
+/// Runs the recipe in `dir`, far from UTC, and returns what it prints.
+#[track_caller]
+fn run(name: &str, dir: &Path, variables: &[(&str, PathBuf)]) -> String {
     let output = bash(&recipes()[name])
-        .current_dir(dir.path())
+        .current_dir(dir)
         .env("TZ", "America/New_York")
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .output()
         .expect("bash");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {errors}");
-    let printed = String::from_utf8(output.stdout)
-        .expect("utf-8")
-        .replace('\r', "");
-    assert_eq!(printed, truth(), "{name}: {errors}");
+    let printed = String::from_utf8(output.stdout).expect("utf-8");
+    printed.replace('\r', "")
 }
 
 /// A test that runs the recipe of its own name if the host has what it needs.
@@ -207,6 +212,7 @@ fn postgresql() {
 #[test]
 fn every_recipe_has_a_test() {
     let names: Vec<String> = recipes().into_keys().collect();
-    let tested = "clickhouse duckdb jq miller pandas parquet postgresql sqlite";
+    let tested =
+        "clickhouse containers database duckdb jq miller outside pandas parquet postgresql sqlite";
     assert_eq!(names.join(" "), tested);
 }
