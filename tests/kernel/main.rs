@@ -38,6 +38,7 @@ mod remote_names;
 mod remote_netns;
 mod remote_pieces;
 mod remote_role;
+mod remote_scenes;
 mod remote_socket;
 mod remote_stream;
 mod remote_uring;
