@@ -24,6 +24,16 @@ pub const LOADS: &[(&str, &str, u64)] = &[
         200_000,
     ),
     ("datagrams", "64-byte UDP sends", 60_000),
+    (
+        "udp_rotation",
+        "64-byte UDP sends from 1,000 connected sockets in turn",
+        60_000,
+    ),
+    (
+        "unconnected",
+        "64-byte UDP sends from a socket that is not connected",
+        60_000,
+    ),
     ("pingpong", "64-byte TCP ping-pong of two threads", 8_000),
     ("bulk", "bulk TCP, 64 KiB a call", 256 << 20),
     ("processes", "processes that send one datagram and end", 400),
@@ -36,6 +46,8 @@ pub fn main(name: &str, units: u64) {
         "receive" => receive(units, &mut done),
         "rotation" => rotation(units, &mut done),
         "datagrams" => datagrams(units, &mut done),
+        "udp_rotation" => udp_rotation(units, &mut done),
+        "unconnected" => unconnected(units, &mut done),
         "pingpong" => pingpong(units, &mut done),
         "bulk" => bulk(units, &mut done),
         "processes" => processes(units, &mut done),
@@ -127,14 +139,20 @@ fn receive(units: u64, done: &mut Done) {
     }
 }
 
-/// One thread, as in an event loop: each event is of another socket than the one before.
-fn rotation(units: u64, done: &mut Done) {
-    const SOCKETS: u64 = 1_000;
+/// Number of sockets of a load that takes turns.
+const SOCKETS: u64 = 1_000;
+
+fn allow_sockets() {
     let wanted = rustix::process::Rlimit {
         current: Some(4 * SOCKETS),
         maximum: Some(4 * SOCKETS),
     };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).expect("many files");
+}
+
+/// One thread, as in an event loop: each event is of another socket than the one before.
+fn rotation(units: u64, done: &mut Done) {
+    allow_sockets();
     let mut pairs: Vec<_> = (0..SOCKETS).map(|_| pair()).collect();
     let of_each = units / SOCKETS;
     let data = vec![0; of_each as usize];
@@ -162,6 +180,40 @@ fn datagrams(units: u64, done: &mut Done) {
     done.measure(|| {
         for _ in 0..units {
             sender.send(&[0; 64]).expect("send");
+        }
+    });
+    done.sent(units, units * 64);
+}
+
+/// To a port of its own each, so that each has a row of its own.
+fn udp_rotation(units: u64, done: &mut Done) {
+    allow_sockets();
+    let pairs: Vec<_> = (0..SOCKETS)
+        .map(|_| {
+            let sink = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            let to = sink.local_addr().expect("address");
+            sender.connect(to).expect("connect");
+            (sender, sink)
+        })
+        .collect();
+    done.measure(|| {
+        for _ in 0..units / SOCKETS {
+            for (sender, _) in &pairs {
+                sender.send(&[0; 64]).expect("send");
+            }
+        }
+    });
+    done.sent(units, units * 64);
+}
+
+fn unconnected(units: u64, done: &mut Done) {
+    let sink = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let to = sink.local_addr().expect("address");
+    done.measure(|| {
+        for _ in 0..units {
+            sender.send_to(&[0; 64], to).expect("send");
         }
     });
     done.sent(units, units * 64);

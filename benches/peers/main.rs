@@ -83,7 +83,7 @@ fn compare(rounds: usize) {
     let loads: Vec<&str> = LOADS
         .iter()
         .map(|(name, ..)| *name)
-        .filter(|name| *name != "rotation")
+        .filter(|name| !["rotation", "udp_rotation", "unconnected"].contains(name))
         .collect();
     let results = measure(tracers, &loads, rounds);
     results.print_comparison();
@@ -115,13 +115,20 @@ fn remote_designs() {
         Tracer::Nothing,
         Tracer::Program("floor"),
         Tracer::Netatop,
+        Tracer::Remote,
         Tracer::Program("classic"),
+        Tracer::BpftraceRemote,
     ];
     tracers.extend(REMOTE_DESIGNS.iter().copied().map(Tracer::Program));
-    let loads = ["receive", "rotation"];
+    let loads = [
+        "receive",
+        "rotation",
+        "datagrams",
+        "udp_rotation",
+        "unconnected",
+    ];
     let results = measure(tracers.clone(), &loads, rounds(25));
     for load in loads {
-        println!("\n### {load}\n");
         results.print_events(load);
     }
     results.write("remote");

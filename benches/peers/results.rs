@@ -208,7 +208,11 @@ impl Results {
                     .collect(),
             )
         };
-        println!("\n### One event: a 1-byte receive, CPU time\n");
+        let what = LOADS.iter().find(|(name, ..)| *name == load);
+        println!(
+            "\n### One event, CPU time: {}\n",
+            what.map_or(load, |(_, what, _)| *what)
+        );
         println!(
             "| | ns | more than nothing | of the classic way | above the floor | of the classic way |"
         );

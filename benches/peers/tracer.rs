@@ -5,8 +5,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use netatop::kernel::UdpEnds;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -21,10 +23,26 @@ pub enum Tracer {
     /// A program of `benches/bpf`.
     Program(&'static str),
     Netatop,
+    /// netatop, with rows split by remote end.
+    Remote,
     Bpftrace,
+    /// bpftrace, which counts by process and IPv4 address.
+    BpftraceRemote,
     Nethogs,
     Bandwhich,
 }
+
+const BPFTRACE_REMOTE: &str = "
+tracepoint:sock:sock_send_length /args->ret >= 0/ {
+    $sk = (struct sock *)args->sk;
+    @sent[pid, $sk->__sk_common.skc_daddr, $sk->__sk_common.skc_dport] = count();
+    @sent_bytes[pid, $sk->__sk_common.skc_daddr, $sk->__sk_common.skc_dport] = sum(args->ret);
+}
+tracepoint:sock:sock_recv_length /args->ret > 0/ {
+    $sk = (struct sock *)args->sk;
+    @received[pid, $sk->__sk_common.skc_daddr, $sk->__sk_common.skc_dport] = count();
+    @received_bytes[pid, $sk->__sk_common.skc_daddr, $sk->__sk_common.skc_dport] = sum(args->ret);
+}";
 
 const BPFTRACE: &str = "
 tracepoint:sock:sock_send_length /args->ret >= 0/ {
@@ -49,7 +67,9 @@ impl Tracer {
             Self::Program("cached") => "slots of each CPU before task storage".into(),
             Self::Program(name) => format!("design: {name}"),
             Self::Netatop => "netatop record -i 1s".into(),
+            Self::Remote => "netatop record -r -i 1s".into(),
             Self::Bpftrace => "bpftrace, counting by pid".into(),
+            Self::BpftraceRemote => "bpftrace, by pid, address and port".into(),
             Self::Nethogs => "nethogs lo".into(),
             Self::Bandwhich => "bandwhich -i lo".into(),
         }
@@ -57,14 +77,17 @@ impl Tracer {
 
     /// The reason why the tracer cannot be measured on this host. `None` if it can.
     pub fn missing(&self) -> Option<String> {
-        let classic = matches!(self, Self::Program("classic") | Self::Bpftrace);
+        let classic = matches!(
+            self,
+            Self::Program("classic") | Self::Bpftrace | Self::BpftraceRemote
+        );
         if classic && !Path::new("/sys/kernel/tracing/events/sock").exists() {
             return Some("tracefs is not mounted on /sys/kernel/tracing".to_owned());
         }
         let program = match self {
-            Self::Nothing | Self::Netatop => return None,
+            Self::Nothing | Self::Netatop | Self::Remote => return None,
             Self::Program(name) => return programs::compile(name).err(),
-            Self::Bpftrace => "bpftrace",
+            Self::Bpftrace | Self::BpftraceRemote => "bpftrace",
             Self::Nethogs => "nethogs",
             Self::Bandwhich => "bandwhich",
         };
@@ -83,15 +106,22 @@ impl Tracer {
                     .arg(programs::compile(name).expect("compiled"));
                 command
             }
-            Self::Netatop => {
+            Self::Netatop | Self::Remote => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_netatop"));
                 command.args(["record", "-q", "-i", "1s", "-f", "json", "--force", "-o"]);
                 command.arg(output);
+                if *self == Self::Remote {
+                    command.arg("-r");
+                }
                 command
             }
-            Self::Bpftrace => {
+            Self::Bpftrace | Self::BpftraceRemote => {
                 let mut command = Command::new("bpftrace");
-                command.args(["-f", "json", "-e", BPFTRACE]);
+                let program = match self {
+                    Self::Bpftrace => BPFTRACE,
+                    _ => BPFTRACE_REMOTE,
+                };
+                command.args(["-f", "json", "-e", program]);
                 command.env("BPFTRACE_MAP_KEYS_MAX", "40960");
                 command
             }
@@ -113,6 +143,8 @@ impl Tracer {
         match self {
             // Two iterators and three tracepoints.
             Self::Netatop => 5,
+            // The same, and programs at three functions or on four cgroup hooks, before the last two.
+            Self::Remote => 5 + if has_functions() { 3 } else { 4 },
             Self::Program(_) => 2,
             _ => 0,
         }
@@ -137,6 +169,12 @@ impl Tracer {
         running.wait_until_ready();
         running
     }
+}
+
+/// Whether the remote ends of unconnected UDP come from programs at the kernel's functions.
+fn has_functions() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| UdpEnds::Functions.can_load())
 }
 
 /// The cost of a tracer itself.
@@ -232,9 +270,9 @@ impl Running {
                 let line = text.lines().last().unwrap_or("{}");
                 serde_json::from_str(line).unwrap_or_default()
             }
-            Tracer::Netatop => from_netatop(&self.output),
+            Tracer::Netatop | Tracer::Remote => from_netatop(&self.output),
             Tracer::Bpftrace => from_bpftrace(&text),
-            Tracer::Nothing | Tracer::Nethogs | Tracer::Bandwhich => HashMap::new(),
+            Tracer::Nothing | Tracer::BpftraceRemote | Tracer::Nethogs | Tracer::Bandwhich => HashMap::new(),
         }
     }
 }
