@@ -272,7 +272,9 @@ impl Running {
             }
             Tracer::Netatop | Tracer::Remote => from_netatop(&self.output),
             Tracer::Bpftrace => from_bpftrace(&text),
-            Tracer::Nothing | Tracer::BpftraceRemote | Tracer::Nethogs | Tracer::Bandwhich => HashMap::new(),
+            Tracer::Nothing | Tracer::BpftraceRemote | Tracer::Nethogs | Tracer::Bandwhich => {
+                HashMap::new()
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ impl Rows {
 impl RemoteRows {
     /// Rows are taken when this many were made.
     fn wakeup(&self) -> u32 {
-        (self.rows / 2).max(1)
+        (self.rows / 4).max(1)
     }
 
     /// Number of row sets in a half: a power of two.

@@ -41,7 +41,7 @@ pub struct RemoteRows {
     pub mode: RemoteMode,
     /// Rows are those of threads, not of processes.
     pub threads: bool,
-    /// Maximum number of rows in the hash map until they are taken. The reader is woken at half of it.
+    /// Maximum number of rows in the hash map until they are taken. The reader is woken at a quarter.
     /// Traffic that finds no row is counted without remote end. A row takes about 170 bytes there.
     /// In addition there are sets for at most 8,192 rows, which are used first.
     pub rows: u32,
@@ -58,7 +58,7 @@ impl RemoteRows {
         Self {
             mode,
             threads,
-            rows: 1 << 16,
+            rows: 1 << 17,
             udp_ends,
             host_netns: host_netns().unwrap_or(0),
         }

@@ -238,7 +238,7 @@ fn many_ends_of_one_process() {
 #[test]
 fn the_reader_is_woken_to_take_rows() {
     const ROUNDS: usize = 20;
-    // More than half of the hash map, also without those that are in sets of rows: at most 128.
+    // More than a quarter of the hash map, also without those that are in sets of rows: at most 128.
     const EACH: usize = 700;
     let mut storage = Storage::default();
     let mut tracer = Tracer::attach(&mut storage, with_rows(1024), &family()).expect("attach");
