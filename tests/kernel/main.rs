@@ -31,6 +31,7 @@ mod output;
 mod places;
 mod refusals;
 mod remote;
+mod remote_crowd;
 mod remote_datagram;
 mod remote_many;
 mod remote_messages;
