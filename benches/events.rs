@@ -11,8 +11,10 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use netatop::kernel::{
-    Capacity, EndFilter, Filter, HostFacts, Storage, TracepointKind, Tracer, WantedCgroup,
+    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, TcpRows, TracepointKind, Tracer,
+    UdpEnds, WantedCgroup,
 };
+use netatop::model::RemoteMode;
 
 /// Number of receives per round. All data fits into the receive buffer.
 const EVENTS: usize = 100_000;
@@ -25,7 +27,7 @@ fn cases_by_ends(port: u16) -> Vec<Case> {
             ends,
             ..Filter::default()
         };
-        Some((filter, TracepointKind::Typed))
+        Some((filter, TracepointKind::Typed, Capacity::of_host()))
     };
     let ports = |ports: &[u16]| EndFilter {
         ports: ports.to_vec(),
@@ -48,7 +50,26 @@ fn cases_by_ends(port: u16) -> Vec<Case> {
     ]
 }
 
-type Case = (&'static str, Option<(Filter, TracepointKind)>);
+/// By remote end, with TCP's own account, and both.
+fn cases_with_more() -> Vec<Case> {
+    let rows = RemoteRows::of_host(RemoteMode::Service, false, UdpEnds::NotNeeded);
+    let of = |remote, tcp| {
+        let capacity = Capacity {
+            remote,
+            tcp,
+            ..Capacity::of_host()
+        };
+        Some((Filter::default(), TracepointKind::Typed, capacity))
+    };
+    let tcp = TcpRows::new(false);
+    vec![
+        ("counted, with --tcp", of(None, Some(tcp))),
+        ("counted, with --remote", of(Some(rows), None)),
+        ("counted, with --remote --tcp", of(Some(rows), Some(tcp))),
+    ]
+}
+
+type Case = (&'static str, Option<(Filter, TracepointKind, Capacity)>);
 
 fn cases() -> Vec<Case> {
     // Process 1 exists and is another process. No cgroup has this id.
@@ -68,27 +89,28 @@ fn cases() -> Vec<Case> {
         ..Filter::default()
     };
     let all = Filter::default();
+    let usual = Capacity::of_host();
     let mut cases = vec![
         ("no programs", None),
-        ("counted", Some((all.clone(), TracepointKind::Typed))),
+        ("counted", Some((all.clone(), TracepointKind::Typed, usual))),
         (
             "counted, by --pid",
-            Some((this_process, TracepointKind::Typed)),
+            Some((this_process, TracepointKind::Typed, usual)),
         ),
         (
             "filtered out by --pid",
-            Some((other_process, TracepointKind::Typed)),
+            Some((other_process, TracepointKind::Typed, usual)),
         ),
         (
             "filtered out by --cgroup",
-            Some((other_cgroup, TracepointKind::Typed)),
+            Some((other_cgroup, TracepointKind::Typed, usual)),
         ),
     ];
     // As on Linux 7.0 and later.
     match HostFacts::gather().tracefs {
         Ok(_) => cases.push((
             "counted, by classic tracepoints",
-            Some((all, TracepointKind::Classic)),
+            Some((all, TracepointKind::Classic, usual)),
         )),
         Err(error) => eprintln!("without classic tracepoints: {error}"),
     }
@@ -106,11 +128,11 @@ fn pair() -> (TcpStream, TcpStream) {
 fn round(
     sender: &mut TcpStream,
     receiver: &mut TcpStream,
-    programs: Option<&(Filter, TracepointKind)>,
+    programs: Option<&(Filter, TracepointKind, Capacity)>,
 ) -> f64 {
     let mut storage = Storage::default();
-    let tracer = programs.map(|(filter, kind)| {
-        Tracer::attach_kind(&mut storage, Capacity::of_host(), filter, *kind).expect("attach")
+    let tracer = programs.map(|(filter, kind, capacity)| {
+        Tracer::attach_kind(&mut storage, *capacity, filter, *kind).expect("attach")
     });
     let data = vec![0; EVENTS];
     let mut byte = [0];
@@ -143,6 +165,7 @@ fn main() {
     cases.extend(cases_by_ends(
         receiver.local_addr().expect("address").port(),
     ));
+    cases.extend(cases_with_more());
     let mut measured = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {
         for ((_, programs), values) in cases.iter().zip(&mut measured) {

@@ -10,8 +10,8 @@ use chrono::DateTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netatop::model::{
-    Comm, Counters, Extent, Identity, Layout, Ledger, Losses, Process, ProcessId, Report, Row,
-    State, ThreadRecord, Who,
+    Comm, Counters, Extent, Health, Identity, Layout, Ledger, Losses, Process, ProcessId, Report,
+    Row, State, ThreadRecord, Who,
 };
 use netatop::output::{Csv, Format, Json, Table, TableStyle};
 use rustix::time::{ClockId, clock_gettime};
@@ -160,6 +160,7 @@ fn report(count: u32) -> Report {
             state: State::Running,
         }),
         counters: record.counters,
+        tcp: Health::default(),
         remote: None,
         remote_name: None,
     };

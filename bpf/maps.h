@@ -146,4 +146,9 @@ __u64 rows_generation SEC(".data.dump") = 0;
 /* Always 0, which the verifier does not know. See any_of(). */
 __u32 unknown_zero SEC(".data.dump") = 0;
 
+/* The same for `--tcp`: user space reads the first, and sets the second. */
+struct tcp_losses tcp_losses;
+
+__u64 tcp_rows_taken SEC(".data.dump") = 0;
+
 #endif

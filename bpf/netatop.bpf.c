@@ -22,6 +22,7 @@ const volatile __u64 ring_wakeup = 4096;
 #include "snapshot.h"
 #include "track.h"
 #include "cgroup.h"
+#include "tcp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -213,4 +214,46 @@ SEC("cgroup/recvmsg6")
 int note_recv6(struct bpf_sock_addr *ctx)
 {
 	return leave_note(ctx, RECV, false);
+}
+
+/*
+ * TCP's own account, beside whichever programs count. Socket storage can be had on typed
+ * tracepoints only, so there is one kind of these.
+ */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(tcp_send, struct sock *sk, int ret, int flags)
+{
+	return tcp_use(sk);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(tcp_recv, struct sock *sk, int ret, int flags)
+{
+	return tcp_use(sk);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_set_state, struct sock *sk, int old, int new)
+{
+	return tcp_change(sk, old, new);
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroy, struct sock *sk)
+{
+	return tcp_end(sk);
+}
+
+/* Once at the start: the owners of sockets that are older. */
+SEC("iter/task_file")
+int tcp_find(struct bpf_iter__task_file *ctx)
+{
+	return tcp_adopt(ctx);
+}
+
+/* Before each sample: the growth of living sockets. */
+SEC("iter/bpf_sk_storage_map")
+int tcp_charge(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return tcp_charge_living(ctx);
 }

@@ -166,4 +166,68 @@ struct remote_counters {
 _Static_assert(sizeof(struct remote_counters) == 32,
 	       "struct remote_counters is shared with user space");
 
+/*
+ * What TCP itself says of sockets (`--tcp`). Segments and bytes are growth since the last record,
+ * times are in microseconds.
+ */
+struct tcp_counters {
+	/* As TCP's MIB counts them: segments that only repeat data are in retrans_segs alone. */
+	__u64 out_segs;
+	__u64 in_segs;
+	__u64 retrans_segs;
+	/* Payload that was sent again, that the other end has confirmed, and that arrived. */
+	__u64 retrans_bytes;
+	__u64 out_bytes;
+	__u64 in_bytes;
+	__u64 active_opens;
+	__u64 passive_opens;
+	__u64 attempt_fails;
+	__u64 estab_resets;
+	/* Parts of attempt_fails. */
+	__u64 refused;
+	__u64 timed_out;
+	__u64 unreachable;
+	/* Connections that were established by connect(2), and how long that took in total. */
+	__u64 connects;
+	__u64 connect_us;
+	__u64 connect_us_max;
+	/* Segments that were confirmed, and the sum of a round trip for each of them. */
+	__u64 rtt_weight;
+	__u64 rtt_us;
+	/* 0 if there is none. */
+	__u64 rtt_us_min;
+	__u64 rtt_us_max;
+};
+_Static_assert(sizeof(struct tcp_counters) == 160, "struct tcp_counters is shared with user space");
+
+/* Who a socket belongs to, as in struct thread_record. */
+struct tcp_owner {
+	__u64 cgroup;
+	__u32 uid;
+	__u32 _pad;
+	char comm[COMM_LEN];
+	char thread_comm[COMM_LEN];
+};
+_Static_assert(sizeof(struct tcp_owner) == 48, "struct tcp_owner is shared with user space");
+
+/* A row of `--tcp`. Its key is a struct remote_key, without remote end unless rows have one. */
+struct tcp_row {
+	struct tcp_counters counters;
+	struct tcp_owner owner;
+};
+_Static_assert(sizeof(struct tcp_row) == 208, "struct tcp_row is shared with user space");
+
+/* What `--tcp` could not attribute. All totals only grow. */
+struct tcp_losses {
+	/* Growth of sockets without owner, and growth for which there was no row. */
+	struct tcp_counters unattributed;
+	/* How often there was no room for a row. */
+	__u64 no_row;
+	/* How often there was no memory for the account of a socket. */
+	__u64 no_account;
+	/* Rows that were made so far. */
+	__u64 rows_made;
+};
+_Static_assert(sizeof(struct tcp_losses) == 184, "struct tcp_losses is shared with user space");
+
 #endif

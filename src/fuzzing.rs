@@ -35,6 +35,10 @@ pub fn targets() -> Vec<Target> {
             let (key, counters) = bytes.split_at(bytes.len().min(64));
             let _ = kernel::parsers::row(key, counters);
         }),
+        ("tcp_row", |bytes| {
+            let (key, row) = bytes.split_at(bytes.len().min(64));
+            let _ = kernel::parsers::tcp_row(key, row);
+        }),
         ("losses", |bytes| {
             let _ = kernel::parsers::losses(bytes);
         }),

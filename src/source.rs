@@ -3,7 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
-use crate::model::{CgroupChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, ThreadRecord};
+use crate::model::{
+    CgroupChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, TcpRecord, ThreadRecord,
+};
 
 /// All counters at one moment, or only those that have changed.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +21,15 @@ pub struct Sample {
     /// Traffic with remote ends since the last sample, read before `living`. Empty unless it was
     /// requested.
     pub remotes: Vec<RemoteRecord>,
+    /// TCP's own account since the last sample. Empty unless it was requested.
+    pub tcp: Vec<TcpRecord>,
 }
 
 impl Sample {
     /// Adds the sample to a ledger in the required order.
     pub fn enter(&self, ledger: &mut Ledger) {
         ledger.remotes(&self.remotes);
+        ledger.tcp(&self.tcp);
         ledger.snapshot(&self.living, self.extent, self.losses);
         ledger.exits(&self.exits);
     }

@@ -232,6 +232,7 @@ fn report(interval: &Interval) -> Report {
             state: usage.state,
         }),
         counters: usage.counters,
+        tcp: netatop::model::Health::default(),
         remote: None,
         remote_name: None,
     };

@@ -14,8 +14,8 @@ pub use write::write;
 use crate::error::Error;
 use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, host_name, is_initial_cgroup_namespace};
 use crate::kernel::{
-    Finding, HostFacts, Status, UdpEnds, findings, libbpf_messages, missing, trial, try_programs,
-    udp_remote,
+    Finding, HostFacts, Status, UdpEnds, findings, libbpf_messages, missing, tcp_trial, trial,
+    try_programs, udp_remote,
 };
 use crate::text::{shown, to_stdout};
 
@@ -48,6 +48,8 @@ pub struct Facts {
     /// Where the remote ends of unconnected UDP sockets come from. [`UdpEnds::NotNeeded`] if it was not
     /// tried either.
     pub udp_ends: UdpEnds,
+    /// The same with TCP's own account.
+    pub tried_tcp: Option<Result<(), String>>,
     /// The atop found in PATH.
     pub atop: Atop,
 }
@@ -58,8 +60,11 @@ impl Facts {
     pub fn gather() -> Self {
         let host = HostFacts::gather();
         let can_try = missing(&host).is_none();
+        let tried =
+            |tcp| can_try.then(|| try_programs(&host, tcp).map_err(|error| error.to_string()));
         Self {
-            tried: can_try.then(|| try_programs(&host).map_err(|error| error.to_string())),
+            tried: tried(false),
+            tried_tcp: tried(true),
             udp_ends: if can_try {
                 UdpEnds::of_host(&host)
             } else {
@@ -80,6 +85,7 @@ impl Facts {
         let mut all = findings(&self.host);
         all.push(trial(self.tried.clone()));
         all.push(udp_remote(self.udp_ends));
+        all.push(tcp_trial(self.tried_tcp.clone()));
         all.push(self.cgroups());
         all.push(self.name());
         all.push(self.atop.finding());

@@ -110,6 +110,10 @@ pub struct Record {
     /// answer has no name
     #[arg(long, requires = "remote")]
     pub resolve: bool,
+    /// Also show what TCP says of its connections: segments, retransmissions, round trips,
+    /// connections that were opened, failed and were reset
+    #[arg(long)]
+    pub tcp: bool,
 
     /// Order of the rows
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
@@ -180,6 +184,7 @@ impl Record {
                 threads: self.threads,
                 remote: self.remote,
                 names: self.resolve,
+                tcp: self.tcp,
             },
             sort: self.sort,
             top: self.top,

@@ -118,6 +118,19 @@ pub(super) fn load<'a>(
             &mut maps.hints,
         ]);
     }
+    if let Some(tcp) = capacity.tcp {
+        maps.first_tcp_rows
+            .set_max_entries(tcp.rows)
+            .and_then(|()| maps.second_tcp_rows.set_max_entries(tcp.rows))
+            .map_err(|error| refused("size the maps", &error))?;
+    } else {
+        left_out.extend([
+            &mut maps.first_tcp_rows,
+            &mut maps.second_tcp_rows,
+            &mut maps.current_tcp_rows,
+            &mut maps.accounts,
+        ]);
+    }
     for map in left_out {
         map.set_autocreate(false)
             .map_err(|error| refused("leave out a map", &error))?;
@@ -133,10 +146,14 @@ pub(super) fn load<'a>(
         if let Some(remote) = capacity.remote {
             remote.write_to(&mut rodata.remote);
         }
+        if let Some(tcp) = capacity.tcp {
+            tcp.write_to(&mut rodata.tcp);
+        }
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
     let counting = Counting::of(capacity, filter);
     let is = |one| counting == one;
+    let tcp = capacity.tcp.is_some();
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
@@ -170,6 +187,12 @@ pub(super) fn load<'a>(
         (&mut progs.mark, tracked),
         (&mut progs.on_cgroup_mkdir, cgroups),
         (&mut progs.on_cgroup_rmdir, cgroups),
+        (&mut progs.tcp_send, tcp),
+        (&mut progs.tcp_recv, tcp),
+        (&mut progs.tcp_set_state, tcp),
+        (&mut progs.tcp_destroy, tcp),
+        (&mut progs.tcp_find, tcp),
+        (&mut progs.tcp_charge, tcp),
     ] {
         program.set_autoload(needed);
     }

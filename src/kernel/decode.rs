@@ -93,7 +93,7 @@ pub(super) fn counters(raw: &types::counters) -> Counters {
 }
 
 /// Converts a C string to a name. C's `char` is signed on this platform, but names are bytes.
-fn comm<T: Copy + Into<i64>>(name: &[T]) -> Comm {
+pub(super) fn comm<T: Copy + Into<i64>>(name: &[T]) -> Comm {
     let bytes: Vec<u8> = name.iter().map(|c| ((*c).into() & 0xff) as u8).collect();
     Comm::new(&bytes)
 }

@@ -9,6 +9,7 @@ mod finding;
 mod iter;
 mod kind;
 mod liveness;
+mod misses;
 mod refusal;
 mod remote;
 mod requirements;
@@ -23,25 +24,29 @@ mod seccomp;
 mod setup;
 mod shared;
 mod skel;
+mod tcp;
 mod tracefs;
 mod tracer;
 mod trial;
 mod udp_ends;
+mod unslotted;
 
 pub use attach::Storage;
 pub use ends::EndFilter;
 pub use facts::{HostFacts, is_realtime};
 pub use finding::{Finding, Status};
 pub use kind::TracepointKind;
-pub use requirements::{findings, missing, remedy_for_misses, trial, udp_remote};
+pub use requirements::{findings, missing, remedy_for_misses, tcp_trial, trial, udp_remote};
 pub use seccomp::Seccomp;
-pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, WantedCgroup};
-pub use tracer::{Tracer, UnslottedBlocks, libbpf_messages};
+pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, TcpRows, WantedCgroup};
+pub use tracer::{Tracer, libbpf_messages};
 pub use trial::try_programs;
 pub use udp_ends::UdpEnds;
+pub use unslotted::UnslottedBlocks;
 
 /// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {
     pub(crate) use super::decode::{cgroup, losses, thread_record};
     pub(crate) use super::remote::row;
+    pub(crate) use super::tcp::row as tcp_row;
 }

@@ -20,16 +20,10 @@ pub(crate) fn row(key: &[u8], counters: &[u8]) -> Option<RemoteRecord> {
 }
 
 fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord {
-    let protocol = if key.ends & 0xff == 0 {
-        Protocol::Tcp
-    } else {
-        Protocol::Udp
-    };
-    let part = |word: u64, shift: u32| (word >> shift) as u32;
-    let port = |shift: u32| Some((key.ends >> shift) as u16).filter(|&port| port != 0);
+    let remote = remote(key);
     let ([sent, received], [sent_bytes, received_bytes]) = (row.msgs, row.bytes);
     let mut counters = Counters::default();
-    match protocol {
+    match remote.protocol {
         Protocol::Tcp => {
             (counters.tcp_send_msgs, counters.tcp_send_bytes) = (sent, sent_bytes);
             (counters.tcp_recv_msgs, counters.tcp_recv_bytes) = (received, received_bytes);
@@ -40,28 +34,53 @@ fn record(key: &types::remote_key, row: &types::remote_counters) -> RemoteRecord
         }
     }
     RemoteRecord {
-        process: ProcessId {
-            pid: part(key.task, 32),
-            start: key.start,
-        },
-        tid: Some(part(key.task, 0)).filter(|&tid| tid != 0),
-        remote: Remote {
-            protocol,
-            role: match key.ends >> 8 & 0xff {
-                1 => Some(Role::Client),
-                2 => Some(Role::Server),
-                _ => None,
-            },
-            local_address: Some(address(key.local)).filter(|address| !address.is_unspecified()),
-            local_port: port(48),
-            remote: End {
-                address: address(key.remote),
-                scope: part(key.place, 0),
-                port: port(32),
-            },
-            netns: Some(part(key.place, 32)).filter(|&netns| netns != 0),
-        },
+        process: process(key),
+        tid: thread(key),
+        remote,
         counters,
+    }
+}
+
+/// A half of a word of a key.
+fn part(word: u64, shift: u32) -> u32 {
+    (word >> shift) as u32
+}
+
+/// The process of a key.
+pub(super) fn process(key: &types::remote_key) -> ProcessId {
+    ProcessId {
+        pid: part(key.task, 32),
+        start: key.start,
+    }
+}
+
+/// The thread of a key, if rows are threads.
+pub(super) fn thread(key: &types::remote_key) -> Option<u32> {
+    Some(part(key.task, 0)).filter(|&tid| tid != 0)
+}
+
+/// The remote end of a key.
+pub(super) fn remote(key: &types::remote_key) -> Remote {
+    let port = |shift: u32| Some((key.ends >> shift) as u16).filter(|&port| port != 0);
+    Remote {
+        protocol: if key.ends & 0xff == 0 {
+            Protocol::Tcp
+        } else {
+            Protocol::Udp
+        },
+        role: match key.ends >> 8 & 0xff {
+            1 => Some(Role::Client),
+            2 => Some(Role::Server),
+            _ => None,
+        },
+        local_address: Some(address(key.local)).filter(|address| !address.is_unspecified()),
+        local_port: port(48),
+        remote: End {
+            address: address(key.remote),
+            scope: part(key.place, 0),
+            port: port(32),
+        },
+        netns: Some(part(key.place, 32)).filter(|&netns| netns != 0),
     }
 }
 

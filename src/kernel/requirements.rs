@@ -182,6 +182,17 @@ pub fn trial(tried: Option<Result<(), String>>) -> Finding {
     }
 }
 
+/// The finding for a trial with TCP's own account, which is optional.
+#[must_use]
+pub fn tcp_trial(tried: Option<Result<(), String>>) -> Finding {
+    let met = Finding::ok("tcp", "TCP health", "its programs load and attach");
+    let finding = trial(tried);
+    match finding.remedy {
+        None => met,
+        Some(remedy) => met.lacking(Status::Optional, finding.found, &remedy),
+    }
+}
+
 /// Optional: where the remote ends of unconnected UDP sockets come from.
 #[must_use]
 pub fn udp_remote(udp_ends: UdpEnds) -> Finding {

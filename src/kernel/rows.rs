@@ -56,9 +56,6 @@ impl Rows {
 
     /// Lets the programs count elsewhere, and takes all rows from where they counted.
     pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
-        let failed = |error: libbpf_rs::Error| {
-            Error::failed("the rows of remote ends could not be read", error)
-        };
         let second = self.generation % 2 == 1;
         shared::set_rows_taken(maps, made);
         shared::set_rows_generation(maps, self.generation + 1);
@@ -67,39 +64,52 @@ impl Rows {
         } else {
             (&maps.first_rows, &maps.second_rows)
         };
-        let fd = next.as_fd().as_raw_fd().to_ne_bytes();
-        // The call returns when no program uses the replaced map or the old generation any more.
-        maps.current_rows
-            .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
-            .map_err(failed)?;
+        // The call returns when no program uses the old generation any more, either.
+        exchange(&maps.current_rows, next)?;
         self.generation += 1;
         self.made = made;
         self.sets.take(second, &mut self.taken);
-        // A batch ends before a bucket that does not fit, and the iterator takes a batch that is not
-        // full for the last one. It also hides errors.
-        loop {
-            let before = self.taken.len();
-            let rows = full
-                .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
-                .map_err(failed)?;
-            self.taken
-                .extend(rows.filter_map(|(key, value)| row(&key, &value)));
-            if self.taken.len() == before {
-                break;
-            }
-        }
-        if full.keys().next().is_some() {
-            return Err(Error::Failed(
-                "the rows of remote ends could not be read completely".to_owned(),
-            ));
-        }
-        Ok(())
+        take_all(full, &mut self.taken, row)
     }
 
     /// Returns what was taken.
     pub(super) fn taken(&mut self) -> Vec<RemoteRecord> {
         mem::take(&mut self.taken)
     }
+}
+
+/// Gives the programs another hash map of rows. When it returns, no program uses the replaced map any
+/// more.
+pub(super) fn exchange<M: MapCore + AsFd>(current: &M, next: &M) -> Result<(), Error> {
+    let fd = next.as_fd().as_raw_fd().to_ne_bytes();
+    let exchanged = current.update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY);
+    exchanged.map_err(|error| Error::failed("the rows could not be read", error))
+}
+
+/// Takes all rows of a hash map that no program uses.
+pub(super) fn take_all<M: MapCore, T>(
+    full: &M,
+    taken: &mut Vec<T>,
+    decode: fn(&[u8], &[u8]) -> Option<T>,
+) -> Result<(), Error> {
+    // A batch ends before a bucket that does not fit, and the iterator takes a batch that is not
+    // full for the last one. It also hides errors.
+    loop {
+        let before = taken.len();
+        let rows = full
+            .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
+            .map_err(|error| Error::failed("the rows could not be read", error))?;
+        taken.extend(rows.filter_map(|(key, value)| decode(&key, &value)));
+        if taken.len() == before {
+            break;
+        }
+    }
+    if full.keys().next().is_some() {
+        return Err(Error::Failed(
+            "the rows could not be read completely".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 impl RemoteRows {

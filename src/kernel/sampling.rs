@@ -2,7 +2,7 @@
 //! exit records and losses.
 
 use crate::error::Error;
-use crate::model::{Extent, Losses, RemoteRecord, ThreadRecord};
+use crate::model::{Extent, Losses, RemoteRecord, TcpRecord, ThreadRecord};
 use crate::source::Sample;
 
 /// The parts of a sample. Threads run, start and end while the parts are read.
@@ -10,6 +10,9 @@ pub(super) trait SampleParts {
     /// Takes the traffic with remote ends, which is in no thread's counters. Later traffic is in the
     /// next call. Empty if it is not counted.
     fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error>;
+
+    /// Takes TCP's own account of all sockets since the last call. Empty if it is not recorded.
+    fn tcp(&mut self) -> Result<Vec<TcpRecord>, Error>;
 
     /// Reads the threads one after the other: all of them, or only those whose counters have
     /// changed since the last snapshot. A thread that lives during the whole call is not missed.
@@ -47,6 +50,7 @@ impl Sampling {
         // Before the threads are read: the thread of each row is then in the snapshot, or has left an
         // exit record.
         let remotes = parts.remotes()?;
+        let tcp = parts.tcp()?;
         // Makes room in the ring buffer, so that fewer records are lost during the snapshot.
         let mut exits = parts.exited()?;
         let mut attempts = 0;
@@ -74,6 +78,7 @@ impl Sampling {
                 };
                 return Ok(Sample {
                     remotes,
+                    tcp,
                     living,
                     extent,
                     exits,

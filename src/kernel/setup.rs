@@ -32,6 +32,8 @@ pub struct Capacity {
     pub cgroup_bytes: u32,
     /// Rows for remote ends. `None`: traffic is not split by remote end, and nothing is loaded for it.
     pub remote: Option<RemoteRows>,
+    /// Rows for TCP's own account. `None`: it is not recorded, and nothing is loaded for it.
+    pub tcp: Option<TcpRows>,
 }
 
 /// How rows are split by remote end in the kernel.
@@ -65,6 +67,27 @@ impl RemoteRows {
     }
 }
 
+/// How TCP's own account is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpRows {
+    /// Rows are those of threads, not of processes.
+    pub threads: bool,
+    /// Maximum number of rows until they are taken. The reader is woken at half of it. What finds
+    /// no row is unattributed. A row takes about 350 bytes.
+    pub rows: u32,
+}
+
+impl TcpRows {
+    /// The settings for rows of threads or processes.
+    #[must_use]
+    pub fn new(threads: bool) -> Self {
+        Self {
+            threads,
+            rows: 1 << 16,
+        }
+    }
+}
+
 impl Default for Capacity {
     fn default() -> Self {
         Self {
@@ -74,6 +97,7 @@ impl Default for Capacity {
             spare: 1 << 11,
             cgroup_bytes: 0,
             remote: None,
+            tcp: None,
         }
     }
 }

@@ -10,18 +10,34 @@ use super::skel::{NetatopMaps, types};
 
 /// The current loss counters. `None` if the memory is not mapped.
 pub(super) fn losses(maps: &NetatopMaps<'_>) -> Option<types::losses> {
-    const WORDS: usize = size_of::<types::losses>() / size_of::<u64>();
     let shared = &raw const maps.bss_data.as_deref()?.losses;
+    // SAFETY: `struct losses` (bpf/wire.h) consists of aligned 64-bit integers.
+    super::decode::losses(&unsafe { words(shared) })
+}
+
+/// The current losses of TCP's own account. `None` if the memory is not mapped.
+pub(super) fn tcp_losses(maps: &NetatopMaps<'_>) -> Option<types::tcp_losses> {
+    let shared = &raw const maps.bss_data.as_deref()?.tcp_losses;
+    // SAFETY: `struct tcp_losses` (bpf/wire.h) consists of aligned 64-bit integers.
+    super::decode::read(&unsafe { words(shared) })
+}
+
+/// Copies a struct word by word, from the first to the last.
+///
+/// # Safety
+///
+/// The struct consists of aligned 64-bit integers. Its memory stays mapped during the call, and the
+/// programs change it by whole words.
+unsafe fn words<T>(shared: *const T) -> Vec<u8> {
     // Earlier reads must not move behind this one.
     fence(Ordering::SeqCst);
-    let mut bytes = Vec::with_capacity(size_of::<types::losses>());
-    for word in 0..WORDS {
-        // SAFETY: `struct losses` (bpf/wire.h) consists of aligned 64-bit integers. Their memory
-        // stays mapped as long as `maps` exists, and the programs change them by whole words.
+    let mut bytes = Vec::with_capacity(size_of::<T>());
+    for word in 0..size_of::<T>() / size_of::<u64>() {
+        // SAFETY: the caller's.
         let word = unsafe { AtomicU64::from_ptr(shared.cast::<u64>().cast_mut().add(word)) };
         bytes.extend(word.load(Ordering::Acquire).to_ne_bytes());
     }
-    super::decode::losses(&bytes)
+    bytes
 }
 
 /// Makes the iterators show all slots in use, or only those with new counters. Returns whether that
@@ -51,5 +67,14 @@ pub(super) fn set_rows_generation(maps: &mut NetatopMaps<'_>, generation: u64) {
         // SAFETY: as above, an aligned integer in memory that stays mapped.
         let shared = unsafe { AtomicU64::from_ptr(&raw mut data.rows_generation) };
         shared.store(generation, Ordering::SeqCst);
+    }
+}
+
+/// As [`set_rows_taken`], for the rows of TCP's own account.
+pub(super) fn set_tcp_rows_taken(maps: &mut NetatopMaps<'_>, made: u64) {
+    if let Some(data) = maps.data_dump_data.as_deref_mut() {
+        // SAFETY: as above, an aligned integer in memory that stays mapped.
+        let shared = unsafe { AtomicU64::from_ptr(&raw mut data.tcp_rows_taken) };
+        shared.store(made, Ordering::SeqCst);
     }
 }

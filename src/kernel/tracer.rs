@@ -1,12 +1,11 @@
 //! The attached programs, and samples of what they count.
 
 use std::cell::RefCell;
-use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder, libbpf_sys};
+use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Counting, Links, Storage, attach, load, programs, refused, udp_ends};
 use super::decode;
@@ -14,15 +13,20 @@ use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
 use super::kind::TracepointKind;
 use super::liveness;
+use super::misses::recursion_misses;
 use super::requirements::missing;
 use super::rows::Rows;
 use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
+use super::tcp::{self, Accounts};
 use super::udp_ends::{UdpEnds, functions};
+use super::unslotted::UnslottedBlocks;
 use crate::error::Error;
-use crate::model::{CgroupChange, Extent, Losses, ProcessId, RemoteRecord, ThreadRecord};
+use crate::model::{
+    CgroupChange, Extent, Losses, ProcessId, RemoteRecord, TcpRecord, ThreadRecord,
+};
 use crate::source::{Sample, Source};
 use crate::text::to_stderr_raw;
 
@@ -30,6 +34,8 @@ use crate::text::to_stderr_raw;
 pub struct Tracer<'a> {
     // The links are dropped first: detached programs write no more records.
     links: Links,
+    /// TCP's own account, if it is recorded.
+    accounts: Option<Accounts>,
     ring: RingBuffer<'a>,
     skel: NetatopSkel<'a>,
     kind: TracepointKind,
@@ -115,8 +121,15 @@ impl<'a> Tracer<'a> {
             .remote
             .map(|remote| Rows::new(remote, &skel.maps))
             .transpose()?;
+        let links = attach(&skel, filter, kind, capacity)?;
+        let accounts = capacity
+            .tcp
+            .map(|rows| Accounts::attach(&skel, rows))
+            .transpose()
+            .map_err(|error| refused("attach the programs", &error))?;
         Ok(Self {
-            links: attach(&skel, filter, kind, capacity)?,
+            links,
+            accounts,
             ring,
             skel,
             kind,
@@ -186,8 +199,11 @@ impl<'a> Tracer<'a> {
     /// How often the kernel skipped a program because that program (with classic tracepoints: any
     /// program) was already running on the CPU.
     fn missed_events(&self) -> Result<u64, Error> {
+        let accounts = self.accounts.as_ref();
+        let tcp = accounts.map(|_| tcp::programs(&self.skel.progs));
         programs(&self.skel.progs, self.kind, self.tracked, self.counting)
-            .iter()
+            .into_iter()
+            .chain(tcp.into_iter().flatten())
             .map(|program| recursion_misses(program.as_fd()))
             .sum()
     }
@@ -241,32 +257,6 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// Blocks of threads that found no free slot since counting began. Totals only grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnslottedBlocks {
-    /// Blocks put into task storage.
-    pub stored: u64,
-    /// Blocks put into the spare map, because there was no memory for task storage.
-    pub spare: u64,
-    /// Blocks of either kind whose threads have ended.
-    pub ended: u64,
-}
-
-impl UnslottedBlocks {
-    fn of(raw: &types::losses) -> Self {
-        Self {
-            stored: raw.stored,
-            spare: raw.spared,
-            ended: raw.outside_gone,
-        }
-    }
-
-    /// Number of blocks whose threads are alive.
-    fn living(self) -> u64 {
-        (self.stored + self.spare).saturating_sub(self.ended)
-    }
-}
-
 /// Totals that show which exit records are still to be read.
 struct Progress {
     overflow_total: u64,
@@ -277,21 +267,6 @@ struct Progress {
 
 /// Number of records taken from the overflow map in one batch.
 const OVERFLOW_KEYS: u32 = 1024;
-
-/// Number of missed runs of this program, from `struct bpf_prog_info` (bpf(2)).
-fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64, Error> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut length = size_of_val(&info) as u32;
-    // SAFETY: the kernel writes at most `length` bytes to `info`, whose pointers are null.
-    let result = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
-    };
-    if result < 0 {
-        let error = io::Error::from_raw_os_error(-result);
-        return Err(Error::failed("missed events could not be read", error));
-    }
-    Ok(info.recursion_misses)
-}
 
 fn ring<'a>(
     skel: &NetatopSkel<'_>,
@@ -318,6 +293,13 @@ impl SampleParts for Tracer<'_> {
         Ok(self.rows.as_mut().map(Rows::taken).unwrap_or_default())
     }
 
+    fn tcp(&mut self) -> Result<Vec<TcpRecord>, Error> {
+        match &mut self.accounts {
+            Some(accounts) => accounts.sample(&mut self.skel.maps),
+            None => Ok(Vec::new()),
+        }
+    }
+
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
         self.set_extent(extent)?;
         let mut records = Vec::with_capacity(self.expected);
@@ -336,6 +318,7 @@ impl SampleParts for Tracer<'_> {
 
     fn losses(&mut self) -> Result<Losses, Error> {
         let raw = self.raw_losses()?;
+        let of_tcp = tcp::losses(&self.skel.maps)?;
         Ok(Losses {
             no_memory: decode::counters(&raw.no_memory),
             exits: decode::counters(&raw.exits),
@@ -350,6 +333,9 @@ impl SampleParts for Tracer<'_> {
             unmatched_msgs: raw.unmatched_msgs,
             unmatched_bytes: raw.unmatched_bytes,
             missed_events: self.missed_events()?,
+            tcp_unattributed: tcp::tcp(&of_tcp.unattributed),
+            tcp_no_row: of_tcp.no_row,
+            tcp_no_account: of_tcp.no_account,
         })
     }
 }
@@ -364,6 +350,9 @@ impl Source for Tracer<'_> {
 
     fn drain(&mut self) -> Result<Vec<ThreadRecord>, Error> {
         self.take_rows(false)?;
+        if let Some(accounts) = &mut self.accounts {
+            accounts.take(&mut self.skel.maps, false)?;
+        }
         let mut attempts = 0;
         loop {
             let progress = self.progress()?;

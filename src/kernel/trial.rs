@@ -3,23 +3,28 @@
 use super::attach::Storage;
 use super::facts::HostFacts;
 use super::kind::TracepointKind;
-use super::setup::{Capacity, Filter};
+use super::setup::{Capacity, Filter, TcpRows};
 use super::tracer::Tracer;
 use crate::error::Error;
 use crate::host::can_name_cgroups;
 
-/// Loads the programs with the smallest maps, attaches them, and detaches them again.
+/// Loads the programs with the smallest maps, attaches them, and detaches them again. With `tcp`, also
+/// those of TCP's own account.
 ///
 /// # Errors
 ///
 /// If the kernel refuses the programs, with the cause and remedy if they are known.
-pub fn try_programs(facts: &HostFacts) -> Result<(), Error> {
+pub fn try_programs(facts: &HostFacts, tcp: bool) -> Result<(), Error> {
     let smallest = Capacity {
         slots: 16,
         ring_bytes: page_size(),
         overflow: 1,
         spare: 1,
         remote: None,
+        tcp: tcp.then_some(TcpRows {
+            threads: false,
+            rows: 1,
+        }),
         cgroup_bytes: if can_name_cgroups() { page_size() } else { 0 },
     };
     let mut storage = Storage::default();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Counters, Identity, ProcessId, Remote, State};
+use super::{Counters, Health, Identity, ProcessId, Remote, State, Tcp};
 
 /// What the BPF programs could not attribute since counting began. Totals only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub struct Losses {
     pub cgroups: u64,
     /// Events for which the kernel could not run a program. Their traffic is unknown.
     pub missed_events: u64,
+    /// TCP's account of sockets without owner, and of those for which there was no room in the map.
+    pub tcp_unattributed: Tcp,
+    /// How often there was no room for a row of TCP's account.
+    pub tcp_no_row: u64,
+    /// How often there was no memory to keep the account of a socket.
+    pub tcp_no_account: u64,
 }
 
 /// Which threads a snapshot holds.
@@ -54,12 +60,14 @@ pub struct Usage {
     pub state: State,
     /// Traffic in this interval.
     pub counters: Counters,
+    /// TCP's own account in this interval. An element can have an account and no traffic.
+    pub tcp: Health,
     /// The remote end of the traffic. `None` if it is not known, or if rows are not split by it.
     pub remote: Option<Rc<Remote>>,
 }
 
 /// The usage of one interval. It contains every message and byte since the previous interval
-/// exactly once.
+/// exactly once. With TCP's own account, a process can have several elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
     /// The processes or threads with traffic in the interval, in no particular order. If rows are
@@ -74,4 +82,6 @@ pub struct Interval {
     pub silent: Vec<ProcessId>,
     /// Traffic that could not be attributed to a process.
     pub unattributed: Counters,
+    /// The same of TCP's own account.
+    pub unattributed_tcp: Health,
 }

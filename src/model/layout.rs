@@ -32,4 +32,6 @@ pub struct Layout {
     pub remote: Option<RemoteMode>,
     /// Rows have a column for the name of the remote end. Only if they are split by it.
     pub names: bool,
+    /// Rows have columns of TCP's own account.
+    pub tcp: bool,
 }

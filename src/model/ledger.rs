@@ -13,7 +13,9 @@ use indexmap::map::{Entry as MapEntry, IndexMap};
 
 use super::interval::{Extent, Interval, Losses, Usage};
 use super::rows::{Key, Rows};
-use super::{Counters, Identity, ProcessId, RemoteRecord, State, ThreadRecord};
+use super::{
+    Counters, Health, Identity, ProcessId, RemoteRecord, State, Tcp, TcpRecord, ThreadRecord,
+};
 
 /// An exit record counts as lost if it has not arrived this many snapshots after its thread
 /// disappeared. A record that was being written at the time arrives with the next snapshot.
@@ -75,7 +77,8 @@ pub struct Ledger {
     /// The newest loss totals.
     losses: Losses,
     reported_unattributed: Counters,
-    /// Traffic with remote ends since the last interval.
+    reported_tcp: Tcp,
+    /// Traffic with remote ends, and TCP's own account, since the last interval.
     rows: Rows,
 }
 
@@ -89,7 +92,8 @@ impl Ledger {
         }
     }
 
-    /// Expects traffic with remote ends ([`Ledger::remotes`]).
+    /// Expects traffic with remote ends ([`Ledger::remotes`]), or TCP's own account
+    /// ([`Ledger::tcp`]).
     #[must_use]
     pub fn with_remotes(mut self, expected: bool) -> Self {
         if expected {
@@ -114,6 +118,11 @@ impl Ledger {
     /// that are added before the interval ends.
     pub fn remotes(&mut self, records: &[RemoteRecord]) {
         self.rows.add(records);
+    }
+
+    /// Adds TCP's own account of processes, which need not have any traffic.
+    pub fn tcp(&mut self, records: &[TcpRecord]) {
+        self.rows.add_tcp(records);
     }
 
     /// Adds a snapshot of living threads, and the losses that were read after it.
@@ -179,6 +188,7 @@ impl Ledger {
                         State::Running
                     },
                     counters: mem::take(&mut entry.counters),
+                    tcp: Health::default(),
                     remote: None,
                 });
             }
@@ -188,7 +198,7 @@ impl Ledger {
         }
         let entries = &self.entries;
         let living = |key: &Key| entries.get(key).map(|e| (e.last, e.group_dead));
-        let unowned = self.rows.take(living, &mut usage);
+        let unowned = self.rows.take(living, alive, &mut usage);
         // Free the memory of a busy time that is over.
         shrink(&mut self.entries);
         shrink(&mut self.blocks);
@@ -197,6 +207,7 @@ impl Ledger {
             ended: gone,
             silent,
             unattributed: self.unattributed() + unowned,
+            unattributed_tcp: self.unattributed_tcp().into(),
         }
     }
 
@@ -323,6 +334,11 @@ impl Ledger {
             }
             self.end(id);
         }
+    }
+
+    fn unattributed_tcp(&mut self) -> Tcp {
+        let total = self.losses.tcp_unattributed;
+        total.since(mem::replace(&mut self.reported_tcp, total))
     }
 
     /// The new unattributed traffic. The losses contain all counters of a thread whose exit record

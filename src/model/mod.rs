@@ -13,6 +13,7 @@ mod process;
 mod remote;
 mod report;
 mod rows;
+mod tcp;
 
 pub use cgroup::CgroupChange;
 pub use counters::Counters;
@@ -22,3 +23,4 @@ pub use ledger::Ledger;
 pub use process::{Comm, Identity, ProcessId, State, ThreadRecord};
 pub use remote::{End, Protocol, Remote, RemoteMode, RemoteRecord, Role};
 pub use report::{Process, Report, Row, Who};
+pub use tcp::{Health, Tcp, TcpRecord};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Comm, Counters, Remote, State};
+use super::{Comm, Counters, Health, Remote, State, Tcp};
 
 /// One interval, ready to be written.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Row {
     pub who: Who,
     /// Traffic in the interval.
     pub counters: Counters,
+    /// TCP's own account in the interval.
+    pub tcp: Health,
     /// The remote end of the traffic. `None` if it is not known, or if rows are not split by it.
     pub remote: Option<Rc<Remote>>,
     /// The name of the remote address. `None` if it is not known when the row is written, or if names
@@ -79,5 +81,15 @@ impl Report {
     #[must_use]
     pub fn total(&self) -> Counters {
         self.rows.iter().map(|row| row.counters).sum()
+    }
+
+    /// TCP's own account of all rows.
+    #[must_use]
+    pub fn total_tcp(&self) -> Tcp {
+        let mut total = Tcp::default();
+        for tcp in self.rows.iter().filter_map(|row| row.tcp.get()) {
+            total += *tcp;
+        }
+        total
     }
 }

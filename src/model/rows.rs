@@ -1,4 +1,4 @@
-//! Traffic with remote ends until the ledger's interval ends.
+//! Traffic with remote ends, and TCP's own account, until the ledger's interval ends.
 
 use std::mem;
 use std::rc::Rc;
@@ -7,7 +7,9 @@ use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use super::{Counters, Identity, ProcessId, Remote, RemoteRecord, State, Usage};
+use super::{
+    Counters, Health, Identity, ProcessId, Remote, RemoteRecord, State, Tcp, TcpRecord, Usage,
+};
 
 /// The key of the ledger: a process, or a thread of a process.
 pub(super) type Key = (ProcessId, Option<u32>);
@@ -17,6 +19,9 @@ pub(super) type Key = (ProcessId, Option<u32>);
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     rows: IndexMap<(Key, Remote), Counters, RandomState>,
+    /// TCP's own account, with what the kernel remembered of the owner. The owner may have ended
+    /// long ago.
+    tcp: IndexMap<(Key, Option<Remote>), (Identity, Tcp), RandomState>,
     /// Processes (or threads) that the ledger has forgotten since the last interval, and before it.
     /// Rows of them can still arrive: they were counted after the rows of the last interval were
     /// taken and before the end of the process.
@@ -38,6 +43,19 @@ impl Rows {
         }
     }
 
+    pub(super) fn add_tcp(&mut self, records: &[TcpRecord]) {
+        for record in records {
+            let thread = record.by_thread.then_some(record.owner.tid);
+            let key = ((record.owner.process, thread), record.remote);
+            let (owner, tcp) = self
+                .tcp
+                .entry(key)
+                .or_insert((record.owner, Tcp::default()));
+            *owner = record.owner;
+            *tcp += record.tcp;
+        }
+    }
+
     /// Remembers who a forgotten process (or thread) was, and whether it has ended.
     pub(super) fn keep(&mut self, key: Key, last: Identity, exited: bool) {
         if self.expected {
@@ -47,34 +65,48 @@ impl Rows {
 
     /// Makes usage of all rows. `living` returns the newest identity of a process that the ledger
     /// knows, and whether it has ended. Returns the traffic of rows whose process is not known: its
-    /// records were lost.
+    /// records were lost. `alive` is called for processes that only TCP's account knows.
     pub(super) fn take(
         &mut self,
         living: impl Fn(&Key) -> Option<(Identity, bool)>,
+        mut alive: impl FnMut(ProcessId) -> bool,
         usage: &mut Vec<Usage>,
     ) -> Counters {
         let mut unowned = Counters::default();
         let [new, old] = &self.gone;
-        usage.reserve(self.rows.len());
+        usage.reserve(self.rows.len() + self.tcp.len());
+        let find =
+            |key: &Key| living(key).or_else(|| new.get(key).or_else(|| old.get(key)).copied());
+        // exec gives the calling thread the id of its process.
+        let known = |key: &Key| {
+            let (process, thread) = *key;
+            find(key).or_else(|| find(&(process, thread.map(|_| process.pid))))
+        };
+        let state = |exited| match exited {
+            true => State::Exited,
+            false => State::Running,
+        };
         for ((key, remote), counters) in mem::take(&mut self.rows) {
-            let find =
-                |key: &Key| living(key).or_else(|| new.get(key).or_else(|| old.get(key)).copied());
-            let (process, thread) = key;
-            // exec gives the calling thread the id of its process.
-            let known = find(&key).or_else(|| find(&(process, thread.map(|_| process.pid))));
-            let Some((last, exited)) = known else {
+            let Some((last, exited)) = known(&key) else {
                 unowned += counters;
                 continue;
             };
             usage.push(Usage {
                 last,
-                state: if exited {
-                    State::Exited
-                } else {
-                    State::Running
-                },
+                state: state(exited),
                 counters,
+                tcp: Health::default(),
                 remote: Some(Rc::new(remote)),
+            });
+        }
+        for ((key, remote), (owner, tcp)) in mem::take(&mut self.tcp) {
+            let (last, exited) = known(&key).unwrap_or_else(|| (owner, !alive(owner.process)));
+            usage.push(Usage {
+                last,
+                state: state(exited),
+                counters: Counters::default(),
+                tcp: tcp.into(),
+                remote: remote.map(Rc::new),
             });
         }
         let [new, old] = &mut self.gone;
@@ -88,6 +120,6 @@ impl Rows {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.tcp.len()
     }
 }

@@ -1,65 +1,13 @@
 //! The row schema, defined once for csv, json and the documentation.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::column::{Column, Context, Value};
 use super::ends;
-use crate::model::{GroupBy, Layout, Remote, Report, Row, State, Who};
-
-/// A column of csv and json.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// The name of the column: the csv header and the json key.
-    pub id: &'static str,
-    /// The unit of the values; empty for values without a unit.
-    pub unit: &'static str,
-    /// The meaning of the values, and when they are absent.
-    pub doc: &'static str,
-    value: for<'a> fn(&Context<'a>) -> Value<'a>,
-}
-
-/// One value, not yet formatted.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
-    /// No value: null in json, empty in csv.
-    Absent,
-    /// Text.
-    Text(Cow<'a, str>),
-    /// A count.
-    Unsigned(u64),
-    /// Seconds, exact to the microsecond.
-    Seconds(f64),
-}
-
-/// The inputs from which values are computed.
-#[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) host: &'a str,
-    pub(super) report: &'a Report,
-    pub(super) row: &'a Row,
-}
-
-impl Column {
-    const fn new(
-        id: &'static str,
-        unit: &'static str,
-        doc: &'static str,
-        value: for<'a> fn(&Context<'a>) -> Value<'a>,
-    ) -> Self {
-        Self {
-            id,
-            unit,
-            doc,
-            value,
-        }
-    }
-
-    pub(super) fn value<'a>(&self, context: &Context<'a>) -> Value<'a> {
-        (self.value)(context)
-    }
-}
+use super::tcp::TCP;
+use crate::model::{GroupBy, Layout, Remote, State, Who};
 
 macro_rules! counter {
     ($field:ident, $unit:literal, $doc:literal) => {
@@ -298,7 +246,16 @@ pub fn columns(layout: Layout) -> Vec<Column> {
     };
     let remote: &[Column] = layout.remote.map_or(&[], |_| &REMOTE);
     let name: &[Column] = if layout.names { &[REMOTE_NAME] } else { &[] };
-    [&[TIME, INTERVAL, HOST], identity, &COUNTERS, remote, name].concat()
+    let tcp: &[Column] = if layout.tcp { &TCP } else { &[] };
+    [
+        &[TIME, INTERVAL, HOST],
+        identity,
+        &COUNTERS,
+        remote,
+        name,
+        tcp,
+    ]
+    .concat()
 }
 
 /// The value of a column that only rows with a known remote end have.

@@ -1,6 +1,6 @@
 //! CSV (RFC 4180), with a header.
 
-use super::columns::Context;
+use super::column::Context;
 use super::{Column, Format, Value, columns};
 use crate::model::{Layout, Report};
 

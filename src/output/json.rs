@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::columns::Context;
+use super::column::Context;
 use super::{Column, Format, Value, columns};
 use crate::model::{Layout, Report};
 

@@ -1,5 +1,6 @@
 //! Turns rows into text: a table for people, CSV and JSON Lines for programs.
 
+mod column;
 mod columns;
 mod compress;
 mod csv;
@@ -16,8 +17,10 @@ mod sink;
 mod sink_tests;
 mod stream;
 mod table;
+mod tcp;
 
-pub use columns::{COUNTERS, Column, REMOTE, REMOTE_NAME, Value, columns};
+pub use column::{Column, Value};
+pub use columns::{COUNTERS, REMOTE, REMOTE_NAME, columns};
 pub use compress::Compression;
 pub use csv::Csv;
 pub use destination::{Destination, Request};
@@ -29,6 +32,7 @@ pub use open::Existing;
 pub use sink::{Flushed, Sink};
 pub use stream::Kind;
 pub use table::{Table, TableStyle};
+pub use tcp::TCP;
 
 use crate::model::Report;
 

@@ -13,8 +13,8 @@ use super::writer::writer;
 use crate::error::Error;
 use crate::host::{Cgroups, Resolver, booted, can_name_cgroups};
 use crate::kernel::{
-    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, Tracer, UdpEnds, libbpf_messages,
-    remedy_for_misses,
+    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, TcpRows, Tracer, UdpEnds,
+    libbpf_messages, remedy_for_misses,
 };
 use crate::model::{GroupBy, Layout};
 use crate::output::{Destination, Existing, Format, Kind, OutputFormat, Request, Sink};
@@ -226,6 +226,10 @@ impl Recording<'_> {
             remote: options.layout.remote.map(|mode| {
                 RemoteRows::of_host(mode, options.layout.threads, self.filter.ends.udp_ends)
             }),
+            tcp: options
+                .layout
+                .tcp
+                .then(|| TcpRows::new(options.layout.threads)),
             ..Capacity::of_host()
         };
         let mut tracer = Tracer::attach_to(&mut storage, capacity, self.filter, facts)?;

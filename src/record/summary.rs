@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::kernel::UdpEnds;
+use crate::model::Tcp;
 use crate::session::Summary;
-use crate::text::{bytes, counted};
+use crate::text::{bytes, count, counted};
 
 /// The totals line, and one line for each kind of loss. `remedy_for_misses` says how to prevent
 /// missed events on this host. `udp_ends` says where the remote ends of unconnected UDP sockets came
@@ -32,6 +33,7 @@ pub(super) fn describe(
             bytes(summary.unattributed.bytes()),
         ));
     }
+    text.push_str(&connections(&summary.tcp));
     let losses = &summary.losses;
     let mut add = |count: u64, one: &str, plural: &str, what: &str| {
         if count > 0 {
@@ -89,6 +91,25 @@ pub(super) fn describe(
         "messages",
         "without remote end: no room for more rows",
     );
+    let alone = &summary.unattributed_tcp;
+    add(
+        alone.out_segs.saturating_add(alone.in_segs),
+        "TCP segment",
+        "TCP segments",
+        "unattributed: their connections have no known owner",
+    );
+    add(
+        losses.tcp_no_account,
+        "time",
+        "times",
+        "the kernel had no memory for TCP's account of a connection",
+    );
+    add(
+        losses.tcp_no_row,
+        "time",
+        "times",
+        "there was no room for a row of TCP's account: it is unattributed",
+    );
     add(
         losses.remote_missed,
         "UDP call",
@@ -116,6 +137,31 @@ pub(super) fn describe(
         text.push_str(&format!("\nto avoid missed events, {remedy}"));
     }
     text
+}
+
+/// A line about connections that failed or were reset; empty if there was none.
+fn connections(tcp: &Tcp) -> String {
+    let mut parts = Vec::new();
+    let other = tcp
+        .attempt_fails
+        .saturating_sub(tcp.refused)
+        .saturating_sub(tcp.timed_out)
+        .saturating_sub(tcp.unreachable);
+    for (number, what) in [
+        (tcp.refused, "refused"),
+        (tcp.timed_out, "timed out"),
+        (tcp.unreachable, "unreachable"),
+        (other, "failed otherwise"),
+        (tcp.estab_resets, "reset"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", count(number)));
+        }
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("\nTCP connections: {}", parts.join(", "))
 }
 
 /// Formats a duration, with milliseconds for short commands.
@@ -157,7 +203,7 @@ pub(super) fn describe_living(summary: &Summary, except: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Counters, Losses};
+    use crate::model::{Counters, Losses, Tcp};
 
     #[test]
     fn each_kind_of_loss_has_a_line_with_its_cause() {
@@ -177,10 +223,23 @@ mod tests {
             remote_missed: 8,
             unmatched_msgs: 8,
             unmatched_bytes: 9000,
+            tcp_no_account: 8,
+            tcp_no_row: 9,
             ..Losses::default()
         };
         let summary = Summary {
             losses,
+            tcp: Tcp {
+                attempt_fails: 4,
+                refused: 2,
+                timed_out: 1,
+                estab_resets: 5,
+                ..Tcp::default()
+            },
+            unattributed_tcp: Tcp {
+                out_segs: 10,
+                ..Tcp::default()
+            },
             ..Summary::default()
         };
         let text = describe(&summary, None, UdpEnds::CgroupHooks);
@@ -188,12 +247,16 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "TCP connections: 2 refused, 1 timed out, 1 failed otherwise, 5 reset",
                 "3 threads ended while neither the ring buffer nor the overflow map had room: netatop was delayed",
                 "1 message could not be counted by thread: the kernel had no memory",
                 "2 messages belonged to no task",
                 "4 new tasks could not be followed, no memory: their traffic is missing",
                 "6 messages without remote end: unconnected UDP, and no address in the call",
                 "7 messages without remote end: no room for more rows",
+                "10 TCP segments unattributed: their connections have no known owner",
+                "8 times the kernel had no memory for TCP's account of a connection",
+                "9 times there was no room for a row of TCP's account: it is unattributed",
                 "8 UDP calls not seen by the programs that tell remote ends: these may be wrong",
                 "8 messages left out (9.0 KB), remote end not known: unconnected UDP, and no address in the call",
                 "5 events missed by the kernel, of unknown size",

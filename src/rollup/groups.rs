@@ -6,15 +6,15 @@ use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 use indexmap::IndexMap;
 
-use super::parts::{MaybeRemote, Parts};
+use super::parts::{Amount, MaybeRemote, Parts};
 use super::rows::{Group, Rows};
 use crate::host::user_name;
 use crate::model::{Counters, GroupBy, Identity, Row};
 
 /// Counters, and the number of processes that they belong to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sum {
-    pub(super) counters: Counters,
+    pub(super) amount: Amount,
     pub(super) processes: u64,
 }
 
@@ -43,7 +43,7 @@ impl Groups {
         let is_alone = left <= 1;
         let is_shared = !is_alone && rows.top.is_some();
         let mut numbers = Vec::new();
-        for (remote, counters) in parts.into_iter() {
+        for (remote, amount) in parts.into_iter() {
             left = left.saturating_sub(1);
             let key = match left {
                 0 => mem::take(&mut key),
@@ -54,7 +54,7 @@ impl Groups {
                 numbers.push(place.index());
             }
             let group = place.or_default();
-            group.sum.counters += counters;
+            group.sum.amount += amount;
             group.sum.processes += 1;
             group.alone += u64::from(is_alone);
         }
@@ -84,14 +84,14 @@ impl Groups {
             number,
             key,
             remote,
-            counters: group.sum.counters,
+            amount: group.sum.amount,
             processes: group.sum.processes,
         });
         let (made, rest) = rows.cut(groups.collect());
         let mut other = Sum::default();
         let mut numbers = HashSet::default();
         for group in rest {
-            other.counters += group.counters;
+            other.amount += group.amount;
             other.processes += alone.get(group.number).copied().unwrap_or_default();
             numbers.insert(group.number);
         }
@@ -105,7 +105,8 @@ impl Groups {
 
     /// The counters of all groups.
     pub(super) fn total(&self) -> Counters {
-        self.sums.values().map(|group| group.sum.counters).sum()
+        let groups = self.sums.values();
+        groups.map(|group| group.sum.amount.counters).sum()
     }
 
     /// How many values are in memory.

@@ -14,10 +14,12 @@ use indexmap::IndexMap;
 use indexmap::map::Entry as MapEntry;
 
 use super::groups::{Groups, Sum};
-use super::parts::Parts;
+use super::parts::{Amount, Parts};
 use super::rows::{Named, Rows};
 use crate::host::Cgroups;
-use crate::model::{Counters, GroupBy, Identity, Interval, ProcessId, Row, State, Usage, Who};
+use crate::model::{
+    Counters, GroupBy, Health, Identity, Interval, ProcessId, Row, State, Usage, Who,
+};
 
 /// A process, or a thread of one.
 type Key = (ProcessId, Option<u32>);
@@ -34,7 +36,7 @@ pub struct Pending {
     other: Sum,
     /// The processes of `other`, where the threads of a process are rows.
     other_owners: HashSet<ProcessId>,
-    unattributed: Counters,
+    unattributed: Amount,
     /// How many intervals of the ledger were added.
     intervals: u64,
     /// Entries may be folded when there are more parts than this.
@@ -61,11 +63,12 @@ impl Entry {
     fn take_rows(&mut self) -> impl Iterator<Item = Named> {
         let (last, state, cgroup) = (self.last, self.state, self.cgroup.clone());
         let parts = mem::take(&mut self.parts).into_iter();
-        parts.map(move |(remote, counters)| Named {
+        parts.map(move |(remote, amount)| Named {
             usage: Usage {
                 last,
                 state,
-                counters,
+                counters: amount.counters,
+                tcp: amount.tcp,
                 remote,
             },
             cgroup: cgroup.clone(),
@@ -84,7 +87,7 @@ impl Pending {
             groups: Groups::default(),
             other: Sum::default(),
             other_owners: HashSet::default(),
-            unattributed: Counters::default(),
+            unattributed: Amount::default(),
             intervals: 0,
             fold_above: room,
             room,
@@ -108,7 +111,7 @@ impl Pending {
 
     fn enter(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) {
         self.intervals += 1;
-        self.unattributed += interval.unattributed;
+        self.add_unattributed(interval.unattributed, interval.unattributed_tcp);
         for usage in interval.usage {
             self.add_usage(rows, usage, cgroups);
         }
@@ -119,10 +122,18 @@ impl Pending {
         }
     }
 
+    fn add_unattributed(&mut self, counters: Counters, tcp: Health) {
+        self.unattributed += Amount { counters, tcp };
+    }
+
     fn add_usage(&mut self, rows: &Rows, usage: Usage, cgroups: &Cgroups) {
         let (last, threads) = (usage.last, rows.layout.threads);
         let remote = usage.remote.filter(|_| rows.layout.remote.is_some());
         let cgroup = cgroups.path(last.cgroup).cloned();
+        let amount = Amount {
+            counters: usage.counters,
+            tcp: usage.tcp,
+        };
         let is_new = match self
             .entries
             .entry((last.process, threads.then_some(last.tid)))
@@ -135,14 +146,14 @@ impl Pending {
                     entry.state = usage.state;
                 }
                 entry.changed = self.intervals;
-                entry.parts.add(remote, usage.counters)
+                entry.parts.add(remote, amount)
             }
             MapEntry::Vacant(place) => {
                 place.insert(Entry {
                     last,
                     state: usage.state,
                     cgroup,
-                    parts: Parts::One(remote, usage.counters),
+                    parts: Parts::One(remote, amount),
                     changed: self.intervals,
                     in_other: false,
                 });
@@ -188,7 +199,8 @@ impl Pending {
         all.sort_unstable_by(|(_, one), (_, other)| rows.order(one).cmp(&rows.order(other)));
         let rest = all.split_off(rows.top.unwrap_or(usize::MAX).min(all.len()));
         for (at, named) in rest {
-            self.other.counters += named.usage.counters;
+            let (counters, tcp) = (named.usage.counters, named.usage.tcp);
+            self.other.amount += Amount { counters, tcp };
             if let Some((_, entry)) = done.get_mut(at)
                 && !mem::replace(&mut entry.in_other, true)
             {
@@ -199,7 +211,10 @@ impl Pending {
         }
         for (at, named) in all {
             if let Some((_, entry)) = done.get_mut(at) {
-                entry.parts.add(named.usage.remote, named.usage.counters);
+                let (counters, tcp) = (named.usage.counters, named.usage.tcp);
+                entry
+                    .parts
+                    .add(named.usage.remote, Amount { counters, tcp });
             }
         }
     }
@@ -214,14 +229,15 @@ impl Pending {
     pub fn take(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
         let mut all = mem::replace(self, Self::with_room(self.room));
         let is_grouped = rows.layout.group_by != GroupBy::Process;
-        // Without earlier entries and remote ends there is nothing to merge.
-        let is_merged = all.entries.is_empty() && interval.usage.iter().all(|u| u.remote.is_none());
+        // Without earlier entries, remote ends and TCP's own account there is nothing to merge.
+        let is_merged = all.entries.is_empty() && rows.layout.remote.is_none() && !rows.layout.tcp;
         let (mut made, rest) = if is_grouped {
             if is_merged {
-                all.unattributed += interval.unattributed;
-                for Usage { last, counters, .. } in interval.usage {
+                all.add_unattributed(interval.unattributed, interval.unattributed_tcp);
+                for usage in interval.usage {
+                    let (last, counters, tcp) = (usage.last, usage.counters, usage.tcp);
                     let cgroup = cgroups.path(last.cgroup).map(AsRef::as_ref);
-                    let parts = Parts::One(None, counters);
+                    let parts = Parts::One(None, Amount { counters, tcp });
                     all.groups.add(rows, &last, cgroup, parts);
                 }
             } else {
@@ -233,7 +249,7 @@ impl Pending {
             all.groups.into_rows(rows)
         } else {
             let named = if is_merged {
-                all.unattributed += interval.unattributed;
+                all.add_unattributed(interval.unattributed, interval.unattributed_tcp);
                 let usage = interval.usage.into_iter();
                 usage.map(|usage| Named::new(usage, cgroups)).collect()
             } else {
@@ -244,7 +260,8 @@ impl Pending {
             let is_split = rows.layout.threads || rows.layout.remote.is_some();
             for Named { usage, .. } in rest {
                 let is_new = !is_split || all.other_owners.insert(usage.last.process);
-                all.other.counters += usage.counters;
+                let (counters, tcp) = (usage.counters, usage.tcp);
+                all.other.amount += Amount { counters, tcp };
                 all.other.processes += u64::from(is_new);
             }
             (made, all.other)
@@ -254,7 +271,8 @@ impl Pending {
                 who: Who::Other {
                     processes: rest.processes,
                 },
-                counters: rest.counters,
+                counters: rest.amount.counters,
+                tcp: rest.amount.tcp,
                 remote: None,
                 remote_name: None,
             });
@@ -262,7 +280,8 @@ impl Pending {
         if !all.unattributed.is_zero() {
             made.push(Row {
                 who: Who::Unattributed,
-                counters: all.unattributed,
+                counters: all.unattributed.counters,
+                tcp: all.unattributed.tcp,
                 remote: None,
                 remote_name: None,
             });
@@ -286,7 +305,10 @@ impl Pending {
     #[must_use]
     pub fn total(&self) -> Counters {
         let entries = self.entries.values().map(|entry| entry.parts.total());
-        entries.sum::<Counters>() + self.groups.total() + self.other.counters + self.unattributed
+        entries.sum::<Counters>()
+            + self.groups.total()
+            + self.other.amount.counters
+            + self.unattributed.counters
     }
 
     /// How many values are in memory.

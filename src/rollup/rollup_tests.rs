@@ -12,7 +12,7 @@ use super::{Pending, Rows, SortKey};
 use crate::host::Cgroups;
 use crate::model::{
     Comm, Counters, End, GroupBy, Identity, Interval, Layout, ProcessId, Protocol, Remote,
-    RemoteMode, Row, State, Usage, Who,
+    RemoteMode, Row, State, Tcp, Usage, Who,
 };
 
 /// Processes with pids below this number run during the whole test. The others end at once.
@@ -41,6 +41,15 @@ fn bytes(bytes: u64) -> Counters {
     }
 }
 
+/// An account that can be told from the counters: that sums of both go together is tested so.
+fn tcp(counters: Counters) -> Tcp {
+    Tcp {
+        out_segs: 3 * counters.bytes(),
+        retrans_segs: counters.msgs(),
+        ..Tcp::default()
+    }
+}
+
 /// Usage of a thread. Two processes have the same name, user and cgroup.
 fn usage(pid: u32, tid: u32, end: Option<u8>, counters: Counters) -> Usage {
     let name = Comm::new([b"one", b"two"][pid as usize / 2 % 2]);
@@ -60,6 +69,7 @@ fn usage(pid: u32, tid: u32, end: Option<u8>, counters: Counters) -> Usage {
             State::Exited
         },
         counters,
+        tcp: tcp(counters).into(),
         remote: end.map(remote),
     }
 }
@@ -71,6 +81,7 @@ fn rows(group_by: GroupBy, threads: bool, split: bool, top: Option<usize>) -> Ro
             threads,
             remote: split.then_some(RemoteMode::Address),
             names: false,
+            tcp: true,
         },
         sort: SortKey::default(),
         top,
@@ -95,8 +106,13 @@ fn made(rows: &Rows, parts: &[Vec<Usage>], room: usize) -> Vec<Row> {
     pending.take(rows, interval(last.clone()), &cgroups)
 }
 
+/// The sum of rows. Each must have the account that belongs to its counters.
 fn sum<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Counters {
-    rows.into_iter().map(|row| row.counters).sum()
+    let counters = rows.into_iter().map(|row| {
+        assert_eq!(row.tcp, tcp(row.counters).into());
+        row.counters
+    });
+    counters.sum()
 }
 
 fn other(rows: &[Row]) -> Option<u64> {
@@ -264,6 +280,7 @@ fn by_process(parts: &[Vec<Usage>]) -> Vec<Vec<Usage>> {
                 }
             });
             process.counters += thread.counters;
+            process.tcp = tcp(process.counters).into();
         }
         sums.into_values().collect()
     };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
 
+use super::parts::Amount;
 use crate::host::Cgroups;
 use crate::model::{Counters, Layout, Process, ProcessId, Remote, Row, Usage, Who};
 
@@ -146,6 +147,7 @@ impl Candidate for Named {
                 state: self.usage.state,
             }),
             counters: self.usage.counters,
+            tcp: self.usage.tcp,
             remote: self.usage.remote,
             remote_name: None,
         }
@@ -158,7 +160,7 @@ pub(super) struct Group {
     pub(super) number: usize,
     pub(super) key: String,
     pub(super) remote: Option<Rc<Remote>>,
-    pub(super) counters: Counters,
+    pub(super) amount: Amount,
     pub(super) processes: u64,
 }
 
@@ -172,7 +174,7 @@ impl Candidate for Group {
     }
 
     fn counters(&self) -> Counters {
-        self.counters
+        self.amount.counters
     }
 
     fn remote(&self) -> Option<&Remote> {
@@ -185,7 +187,8 @@ impl Candidate for Group {
                 key: self.key,
                 processes: self.processes,
             },
-            counters: self.counters,
+            counters: self.amount.counters,
+            tcp: self.amount.tcp,
             remote: self.remote,
             remote_name: None,
         }
@@ -195,7 +198,7 @@ impl Candidate for Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Comm, Identity, Interval, State};
+    use crate::model::{Comm, Health, Identity, Interval, State};
     use crate::rollup::Pending;
 
     /// Processes with the same name, pid and traffic: one ended, and another one got its pid.
@@ -213,6 +216,7 @@ mod tests {
             },
             state: State::Exited,
             counters: Counters::default(),
+            tcp: Health::default(),
             remote: None,
         };
         let rows = Rows {

@@ -14,7 +14,7 @@ pub use progress::Progress;
 
 use crate::error::Error;
 use crate::host::Cgroups;
-use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Remote, Report, Who};
+use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Remote, Report, Tcp, Who};
 use crate::output::{Format, Sink};
 use crate::rollup::{Pending, ProcessCount, Rows};
 use crate::source::Source;
@@ -62,6 +62,10 @@ pub struct Summary {
     pub total: Counters,
     /// Traffic that could not be attributed.
     pub unattributed: Counters,
+    /// TCP's own account of all rows.
+    pub tcp: Tcp,
+    /// The part of it that could not be attributed.
+    pub unattributed_tcp: Tcp,
     /// The losses by cause.
     pub losses: Losses,
     /// Tracked processes that are still running: pid and name, each once.
@@ -136,7 +140,8 @@ impl<'a> Session<'a> {
             sink,
             progress: None,
             names: None,
-            ledger: Ledger::new(rows.layout.threads).with_remotes(rows.layout.remote.is_some()),
+            ledger: Ledger::new(rows.layout.threads)
+                .with_remotes(rows.layout.remote.is_some() || rows.layout.tcp),
             pending: Pending::with_room(ROOM),
             overall: None,
             fold_above: ROOM,
@@ -350,9 +355,11 @@ impl<'a> Session<'a> {
         self.cgroups.forget_removed();
         self.last = now;
         self.summary.total += report.total();
+        self.summary.tcp += report.total_tcp();
         for row in &report.rows {
             if row.who == Who::Unattributed {
                 self.summary.unattributed += row.counters;
+                self.summary.unattributed_tcp += row.tcp.get().copied().unwrap_or_default();
             }
         }
         if let Some(progress) = &mut self.progress {

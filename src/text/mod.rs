@@ -11,4 +11,4 @@ pub use message::{
     is_stdout_closed, limit_waits, limit_waits_after, to_stderr, to_stderr_raw, to_stdout,
 };
 pub use shown::{shortened, shown, shown_path};
-pub use units::{bits_per_second, bytes, count, counted};
+pub use units::{bits_per_second, bytes, count, counted, microseconds};

@@ -34,6 +34,21 @@ pub fn bits_per_second(bytes: u64, seconds: f64) -> String {
     }
 }
 
+/// Formats a time that is given in microseconds.
+#[must_use]
+pub fn microseconds(value: u64) -> String {
+    let mut value = value as f64;
+    for unit in ["us", "ms"] {
+        // A value that rounds to 1000 gets the next unit.
+        if value < 999.5 {
+            let digits = usize::from(unit != "us" && value < 99.95);
+            return format!("{value:.digits$}{unit}");
+        }
+        value /= 1000.0;
+    }
+    scaled(value, "", "s")
+}
+
 /// Formats `value` with the prefix that leaves one to three digits before the decimal point.
 fn scaled(value: f64, space: &str, unit: &str) -> String {
     let mut value = value;
@@ -69,6 +84,10 @@ mod tests {
         assert_eq!(counted(0, "message", "messages"), "0 messages");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500), "1.5 KB");
+        assert_eq!(microseconds(999), "999us");
+        assert_eq!(microseconds(1_000), "1.0ms");
+        assert_eq!(microseconds(999_499), "999ms");
+        assert_eq!(microseconds(1_500_000), "2s");
         assert_eq!(bits_per_second(125_000, 1.0), "1.0 Mbps");
         assert_eq!(bits_per_second(1, 0.0), "-");
         assert_eq!(bits_per_second(u64::MAX, 1e-9), "148 Rbps");
@@ -80,6 +99,7 @@ mod tests {
             let seconds = Duration::from_nanos(nanos).as_secs_f64();
             prop_assert!(count(value).len() <= 5);
             prop_assert!(bytes(value).len() <= 8);
+            prop_assert!(microseconds(value).len() <= 6);
             prop_assert!(bits_per_second(value, seconds).len() <= 9);
         }
     }

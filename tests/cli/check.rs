@@ -34,6 +34,7 @@ fn each_requirement_is_one_line_of_json_and_the_status_says_what_they_come_to() 
         "open_files",
         "programs",
         "udp_remote",
+        "tcp",
         "cgroup2",
         "host_name",
         "atop",

@@ -30,6 +30,7 @@ fn able() -> Facts {
         host_name: Some("host".to_owned()),
         tried: Some(Ok(())),
         udp_ends: UdpEnds::Functions,
+        tried_tcp: Some(Ok(())),
         atop: Atop::Version(2, 11),
     }
 }
@@ -59,6 +60,7 @@ fn bare() -> Facts {
         host_name: None,
         tried: None,
         udp_ends: UdpEnds::NotNeeded,
+        tried_tcp: None,
         atop: Atop::Version(2, 8),
     }
 }

@@ -6,6 +6,7 @@ mod findings;
 mod properties;
 mod remote;
 mod reports;
+mod tcp;
 
 use std::fmt::Write;
 use std::fs;
@@ -80,6 +81,7 @@ const PROCESSES: Layout = Layout {
     threads: false,
     remote: None,
     names: false,
+    tcp: false,
 };
 
 const THREADS: Layout = Layout {
@@ -87,6 +89,7 @@ const THREADS: Layout = Layout {
     threads: true,
     remote: None,
     names: false,
+    tcp: false,
 };
 
 const fn by(group_by: GroupBy) -> Layout {
@@ -95,6 +98,7 @@ const fn by(group_by: GroupBy) -> Layout {
         threads: false,
         remote: None,
         names: false,
+        tcp: false,
     }
 }
 
@@ -341,7 +345,8 @@ fn every_expected_file_is_compared_with_something() {
     let tests = concat!(
         include_str!("main.rs"),
         include_str!("findings.rs"),
-        include_str!("remote.rs")
+        include_str!("remote.rs"),
+        include_str!("tcp.rs")
     );
     for entry in fs::read_dir(expected()).expect("a directory") {
         let name = entry.expect("an entry").file_name();

@@ -16,7 +16,8 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 use super::remote::remote_values;
-use super::reports::counters;
+use super::reports::{counters, number};
+use super::tcp::{tcp, tcp_values};
 use super::{csv, json, written};
 
 type Counter = (&'static str, fn(&Counters) -> u64);
@@ -31,16 +32,6 @@ const COUNTERS: [Counter; 8] = [
     ("udp_recv_msgs", |c| c.udp_recv_msgs),
     ("udp_recv_bytes", |c| c.udp_recv_bytes),
 ];
-
-/// Numbers, with edge cases that random numbers would rarely include.
-fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        Just(0),
-        0u64..100_000,
-        any::<u64>(),
-        (0u64..10).prop_map(|below| u64::MAX - below),
-    ]
-}
 
 /// Text with all kinds of special characters.
 fn text() -> impl Strategy<Value = String> {
@@ -82,11 +73,13 @@ fn layout() -> impl Strategy<Value = Layout> {
         Some(RemoteMode::Address),
         Some(RemoteMode::Socket),
     ]);
-    (kinds, modes, any::<bool>()).prop_map(|((group_by, threads), remote, names)| Layout {
+    let all = (kinds, modes, any::<(bool, bool)>());
+    all.prop_map(|((group_by, threads), remote, (names, tcp))| Layout {
         group_by,
         threads,
         remote,
         names: names && remote.is_some(),
+        tcp,
     })
 }
 
@@ -181,8 +174,9 @@ fn report() -> impl Strategy<Value = (Layout, Report)> {
             numbers,
             remote(layout.remote),
             prop::option::of(text()),
+            tcp(layout.tcp),
         );
-        let row = row.prop_map(move |(who, numbers, remote, name)| {
+        let row = row.prop_map(move |(who, numbers, remote, name, tcp)| {
             let is_split = !matches!(who, Who::Other { .. } | Who::Unattributed);
             let remote = remote.filter(|_| is_split);
             let name = name.filter(|_| layout.names && remote.is_some());
@@ -191,6 +185,7 @@ fn report() -> impl Strategy<Value = (Layout, Report)> {
                 remote_name: name.map(Into::into),
                 who,
                 counters: counters(numbers),
+                tcp: tcp.into(),
             }
         });
         let interval = prop_oneof![0u64..10_000, any::<u32>().prop_map(u64::from)];
@@ -272,6 +267,9 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     }
     if layout.names {
         values.push(("remote_name", row.remote_name.as_deref().into()));
+    }
+    if layout.tcp {
+        values.extend(tcp_values(&row.tcp.get().copied().unwrap_or_default()));
     }
     values
 }

@@ -18,6 +18,7 @@ const fn split(group_by: GroupBy, mode: RemoteMode) -> Layout {
         threads: false,
         remote: Some(mode),
         names: false,
+        tcp: false,
     }
 }
 
@@ -26,7 +27,7 @@ const ADDRESS: Layout = split(GroupBy::Process, RemoteMode::Address);
 const SOCKET: Layout = split(GroupBy::Process, RemoteMode::Socket);
 const GROUPED: Layout = split(GroupBy::Cgroup, RemoteMode::Service);
 
-const WEB: &str = "198.51.100.7";
+pub const WEB: &str = "198.51.100.7";
 const LONG: &str = "2001:db8:85a3:8d3:1319:8a2e:370:7348";
 
 fn ip(text: &str) -> IpAddr {
@@ -34,7 +35,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// The remote end of a TCP client.
-fn client(address: &str, port: u16) -> Remote {
+pub fn client(address: &str, port: u16) -> Remote {
     Remote {
         protocol: Protocol::Tcp,
         role: Some(Role::Client),
@@ -50,7 +51,7 @@ fn client(address: &str, port: u16) -> Remote {
 }
 
 /// The remote end of a TCP server at `port`.
-fn server(address: &str, port: u16) -> Remote {
+pub fn server(address: &str, port: u16) -> Remote {
     let plain = client(address, 0);
     Remote {
         role: Some(Role::Server),
@@ -70,7 +71,7 @@ fn udp(remote: Remote) -> Remote {
     }
 }
 
-fn with(row: Row, remote: Remote) -> Row {
+pub fn with(row: Row, remote: Remote) -> Row {
     Row {
         remote: Some(Rc::new(remote)),
         ..row

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use netatop::model::{Comm, Counters, Process, Report, Row, State, Who};
+use netatop::model::{Comm, Counters, Health, Process, Report, Row, State, Who};
+use proptest::prelude::*;
 
 /// 2026-03-01T12:00:00Z plus `milliseconds`.
 pub fn noon(milliseconds: i64) -> DateTime<Utc> {
@@ -51,6 +52,7 @@ pub fn row(process: Process, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Process(process),
         counters: counters(numbers),
+        tcp: Health::default(),
         remote: None,
         remote_name: None,
     }
@@ -61,6 +63,7 @@ pub fn group(key: &str, processes: u64, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Group { key, processes },
         counters: counters(numbers),
+        tcp: Health::default(),
         remote: None,
         remote_name: None,
     }
@@ -70,6 +73,7 @@ pub fn other(processes: u64, numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Other { processes },
         counters: counters(numbers),
+        tcp: Health::default(),
         remote: None,
         remote_name: None,
     }
@@ -79,6 +83,7 @@ pub fn unattributed(numbers: [u64; 8]) -> Row {
     Row {
         who: Who::Unattributed,
         counters: counters(numbers),
+        tcp: Health::default(),
         remote: None,
         remote_name: None,
     }
@@ -209,4 +214,14 @@ pub fn by_user() -> Report {
         group("4294967294", 1, [0, 0, 1, 1, 0, 0, 0, 0]),
         unattributed([0, 0, 1, 1, 0, 0, 0, 0]),
     ])
+}
+
+/// Numbers, with edge cases that random numbers would rarely include.
+pub fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        0u64..100_000,
+        any::<u64>(),
+        (0u64..10).prop_map(|below| u64::MAX - below),
+    ]
 }

@@ -56,6 +56,7 @@ fn family_of(workload: &Workload) -> Filter {
 
 const TINY: Capacity = Capacity {
     remote: None,
+    tcp: None,
     slots: 16,
     ring_bytes: 4096,
     overflow: 8,

@@ -45,4 +45,7 @@ mod remote_stream;
 mod remote_uring;
 mod soak;
 mod stress;
+mod tcp;
+mod tcp_owner;
+mod tcp_rows;
 mod terminals;

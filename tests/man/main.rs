@@ -7,7 +7,7 @@
 //! ```
 //!
 //! In a template, lines with one word between at signs are replaced: `@NAME@`, `@SYNOPSIS@`,
-//! `@SUBCOMMANDS@` and `@OPTIONS@` from the parser, and `@COLUMNS@`, `@GROUPED@` and `@REMOTE@` from the columns.
+//! `@SUBCOMMANDS@` and `@OPTIONS@` from the parser, and `@COLUMNS@`, `@GROUPED@`, `@REMOTE@` and `@TCP@` from the columns.
 //! `@VERSION@` is replaced anywhere in a line.
 
 #[path = "../support/leave_out.rs"]

@@ -88,6 +88,7 @@ impl Page {
                 }
                 "@COLUMNS@" => text.push_str(&roff_columns(&columns())),
                 "@REMOTE@" => text.push_str(&roff_columns(&remote_columns())),
+                "@TCP@" => text.push_str(&roff_columns(&output::TCP)),
                 "@GROUPED@" => text.push_str(&roff_columns(&grouped_columns())),
                 _ => {
                     text.push_str(&line.replace("@VERSION@", env!("CARGO_PKG_VERSION")));
@@ -167,6 +168,7 @@ fn columns() -> Vec<Column> {
         threads: true,
         remote: None,
         names: false,
+        tcp: false,
     };
     output::columns(layout)
 }
@@ -187,6 +189,7 @@ fn grouped_columns() -> Vec<Column> {
             threads: false,
             remote: None,
             names: false,
+            tcp: false,
         };
         for column in output::columns(layout) {
             let mut there = known.iter().chain(&grouped);
@@ -223,6 +226,8 @@ pub fn markdown_columns() -> String {
     text.push_str(&markdown_table(&grouped_columns()));
     text.push_str("\nWith `--remote`, all rows have in addition:\n\n");
     text.push_str(&markdown_table(&remote_columns()));
+    text.push_str("\nWith `--tcp`, all rows have in addition:\n\n");
+    text.push_str(&markdown_table(&output::TCP));
     text
 }
 

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use netatop::model::{Comm, Counters, GroupBy, Layout, Process, Report, Row, State, Who};
+use netatop::model::{Comm, Counters, GroupBy, Health, Layout, Process, Report, Row, State, Who};
 use netatop::output::{Csv, Format, Json};
 
 const LAYOUT: Layout = Layout {
@@ -21,6 +21,7 @@ const LAYOUT: Layout = Layout {
     threads: false,
     remote: None,
     names: false,
+    tcp: false,
 };
 
 /// One row of the recording: the second of the minute, the process if any, its bytes.
@@ -62,6 +63,7 @@ fn row(second: i64, pid: Option<u32>, bytes: u64) -> Row {
             tcp_send_bytes: bytes,
             ..Counters::default()
         },
+        tcp: Health::default(),
         remote: None,
         remote_name: None,
     }

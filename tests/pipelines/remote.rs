@@ -156,6 +156,7 @@ fn row(known: &Known, group_by: GroupBy) -> Row {
         }
     }
     Row {
+        tcp: netatop::model::Health::default(),
         who: match group_by {
             GroupBy::Cgroup => Who::Group {
                 key: known.cgroup.to_owned(),
@@ -220,6 +221,7 @@ fn write(path: &Path, mut format: impl Format, group_by: GroupBy) {
 #[track_caller]
 fn check(name: &str, group_by: GroupBy, names: bool, truth: &str) {
     let layout = Layout {
+        tcp: false,
         group_by,
         threads: false,
         remote: Some(RemoteMode::Service),

@@ -18,6 +18,7 @@ mod crowd;
 mod datagram;
 mod exec;
 mod flow;
+mod health;
 mod net;
 mod process;
 mod refused;
@@ -93,6 +94,9 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("many-sockets", Tasks(crowd::many_sockets)),
     ("fork-bomb", Tasks(crowd::fork_bomb)),
     ("all-end", Tasks(crowd::all_end)),
+    ("burst", Operation(health::burst)),
+    ("listener", Tasks(health::listener)),
+    ("prefork", Tasks(health::prefork)),
     ("flow", Tasks(flow::tcp)),
     ("udp-flow", Tasks(flow::udp)),
 ];

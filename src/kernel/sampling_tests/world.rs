@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::super::sampling::SampleParts;
 use crate::error::Error;
 use crate::model::{
-    Counters, End, Extent, Losses, ProcessId, Protocol, Remote, RemoteRecord, ThreadRecord,
+    Counters, End, Extent, Losses, ProcessId, Protocol, Remote, RemoteRecord, TcpRecord,
+    ThreadRecord,
 };
 
 /// An event. Its thread is chosen among the living ones.
@@ -213,6 +214,10 @@ impl SampleParts for Kernel {
         let rows = std::mem::take(&mut self.rows);
         self.meanwhile();
         Ok(rows)
+    }
+
+    fn tcp(&mut self) -> Result<Vec<TcpRecord>, Error> {
+        Ok(Vec::new())
     }
 
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {

@@ -1,15 +1,17 @@
 //! The columns of a table, and the order in which they are left out on narrow terminals.
 
 use super::shorten::Ellipsis;
-use crate::model::{Counters, GroupBy, Layout, Remote, RemoteMode};
+use crate::model::{Counters, GroupBy, Layout, Remote, RemoteMode, Tcp};
 use crate::output::ends;
-use crate::text::{bits_per_second, count};
+use crate::text::{bits_per_second, count, microseconds};
 
 /// The contents of a column.
 #[derive(Clone, Copy)]
 pub(super) enum Cell {
     /// A number, right-aligned.
     Number(fn(&Counters, f64) -> String),
+    /// A number of TCP's own account, right-aligned; only if there is one.
+    Tcp(fn(&Tcp) -> String),
     /// The name of the user; only for rows of processes.
     User,
     /// The path of the cgroup; only for rows of processes.
@@ -34,15 +36,15 @@ pub(super) struct Column {
 pub(super) enum Level {
     /// Identity, both ends, and bytes sent and received.
     Ends,
-    /// Protocols.
+    /// Protocols, and the health of TCP.
     Protocols,
     /// Roles.
     Roles,
-    /// Bandwidth. Tables without remote ends have at least this level.
+    /// Bandwidth. Tables without remote ends and without TCP's own account have at least this level.
     Bytes,
     /// Messages of each protocol.
     Messages,
-    /// Average sizes of messages.
+    /// Average sizes of messages, or more of TCP's own account.
     Sizes,
     /// Users of processes.
     Users,
@@ -67,6 +69,7 @@ impl Level {
     pub(super) fn lowest(layout: Layout) -> Self {
         match layout.remote {
             Some(_) => Self::Ends,
+            None if layout.tcp => Self::Protocols,
             None => Self::Bytes,
         }
     }
@@ -108,6 +111,20 @@ const fn remote(
     }
 }
 
+const fn tcp(
+    title: &'static str,
+    level: Level,
+    widest: usize,
+    value: fn(&Tcp) -> String,
+) -> Column {
+    Column {
+        title,
+        level,
+        widest,
+        cell: Cell::Tcp(value),
+    }
+}
+
 /// The local end. A server's port is before the address of its client.
 const LOCAL: &str = "LOCAL";
 /// The remote end.
@@ -118,7 +135,7 @@ pub(super) const NETNS: &str = "NETNS";
 /// The columns of the remote end, followed by the columns in the order of csv and json: TCP before
 /// UDP, and sent before received. atop has the same order for messages, and the opposite order for
 /// bandwidth.
-const COLUMNS: [Column; 19] = [
+const COLUMNS: [Column; 27] = [
     remote("PROTO", Level::Protocols, 5, |r, _| {
         Some(ends::protocol(r).to_owned())
     }),
@@ -131,6 +148,11 @@ const COLUMNS: [Column; 19] = [
     }),
     number("SENT", Level::Ends, 5, |c, _| count(c.sent_bytes())),
     number("RCVD", Level::Ends, 5, |c, _| count(c.received_bytes())),
+    tcp("RETRANS", Level::Protocols, 7, |t| {
+        retransmitted(t.retrans_segs, t.out_segs)
+    }),
+    tcp("RTT", Level::Protocols, 6, |t| time(t.rtt_us_avg())),
+    tcp("FAILED", Level::Protocols, 6, |t| marked(t.attempt_fails)),
     number("BANDWO", Level::Bytes, 9, |c, s| {
         bits_per_second(c.sent_bytes(), s)
     }),
@@ -153,6 +175,13 @@ const COLUMNS: [Column; 19] = [
     number("UDPRASZ", Level::Sizes, 7, |c, _| {
         average(c.udp_recv_bytes, c.udp_recv_msgs)
     }),
+    tcp("OPENED", Level::Sizes, 6, |t| {
+        count(t.active_opens.saturating_add(t.passive_opens))
+    }),
+    tcp("RESET", Level::Sizes, 5, |t| count(t.estab_resets)),
+    tcp("CONNECT", Level::Sizes, 7, |t| time(t.connect_us_avg())),
+    tcp("OUTSEGS", Level::Sizes, 7, |t| count(t.out_segs)),
+    tcp("INSEGS", Level::Sizes, 6, |t| count(t.in_segs)),
     remote(NETNS, Level::Sizes, 10, |r, _| {
         r.netns.map(|inode| inode.to_string())
     }),
@@ -184,10 +213,48 @@ fn average(bytes: u64, msgs: u64) -> String {
     }
 }
 
+/// What needs attention. The mark is a character, for a colour alone is not seen by everybody, and
+/// not on every terminal.
+const MARK: char = '!';
+
+/// The share of segments that were sent again, in percent; marked if it is more than 1 %.
+fn retransmitted(again: u64, first: u64) -> String {
+    let all = again.saturating_add(first);
+    if all == 0 {
+        return "-".to_owned();
+    }
+    let share = 100.0 * again as f64 / all as f64;
+    let mark = if again.saturating_mul(100) > all {
+        MARK.to_string()
+    } else {
+        String::new()
+    };
+    match again {
+        0 => "0%".to_owned(),
+        _ if share < 0.1 => "<0.1%".to_owned(),
+        _ => format!("{mark}{share:.1}%"),
+    }
+}
+
+/// A number that should be 0, marked if it is not.
+fn marked(number: u64) -> String {
+    match number {
+        0 => "0".to_owned(),
+        _ => format!("{MARK}{}", count(number)),
+    }
+}
+
+fn time(time: Option<u64>) -> String {
+    time.map_or_else(|| "-".to_owned(), microseconds)
+}
+
 /// The columns of `level` for rows of `layout`, in order.
 pub(super) fn columns(layout: Layout, level: Level) -> impl Iterator<Item = &'static Column> {
     COLUMNS.iter().filter(move |column| {
         let is_there = match (column.cell, layout.remote) {
+            (Cell::Tcp(_), _) => layout.tcp,
+            // The columns of TCP's own account take their place.
+            (Cell::Number(_), _) => !layout.tcp || column.level != Level::Sizes,
             (Cell::Remote(_), None) => false,
             (Cell::Remote(_), Some(RemoteMode::Address)) => {
                 column.level != Level::Roles && column.title != LOCAL

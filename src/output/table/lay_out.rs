@@ -16,7 +16,7 @@ pub(super) struct Shown {
 
 impl Shown {
     fn is_number(&self) -> bool {
-        matches!(self.column.cell, Cell::Number(_))
+        matches!(self.column.cell, Cell::Number(_) | Cell::Tcp(_))
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn lay_out(
             row.push(match column.cell {
                 Cell::Cgroup => shorten(cell, *cgroup, Ellipsis::Middle, mark),
                 Cell::Remote(_) => shorten(cell, *width, Ellipsis::Middle, mark),
-                Cell::Number(_) | Cell::User => cell.to_owned(),
+                Cell::Number(_) | Cell::Tcp(_) | Cell::User => cell.to_owned(),
             });
         }
         table.add_row(row);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::shorten::{Ellipsis, shorten};
-use crate::model::{Counters, Remote};
+use crate::model::{Counters, Remote, Tcp};
 
 /// A row as text.
 pub(super) struct Line<'a> {
@@ -15,6 +15,8 @@ pub(super) struct Line<'a> {
     pub(super) cgroup: Cow<'a, str>,
     pub(super) end: End<'a>,
     pub(super) counters: Counters,
+    /// TCP's own account; 0 if there is none.
+    pub(super) tcp: Tcp,
 }
 
 /// The remote end of a row.

@@ -2,8 +2,8 @@
 //!
 //! The first columns show the process, the bytes and the bandwidth. A wider terminal shows more
 //! columns: messages, average sizes of messages, users and cgroups. If rows are split by remote end,
-//! both ends are more important than bandwidth. The titles of messages and sizes
-//! are the same as in atop.
+//! both ends are more important than bandwidth. With TCP's own account, its columns take the place of
+//! the sizes. The titles of messages and sizes are the same as in atop.
 
 mod columns;
 mod lay_out;
@@ -22,7 +22,7 @@ use self::lay_out::{Shown, Widths, lay_out, narrow};
 use self::line::{End, Line};
 use super::Format;
 use super::columns::{OTHER, UNATTRIBUTED};
-use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Who};
+use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Tcp, Who};
 use crate::text::escaped;
 
 /// The style of a table.
@@ -78,7 +78,12 @@ impl Table {
     }
 
     /// A row without identity, such as the total.
-    fn plain(&self, name: &'static str, number: String, counters: Counters) -> Line<'static> {
+    fn plain(
+        &self,
+        name: &'static str,
+        number: String,
+        (counters, tcp): (Counters, Tcp),
+    ) -> Line<'static> {
         let mut ids = vec![String::new(); self.identity.ids.len()];
         if let Some(first) = ids.first_mut() {
             *first = number;
@@ -91,11 +96,14 @@ impl Table {
             cgroup: "".into(),
             end: End::None,
             counters,
+            tcp,
         }
     }
 
     fn line<'a>(&self, row: &'a Row) -> Line<'a> {
         let counters = row.counters;
+        let tcp = row.tcp.get().copied().unwrap_or_default();
+        let amount = (counters, tcp);
         let end = row.remote.as_deref().map_or(End::Unknown, |remote| {
             let name = row.remote_name.as_deref();
             End::Known(remote, name.map(|name| self.printable(name.into())))
@@ -113,20 +121,21 @@ impl Table {
                 cgroup: self.printable(p.cgroup.as_deref().unwrap_or("-").into()),
                 end,
                 counters,
+                tcp,
             },
             Who::Group { key, processes } => Line {
                 name: self.printable(if key.is_empty() { "-" } else { key }.into()),
                 end,
-                ..self.plain("", processes.to_string(), counters)
+                ..self.plain("", processes.to_string(), amount)
             },
             Who::Other { processes } => {
                 let number = match self.layout.group_by {
                     GroupBy::Process => String::new(),
                     _ => processes.to_string(),
                 };
-                self.plain(OTHER, number, counters)
+                self.plain(OTHER, number, amount)
             }
-            Who::Unattributed => self.plain(UNATTRIBUTED, String::new(), counters),
+            Who::Unattributed => self.plain(UNATTRIBUTED, String::new(), amount),
         }
     }
 
@@ -166,7 +175,8 @@ impl Table {
         let width = (self.width)();
         let mark = if self.style.ascii { ".." } else { "…" };
         let mut lines: Vec<Line<'_>> = report.rows.iter().map(|row| self.line(row)).collect();
-        lines.push(self.plain("total", String::new(), report.total()));
+        let total = (report.total(), report.total_tcp());
+        lines.push(self.plain("total", String::new(), total));
         if width.is_some() {
             lines.iter_mut().for_each(|line| line.end.shorten(mark));
         }
@@ -220,6 +230,7 @@ impl Table {
         for column in columns(self.layout, level) {
             let cells = lines.iter().map(|line| match column.cell {
                 Cell::Number(value) => value(&line.counters, seconds),
+                Cell::Tcp(value) => value(&line.tcp),
                 Cell::User => line.user.clone(),
                 Cell::Cgroup => line.cgroup.clone().into_owned(),
                 Cell::Remote(value) => match &line.end {

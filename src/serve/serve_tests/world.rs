@@ -109,6 +109,7 @@ impl Source for Shared {
         world.shown.extend(shown);
         Ok(Sample {
             remotes: Vec::new(),
+            tcp: Vec::new(),
             living,
             extent,
             exits: std::mem::take(&mut world.exits),

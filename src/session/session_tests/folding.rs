@@ -11,7 +11,7 @@ use super::scripted::*;
 use super::sums::counters;
 use crate::host::Cgroups;
 use crate::model::{
-    Comm, Counters, Extent, GroupBy, Identity, Interval, Layout, ProcessId, Row, State,
+    Comm, Counters, Extent, GroupBy, Health, Identity, Interval, Layout, ProcessId, Row, State,
     ThreadRecord, Usage,
 };
 use crate::rollup::{Pending, Rows, SortKey};
@@ -142,7 +142,7 @@ proptest! {
         for sort in SortKey::value_variants() {
             for by in GroupBy::value_variants() {
                 for (threads, top) in [(false, None), (false, Some(1)), (false, Some(3)), (true, Some(2))] {
-                    let layout = Layout { group_by: *by, threads, remote: None, names: false };
+                    let layout = Layout { group_by: *by, threads, ..Layout::default() };
                     if threads && *by != GroupBy::Process {
                         continue;
                     }
@@ -165,13 +165,12 @@ fn memory_is_bounded_where_rows_are() {
         last: record(pid, 1, sent(1)).identity,
         state: State::Exited,
         counters: sent(1),
+        tcp: Health::default(),
         remote: None,
     };
     let grouped = |group_by| Layout {
         group_by,
-        threads: false,
-        remote: None,
-        names: false,
+        ..Layout::default()
     };
     for (layout, top) in [
         (grouped(GroupBy::Comm), None),
@@ -181,8 +180,7 @@ fn memory_is_bounded_where_rows_are() {
             Layout {
                 group_by: GroupBy::Process,
                 threads: true,
-                remote: None,
-                names: false,
+                ..Layout::default()
             },
             Some(10),
         ),

@@ -223,14 +223,14 @@ proptest! {
         let script = script(&steps);
         for sort in SortKey::value_variants() {
             for group_by in GroupBy::value_variants() {
-                let layout = Layout { group_by: *group_by, threads: false, remote: None, names: false };
+                let layout = Layout { group_by: *group_by, ..Layout::default() };
                 check(&script, layout, *sort)?;
                 if *sort == SortKey::default() {
                     let remote = Some(RemoteMode::default());
                     check(&script, Layout { remote, ..layout }, *sort)?;
                 }
             }
-            let threads = Layout { group_by: GroupBy::Process, threads: true, remote: None, names: false };
+            let threads = Layout { group_by: GroupBy::Process, threads: true, ..Layout::default() };
             check(&script, threads, *sort)?;
         }
     }

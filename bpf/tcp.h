@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * TCP's own account of each socket (`--tcp`), and to whom it is charged.
+ *
+ * The running process at TCP's events is usually not the socket's owner: they happen in softirqs,
+ * under whatever runs. So each socket has an account in socket storage, which names its owner: who
+ * last used it, or before its first use who connected or listened. An accepted socket inherits the
+ * account of its listener (BPF_F_CLONE).
+ *
+ * The kernel's counters of a socket only grow. Their growth since it was last charged goes to the
+ * row of the owner:
+ *
+ *     a socket call by another owner    to the one before; before the first use, to the new one
+ *     the state changes                 with what happened: opened, failed, reset, connected
+ *     a sample                          tcp_charge goes over all accounts
+ *     tcp_destroy_sock                  for the last time
+ *
+ * Several CPUs can do this for one socket at the same time. The lock of the account makes each see
+ * only growth that nobody else has charged. The rows are taken as those of remote.h.
+ */
+#ifndef NETATOP_TCP_H
+#define NETATOP_TCP_H
+
+#include "tcp_rows.h"
+#include "tcp_account.h"
+
+static __always_inline bool is_plain_tcp(struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	return sk->sk_protocol == IPPROTO_TCP && sk->sk_type == SOCK_STREAM &&
+	       (family == AF_INET || family == AF_INET6);
+}
+
+/* Whether what the running task does counts. */
+static __always_inline bool is_current_wanted(void)
+{
+	if (filter.tracked && !is_tracked(bpf_get_current_task_btf()))
+		return false;
+	return !filter.cgroups || in_wanted_cgroup();
+}
+
+/* A socket call: who makes it is the owner from now on. */
+static __always_inline int tcp_use(struct sock *trusted)
+{
+	struct sock *sk = bpf_core_cast(trusted, struct sock);
+	struct task_struct *task = bpf_core_cast(bpf_get_current_task_btf(), struct task_struct);
+	struct account *account;
+	bool is_wanted;
+
+	if (!is_plain_tcp(sk))
+		return 0;
+	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
+	is_wanted = is_current_wanted();
+	if (!account) {
+		if (!is_wanted)
+			return 0;
+		account = make_account(trusted, false);
+		if (!account)
+			return 0;
+		note_ends(sk, account);
+	}
+	if (!is_wanted) {
+		if (account->key.task)
+			renew(sk, account, NULL);
+	} else if (!is_owner(account, task)) {
+		renew(sk, account, task);
+	}
+	return 0;
+}
+
+/* connect(2) is about to send a SYN, or listen(2) was called, in the caller's context. */
+static __always_inline void tcp_open(struct sock *trusted, __u32 flags)
+{
+	struct task_struct *task = bpf_core_cast(bpf_get_current_task_btf(), struct task_struct);
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct account *account;
+
+	if (!is_current_wanted()) {
+		bpf_sk_storage_delete(&accounts, trusted);
+		return;
+	}
+	account = make_account(trusted, true);
+	if (account) {
+		account->syn_sent = now;
+		set_owner(account, task, flags);
+	} else if (!is_filtered() && flags) {
+		__sync_fetch_and_add(&tcp_losses.unattributed.active_opens, 1);
+	}
+}
+
+/*
+ * A connection was accepted. The account of the new socket is a copy of its listener's, or new
+ * where the listener has none. The kernel clears the counters next.
+ */
+static __always_inline void tcp_accept(struct sock *trusted)
+{
+	struct account *account = bpf_sk_storage_get(
+		&accounts, trusted, NULL, is_filtered() ? 0 : BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!account) {
+		if (is_filtered())
+			return;
+		__sync_fetch_and_add(&tcp_losses.no_account, 1);
+		__sync_fetch_and_add(&tcp_losses.unattributed.passive_opens, 1);
+		return;
+	}
+	bpf_spin_lock(&account->lock);
+	account->synacks = 0;
+	account->out_segs = 0;
+	account->in_segs = 0;
+	account->retrans_segs = 0;
+	account->retrans_bytes = 0;
+	account->acked = 0;
+	account->received = 0;
+	account->delivered = 0;
+	account->flags = ACCOUNT_ACCEPTED;
+	bpf_spin_unlock(&account->lock);
+}
+
+/* The connection that connect(2) asked for is there. */
+static __always_inline void count_connect(const struct account *account,
+					  struct tcp_counters *growth)
+{
+	__u64 took = (bpf_ktime_get_boot_ns() - account->syn_sent) / 1000;
+
+	/* It may have begun before the recording. */
+	if (!account->syn_sent)
+		return;
+	growth->connects = 1;
+	growth->connect_us = took;
+	growth->connect_us_max = took;
+}
+
+/* As tcp_done() and tcp_set_state() in net/ipv4/tcp.c count for the MIB. */
+static __always_inline void count_close(struct sock *sk, int old, struct tcp_counters *growth)
+{
+	int error = sk->sk_err;
+
+	if (old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT)
+		growth->estab_resets = 1;
+	/* Without an error, the program itself gave up its attempt. */
+	if (old != TCP_SYN_RECV && (old != TCP_SYN_SENT || !error))
+		return;
+	growth->attempt_fails = 1;
+	growth->refused = error == ECONNREFUSED;
+	growth->timed_out = error == ETIMEDOUT;
+	growth->unreachable = error == EHOSTUNREACH || error == ENETUNREACH;
+}
+
+/* A connection is established that was accepted. It is not charged, for it may be used soon. */
+static __always_inline void note_accepted(struct sock *sk, struct account *account)
+{
+	__u32 synacks = bpf_core_cast(sk, struct tcp_sock)->total_retrans;
+
+	note_ends(sk, account);
+	bpf_spin_lock(&account->lock);
+	account->synacks = synacks;
+	bpf_spin_unlock(&account->lock);
+}
+
+/* A FIN is about to be sent, after everything that was written. */
+static __always_inline void note_fin(struct sock *sk, struct account *account)
+{
+	__u32 fin = bpf_core_cast(sk, struct tcp_sock)->write_seq;
+
+	bpf_spin_lock(&account->lock);
+	account->fin = fin;
+	account->flags |= ACCOUNT_FIN;
+	bpf_spin_unlock(&account->lock);
+}
+
+/* The socket's state changes, on the CPU that has the socket. */
+static __always_inline int tcp_change(struct sock *trusted, int old, int new)
+{
+	struct sock *sk = bpf_core_cast(trusted, struct sock);
+	struct tcp_counters growth = {};
+	struct account *account;
+
+	/* close(2) sets the same state again if it sends no FIN: tcp_close_state(). */
+	if (old == new || !is_plain_tcp(sk))
+		return 0;
+	if (new == TCP_SYN_SENT || new == TCP_LISTEN) {
+		tcp_open(trusted,
+			 new == TCP_LISTEN ? 0 : ACCOUNT_CONNECTED | ACCOUNT_CLIENT | ACCOUNT_USED);
+		return 0;
+	}
+	if (old == TCP_LISTEN && new == TCP_SYN_RECV) {
+		tcp_accept(trusted);
+		return 0;
+	}
+	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
+	if (new == TCP_CLOSE)
+		count_close(sk, old, &growth);
+	if (!account) {
+		if (!is_filtered() && has_grown(&growth))
+			add_tcp(&tcp_losses.unattributed, &growth);
+		return 0;
+	}
+	if (new == TCP_ESTABLISHED && account->flags &ACCOUNT_CLIENT)
+		count_connect(account, &growth);
+	else if (new == TCP_ESTABLISHED)
+		note_accepted(sk, account);
+	else if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK)
+		note_fin(sk, account);
+	if (growth.connects || new == TCP_CLOSE)
+		settle(sk, account, &growth, true);
+	return 0;
+}
+
+/* The last moment of a socket, on the CPU that has it. */
+static __always_inline int tcp_end(struct sock *trusted)
+{
+	struct sock *sk = bpf_core_cast(trusted, struct sock);
+	struct account *account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
+	struct tcp_counters growth = {};
+
+	if (account && is_plain_tcp(sk))
+		settle(sk, account, &growth, true);
+	return 0;
+}
+
+static __always_inline int tcp_charge_living(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct tcp_counters growth = {};
+	struct account *account;
+	struct sock *sk = ctx->sk;
+
+	/* The kernel calls once more after the last socket. */
+	if (!sk)
+		return 0;
+	account = bpf_sk_storage_get(&accounts, sk, NULL, 0);
+	if (account)
+		settle(bpf_core_cast(sk, struct sock), account, &growth, false);
+	return 0;
+}
+
+/* As in_wanted_cgroup() for a task that is not running. */
+static __always_inline bool is_in_wanted_cgroup(struct task_struct *task)
+{
+	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
+	struct cgroup_subsys_state *parent;
+
+	/* Deeper hierarchies cannot be: max_depth of a cgroup_path() fits a page. */
+	for (__u32 depth = 0; depth < 256; depth++) {
+		__u64 id = cgroup->kn->id;
+
+		for (__u32 i = 0; i < MAX_CGROUPS && i < filter.cgroups; i++) {
+			if (filter.cgroup[i].id == id)
+				return true;
+		}
+		parent = cgroup->self.parent;
+		if (!parent)
+			break;
+		cgroup = parent->cgroup;
+	}
+	return false;
+}
+
+/*
+ * Finds the sockets that are older than the recording, and an owner for each: of the processes that
+ * have it open the one with the lowest id, but the first process only if there is no other. That
+ * one opens the sockets of services before it starts them.
+ */
+static __always_inline int tcp_adopt(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct sock *trusted, *sk;
+	struct account *account;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	trusted = socket->sk;
+	if (!trusted)
+		return 0;
+	sk = bpf_core_cast(trusted, struct sock);
+	if (!is_plain_tcp(sk))
+		return 0;
+	if (filter.tracked && !is_tracked(task))
+		return 0;
+	task = bpf_core_cast(task, struct task_struct);
+	if (filter.cgroups && !is_in_wanted_cgroup(task))
+		return 0;
+	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
+	if (account && account->key.task >> 32 > 1)
+		return 0;
+	if (!account)
+		account = make_account(trusted, false);
+	if (account) {
+		set_owner(account, task, 0);
+		note_ends(sk, account);
+	}
+	return 0;
+}
+
+#endif

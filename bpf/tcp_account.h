@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The account of a TCP socket: what it has grown by, and who owns it. */
+#ifndef NETATOP_TCP_ACCOUNT_H
+#define NETATOP_TCP_ACCOUNT_H
+
+enum account_flag {
+	/* The owner has used the socket, and did not only inherit it. */
+	ACCOUNT_USED = 1,
+	/* Its ends are known: `key` has what rows are split by. */
+	ACCOUNT_HAS_ENDS = 2,
+	/* Its connection was opened, and that was not charged yet. */
+	ACCOUNT_CONNECTED = 4,
+	ACCOUNT_ACCEPTED = 8,
+	/* It has sent a SYN since it has an account. */
+	ACCOUNT_CLIENT = 16,
+	/* It has sent a FIN since it has an account, or just before. */
+	ACCOUNT_FIN = 32,
+	/* Its ends do not match the filters: its growth counts nowhere. */
+	ACCOUNT_UNWANTED = 64,
+};
+
+/* include/uapi/linux/bpf.h */
+struct bpf_spin_lock {
+	__u32 val;
+};
+
+/* The account of a socket. All but `lock` is changed with the lock held. */
+struct account {
+	struct bpf_spin_lock lock;
+	__u32 flags;
+	/* The owner's row. Without task there is no owner. */
+	struct remote_key key;
+	struct tcp_owner owner;
+	/* What was charged so far: see take_growth(). */
+	__u64 retrans_bytes;
+	__u64 acked;
+	__u64 received;
+	__u32 out_segs;
+	__u32 in_segs;
+	__u32 retrans_segs;
+	__u32 delivered;
+	/* How many SYN-ACKs were sent again before there was this socket. */
+	__u32 synacks;
+	/* The sequence number of the FIN that was sent. */
+	__u32 fin;
+	/* When the SYN was sent, nanoseconds since boot. */
+	__u64 syn_sent;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct account);
+} accounts SEC(".maps");
+
+/* The kernel's counters of a socket at one moment. */
+struct tcp_reading {
+	__u64 retrans_bytes;
+	__u64 acked;
+	__u64 received;
+	__u32 segs_out;
+	__u32 segs_in;
+	__u32 retrans_segs;
+	__u32 delivered;
+	__u32 confirmed;
+	__u32 rtt;
+	__u32 rtt_min;
+	__u8 state;
+	/* Another CPU may be changing the counters. */
+	__u8 locked;
+	/* The FIN of the other end is in `received`, or may be. */
+	__u8 fin;
+};
+
+/*
+ * The verifier goes through all combinations of branches, so the code below has few. This is 1 for
+ * all values but 0. The barrier keeps the compiler from seeing a comparison.
+ */
+static __always_inline __u64 is_set(__u64 value)
+{
+	__u64 negative = -value;
+
+	barrier_var(negative);
+	return (value | negative) >> 63;
+}
+
+/*
+ * Not 0 if somebody may be changing the socket's counters. Where the kernel's locks are others, as
+ * with PREEMPT_RT, only those who hold the socket for long are seen.
+ */
+static __always_inline __u32 is_locked(struct sock *sk)
+{
+	__u32 locked = sk->sk_lock.owned;
+
+	if (bpf_core_field_exists(sk->sk_lock.slock.rlock.raw_lock.val))
+		locked |= sk->sk_lock.slock.rlock.raw_lock.val.counter;
+	return locked;
+}
+
+/*
+ * Reads a socket's counters, possibly while another CPU changes them. A reading may say too little,
+ * and never too much; the rest is in the next one:
+ *
+ * - __tcp_retransmit_skb() adds to total_retrans, then to segs_out, and take_growth() subtracts. So
+ *   they are read in the other order.
+ * - tcp_snd_una_update() adds a FIN to bytes_acked, and only then to snd_una. tcp_data_queue() adds
+ *   one to bytes_received, and marks that only in tcp_fin(). While another CPU may be between the
+ *   two, one byte is held back. `is_mine` says that this is the CPU which has the socket.
+ */
+static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, bool is_mine)
+{
+	struct tcp_sock *tcp = bpf_core_cast(sk, struct tcp_sock);
+	__u32 locked;
+
+	now->state = sk->__sk_common.skc_state;
+	now->segs_out = tcp->segs_out;
+	barrier();
+	now->retrans_segs = tcp->total_retrans;
+	locked = is_mine ? 0 : is_locked(sk);
+	barrier();
+	now->acked = tcp->bytes_acked;
+	now->received = tcp->bytes_received;
+	barrier();
+	now->confirmed = tcp->snd_una;
+	locked |= is_mine ? 0 : is_locked(sk);
+	now->locked = is_set(locked);
+	now->fin = is_set(locked | (sk->__sk_common.skc_flags & (1 << SOCK_DONE)));
+	now->segs_in = tcp->segs_in;
+	now->retrans_bytes = tcp->bytes_retrans;
+	now->delivered = tcp->delivered;
+	now->rtt = tcp->srtt_us >> 3;
+	now->rtt_min = tcp->rtt_min.s[0].v;
+}
+
+/* The growth of a counter that may wrap; 0 if it seems to have gone back. */
+static __always_inline __u32 grown(__u32 *charged, __u32 now)
+{
+	__u32 growth = now - *charged, backwards = (__s32)growth >> 31;
+
+	barrier_var(backwards);
+	growth &= ~backwards;
+	*charged += growth;
+	return growth;
+}
+
+static __always_inline __u64 grown64(__u64 *charged, __u64 now)
+{
+	__u64 growth = now - *charged, backwards = (__s64)growth >> 63;
+
+	barrier_var(backwards);
+	growth &= ~backwards;
+	*charged += growth;
+	return growth;
+}
+
+/* Moves what has grown since the account was last charged. The lock is held. */
+static __always_inline void take_growth(struct account *account, const struct tcp_reading *now,
+					struct tcp_counters *growth)
+{
+	__u32 flags = account->flags, beyond_fin = account->fin - now->confirmed, opened;
+	__u64 acked = now->acked, received = now->received;
+
+	/* Before the connection is accepted, only its SYN-ACKs can have been sent again. */
+	if (now->state == TCP_SYN_RECV && !(flags & ACCOUNT_CLIENT))
+		account->synacks = now->retrans_segs;
+	/* SYN and FIN are not payload. */
+	acked -= is_set(flags & ACCOUNT_CLIENT) & is_set(acked);
+	acked -= is_set(flags & ACCOUNT_FIN) & (beyond_fin >> 31 | now->locked) & is_set(acked);
+	received -= now->fin & is_set(received);
+	/* connect(2) to no address has cleared the counters. They begin anew with the next SYN. */
+	if (acked + 1 < account->acked || received + 1 < account->received)
+		return;
+	growth->out_segs =
+		grown(&account->out_segs, now->segs_out - now->retrans_segs + account->synacks);
+	growth->in_segs = grown(&account->in_segs, now->segs_in);
+	growth->retrans_segs = grown(&account->retrans_segs, now->retrans_segs);
+	growth->retrans_bytes = grown64(&account->retrans_bytes, now->retrans_bytes);
+	growth->out_bytes = grown64(&account->acked, acked);
+	growth->in_bytes = grown64(&account->received, received);
+	growth->rtt_weight = grown(&account->delivered, now->delivered) * is_set(now->rtt);
+	growth->rtt_us = growth->rtt_weight * now->rtt;
+	growth->rtt_us_max = now->rtt;
+	growth->rtt_us_min = now->rtt_min;
+	growth->passive_opens = is_set(flags & ACCOUNT_ACCEPTED);
+	/* The SYN may have found no local port. */
+	opened = is_set(flags & ACCOUNT_CONNECTED) & is_set(now->segs_out);
+	growth->active_opens = opened;
+	account->flags = flags & ~(ACCOUNT_ACCEPTED | ACCOUNT_CONNECTED * opened);
+}
+
+/* Whether the ends of a connection match all filters by ends. They are known. */
+static __always_inline bool has_wanted_ends(const struct found_ends *found)
+{
+	if (matching.ports && match_port(found) != YES)
+		return false;
+	if (matching.networks && match_network(found) != YES)
+		return false;
+	return !matching.no_loopback || match_outside(found) == YES;
+}
+
+/*
+ * Notes the remote end while the socket has one, if rows are split or filtered by it. A connection
+ * that does not match loses its owner: what happens to it is nobody's.
+ */
+static __always_inline void note_ends(struct sock *sk, struct account *account)
+{
+	bool is_filtered = matching.ports || matching.networks || matching.no_loopback;
+	struct found_ends found = {.is_remote_known = true};
+	struct ends *ends = &found.ends;
+	__u64 netns, role = 0, is_wanted = 1;
+
+	if ((!remote.mode && !is_filtered) || (account->flags & ACCOUNT_HAS_ENDS) ||
+	    !sk->__sk_common.skc_dport)
+		return;
+	find_ends(ends, sk, TCP, SEND, matching.no_loopback);
+	/* connect(2) has no local port yet when it says that it sends a SYN. */
+	if (!ends->local_port)
+		return;
+	if (is_filtered)
+		is_wanted = has_wanted_ends(&found);
+	if (remote.mode != REMOTE_SOCKET)
+		ends->local[0] = ends->local[1] = 0;
+	if (remote.mode)
+		role = fold(ends, sk, TCP);
+	netns = sk->__sk_common.skc_net.net->ns.inum;
+	if (netns == remote.host_netns)
+		netns = 0;
+	bpf_spin_lock(&account->lock);
+	account->flags |= is_wanted ? ACCOUNT_HAS_ENDS : ACCOUNT_HAS_ENDS | ACCOUNT_UNWANTED;
+	if (remote.mode) {
+		account->key.local[0] = ends->local[0];
+		account->key.local[1] = ends->local[1];
+		account->key.remote[0] = ends->remote[0];
+		account->key.remote[1] = ends->remote[1];
+		account->key.place = netns << 32 | ends->scope;
+		account->key.ends =
+			ends->local_port << 48 | ends->remote_port << 32 | role << 8 | TCP;
+	}
+	bpf_spin_unlock(&account->lock);
+}
+
+/* Charges growth to the owner, with what `growth` has already. */
+static __always_inline void settle(struct sock *sk, struct account *account,
+				   struct tcp_counters *growth, bool is_mine)
+{
+	struct tcp_reading now;
+	struct remote_key key;
+	struct tcp_owner owner;
+	__u32 flags;
+
+	note_ends(sk, account);
+	read_tcp(sk, &now, is_mine);
+	bpf_spin_lock(&account->lock);
+	take_growth(account, &now, growth);
+	flags = account->flags;
+	key = account->key;
+	owner = account->owner;
+	bpf_spin_unlock(&account->lock);
+	if (!(flags & ACCOUNT_UNWANTED))
+		credit(&key, &owner, growth);
+}
+
+static __always_inline void identify_owner(struct tcp_owner *owner, struct task_struct *task)
+{
+	owner->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	owner->uid = task->real_cred->uid.val;
+	owner->_pad = 0;
+	__builtin_memcpy(owner->comm, task->group_leader->comm, sizeof(owner->comm));
+	__builtin_memcpy(owner->thread_comm, task->comm, sizeof(owner->thread_comm));
+}
+
+/* The process and thread in the key of a task's row. */
+static __always_inline __u64 task_of_row(struct task_struct *task)
+{
+	return (__u64)task->tgid << 32 | (tcp.threads ? (__u32)task->pid : 0);
+}
+
+static __always_inline bool is_same_name(const char *one, const char *other)
+{
+	const __u64 *a = (const __u64 *)one, *b = (const __u64 *)other;
+
+	return a[0] == b[0] && a[1] == b[1];
+}
+
+/*
+ * Makes a task the owner: `task` was cast, NULL for nobody. Growth before the owner's first use
+ * goes to the owner of before, unless that one only inherited the socket.
+ */
+static __always_inline void renew(struct sock *sk, struct account *account,
+				  struct task_struct *task)
+{
+	struct tcp_counters growth = {};
+	struct tcp_owner next = {}, owner;
+	__u32 flags;
+	struct tcp_reading now;
+	struct remote_key key;
+	__u64 start = 0, id = 0;
+
+	if (task) {
+		identify_owner(&next, task);
+		start = task->group_leader->start_boottime;
+		id = task_of_row(task);
+	}
+	read_tcp(sk, &now, false);
+	bpf_spin_lock(&account->lock);
+	flags = account->flags;
+	if (flags & ACCOUNT_USED)
+		take_growth(account, &now, &growth);
+	key = account->key;
+	owner = account->owner;
+	account->key.start = start;
+	account->key.task = id;
+	account->owner = next;
+	account->flags |= ACCOUNT_USED;
+	bpf_spin_unlock(&account->lock);
+	if (!(flags & ACCOUNT_UNWANTED))
+		credit(&key, &owner, &growth);
+}
+
+/* Whether a task is the owner already, under the same name. */
+static __always_inline bool is_owner(const struct account *account, struct task_struct *task)
+{
+	const struct remote_key *key = &account->key;
+
+	return account->flags & ACCOUNT_USED && key->task == task_of_row(task) &&
+	       key->start == task->group_leader->start_boottime &&
+	       is_same_name(account->owner.comm, task->group_leader->comm);
+}
+
+/*
+ * Begins the account of a socket: its counters count from now on. It has no owner yet, and no
+ * remote end.
+ */
+static __always_inline struct account *make_account(struct sock *trusted, bool is_mine)
+{
+	struct account *account =
+		bpf_sk_storage_get(&accounts, trusted, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct sock *sk = bpf_core_cast(trusted, struct sock);
+	struct tcp_sock *tcp = bpf_core_cast(trusted, struct tcp_sock);
+	struct tcp_reading now;
+	__u32 fin, flags = 0;
+
+	if (!account) {
+		__sync_fetch_and_add(&tcp_losses.no_account, 1);
+		return NULL;
+	}
+	read_tcp(sk, &now, is_mine);
+	fin = tcp->write_seq - 1;
+	if (now.state == TCP_FIN_WAIT1 || now.state == TCP_LAST_ACK || now.state == TCP_CLOSING)
+		flags = ACCOUNT_FIN;
+	else if (now.state == TCP_SYN_SENT)
+		flags = ACCOUNT_CLIENT;
+	bpf_spin_lock(&account->lock);
+	__builtin_memset(&account->key, 0, sizeof(account->key));
+	account->synacks = 0;
+	account->out_segs = now.segs_out - now.retrans_segs;
+	account->in_segs = now.segs_in;
+	account->retrans_segs = now.retrans_segs;
+	account->retrans_bytes = now.retrans_bytes;
+	account->acked = now.acked;
+	account->received = now.received;
+	account->delivered = now.delivered;
+	account->fin = fin;
+	account->flags = flags;
+	bpf_spin_unlock(&account->lock);
+	return account;
+}
+
+/* Sets the owner without charging anything, and adds to the flags. */
+static __always_inline void set_owner(struct account *account, struct task_struct *task,
+				      __u32 flags)
+{
+	struct tcp_owner owner;
+	__u64 start = task->group_leader->start_boottime, id = task_of_row(task);
+
+	identify_owner(&owner, task);
+	bpf_spin_lock(&account->lock);
+	account->key.start = start;
+	account->key.task = id;
+	account->owner = owner;
+	account->flags |= flags;
+	bpf_spin_unlock(&account->lock);
+}
+
+#endif
