@@ -1,5 +1,6 @@
 //! Traffic with remote ends, and TCP's own account, until the ledger's interval ends.
 
+use std::cell::RefCell;
 use std::mem;
 use std::rc::Rc;
 
@@ -65,18 +66,25 @@ impl Rows {
 
     /// Makes usage of all rows. `living` returns the newest identity of a process that the ledger
     /// knows, and whether it has ended. Returns the traffic of rows whose process is not known: its
-    /// records were lost. `alive` is called for processes that only TCP's account knows.
+    /// records were lost. `alive` is called for processes that the ledger has
+    /// forgotten, and for those that only TCP's account knows.
     pub(super) fn take(
         &mut self,
         living: impl Fn(&Key) -> Option<(Identity, bool)>,
-        mut alive: impl FnMut(ProcessId) -> bool,
+        alive: impl FnMut(ProcessId) -> bool,
         usage: &mut Vec<Usage>,
     ) -> Counters {
+        let alive = RefCell::new(alive);
         let mut unowned = Counters::default();
         let [new, old] = &self.gone;
         usage.reserve(self.rows.len() + self.tcp.len());
-        let find =
-            |key: &Key| living(key).or_else(|| new.get(key).or_else(|| old.get(key)).copied());
+        // A forgotten process may have been alive in threads without traffic, and have ended since.
+        let forgotten = |key: &Key| {
+            let (last, exited) = *new.get(key).or_else(|| old.get(key))?;
+            let exited = exited || !alive.borrow_mut()(key.0);
+            Some((last, exited))
+        };
+        let find = |key: &Key| living(key).or_else(|| forgotten(key));
         // exec gives the calling thread the id of its process.
         let known = |key: &Key| {
             let (process, thread) = *key;
@@ -100,7 +108,8 @@ impl Rows {
             });
         }
         for ((key, remote), (owner, tcp)) in mem::take(&mut self.tcp) {
-            let (last, exited) = known(&key).unwrap_or_else(|| (owner, !alive(owner.process)));
+            let (last, exited) =
+                known(&key).unwrap_or_else(|| (owner, !alive.borrow_mut()(owner.process)));
             usage.push(Usage {
                 last,
                 state: state(exited),
