@@ -6,9 +6,11 @@
 //! ```text
 //! fuzzing                                the parsers of outside input, for the fuzzer
 //! cli                                    the command line: parser, help, man pages
-//! record  serve  check  completions      one module for each subcommand; none uses another
+//! record  report  serve  check           one module for each subcommand; none uses another
+//! completions
 //! session                                when to sample, when to stop
 //! rollup                                 grouping, sorting, top N, "(other)"
+//! recording                              reads what `record` has written
 //! output                                 rows to table, CSV and JSON Lines
 //! kernel                                 the BPF programs; the only module that uses libbpf
 //! privileged                             the copy of the program with capabilities
@@ -39,6 +41,8 @@ pub mod model;
 pub mod output;
 pub mod privileged;
 pub mod record;
+pub mod recording;
+pub mod report;
 pub mod rollup;
 pub mod serve;
 pub mod session;

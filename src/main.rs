@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser};
 use netatop::cli::{Cli, Command, advice};
 use netatop::error::Error;
 use netatop::text::{is_stdout_closed, shown, to_stderr};
-use netatop::{check, completions, privileged, record, serve};
+use netatop::{check, completions, privileged, record, report, serve};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -17,11 +17,12 @@ fn main() -> ExitCode {
         Err(error) => return usage(error),
     };
     // `check` answers for `record`, so it continues as the copy too.
-    if !matches!(cli.command, Command::Completions(_)) {
+    if !matches!(cli.command, Command::Completions(_) | Command::Report(_)) {
         privileged::continue_as_copy();
     }
     let done = match cli.command {
         Command::Record(args) => record::run(&args.options()),
+        Command::Report(args) => report::run(&args.options()),
         Command::Serve(args) => serve::run(&args.options()),
         Command::Check(args) => check::run(args.format),
         Command::Completions(args) => completions::write(args.shell, &Cli::command()),

@@ -2,6 +2,7 @@
 
 mod advice;
 mod record;
+mod report;
 mod serve;
 mod values;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use advice::advice;
 pub use record::Record;
+pub use report::Report;
 pub use serve::Serve;
 
 use crate::check::CheckFormat;
@@ -39,6 +41,12 @@ pub enum Command {
     /// The report is a table for people, or CSV or JSON Lines for programs. A message is a socket
     /// call, not a packet. Bytes are those that socket calls transferred.
     Record(Record),
+    /// Show what recordings say
+    ///
+    /// Reads what netatop record has written, and shows what was recorded, a timeline, the rows with
+    /// the most traffic, and what changed at the busiest time. It also writes the sums as rows, or a
+    /// page for a browser. It needs neither root nor a special kernel.
+    Report(Report),
     /// Provide network counters to atop
     ///
     /// Replaces netatop-bpf, and listens on the same socket. atop must be 2.10 or later, and started

@@ -1,0 +1,1 @@
+//! Recordings of every kind, and texts that are none.

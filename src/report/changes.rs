@@ -1,0 +1,90 @@
+//! What changed most: rows that were quiet in the hour before the busiest time, and loud in it.
+
+use super::bins::Series;
+use super::lines::{Line, Lines};
+
+/// How long before the busy time rows are compared with it, in milliseconds.
+const BEFORE: i64 = 3_600_000;
+
+/// How many times its rate before a row must have to count as changed.
+const TIMES: f64 = 3.0;
+
+/// The busiest time, and the rows that changed.
+pub(super) struct Changes<'l> {
+    /// The busiest time in milliseconds since 1970.
+    pub(super) busy: (i64, i64),
+    /// How long the time before it is that rows are compared with, in milliseconds.
+    pub(super) before: i64,
+    pub(super) rows: Vec<Change<'l>>,
+}
+
+/// A row that changed.
+pub(super) struct Change<'l> {
+    pub(super) line: &'l Line,
+    /// Bytes in the time before, and in the busy time.
+    pub(super) before: u128,
+    pub(super) during: u128,
+}
+
+/// Compares the busiest time with the hour before it. `None` if the recording begins with it.
+pub(super) fn changes(lines: &Lines, begin: i64) -> Option<Changes<'_>> {
+    let length = lines.length;
+    let (from, to) = busy(&lines.series)?;
+    let hour = (BEFORE / length.milliseconds()).max(1);
+    let earliest = (from - hour).max(length.bin(begin));
+    if earliest >= from {
+        return None;
+    }
+    let (bins_before, bins_during) = ((from - earliest) as f64, (to - from) as f64);
+    let mut rows: Vec<Change<'_>> = lines
+        .rows()
+        .map(|line| Change {
+            line,
+            before: line.series.between(earliest, from),
+            during: line.series.between(from, to),
+        })
+        .filter(|change| {
+            let (before, during) = (change.before as f64, change.during as f64);
+            during > 0.0 && during / bins_during >= TIMES * before / bins_before
+        })
+        .collect();
+    let total = lines.series.between(from, to);
+    // What hardly contributes did not make the time busy.
+    rows.retain(|change| change.during.saturating_mul(50) >= total);
+    rows.sort_by_key(|change| std::cmp::Reverse(change.during));
+    Some(Changes {
+        busy: (length.begin(from), length.begin(to)),
+        before: (from - earliest) * length.milliseconds(),
+        rows,
+    })
+}
+
+/// The bins around the peak with at least half of its traffic, without a bin below it in between.
+fn busy(series: &Series) -> Option<(i64, i64)> {
+    let peak = series.peak()?;
+    let bins = series.bins();
+    let is_busy = |number: i64| {
+        let found = bins.binary_search_by_key(&number, |bin| bin.number).ok();
+        let bin = found.and_then(|index| bins.get(index));
+        bin.is_some_and(|bin| bin.bytes().saturating_mul(2) >= peak.bytes())
+    };
+    let (mut from, mut to) = (peak.number, peak.number + 1);
+    while is_busy(from - 1) {
+        from -= 1;
+    }
+    while is_busy(to) {
+        to += 1;
+    }
+    Some((from, to))
+}
+
+impl Changes<'_> {
+    /// The rates of a row before and in the busy time, in bytes per second.
+    pub(super) fn rates(&self, change: &Change<'_>) -> (f64, f64) {
+        let seconds = |milliseconds: i64| milliseconds as f64 / 1e3;
+        (
+            change.before as f64 / seconds(self.before),
+            change.during as f64 / seconds(self.busy.1 - self.busy.0),
+        )
+    }
+}

@@ -1,0 +1,65 @@
+//! What the reader of a report must know about the recordings: gaps, ends that are missing, columns
+//! that are not known.
+
+use super::collect::Collector;
+use super::names::{Clock, host_name, length};
+use super::run::Source;
+use crate::text::{count, counted, shown};
+
+/// One line for each thing worth knowing.
+pub(super) fn notes(collector: &Collector, sources: &[Source]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (number, host) in (0..).zip(&collector.hosts) {
+        let name = host_name(collector, Some(number));
+        let gaps = host.gaps();
+        if let Some((from, to)) = gaps.iter().copied().max_by_key(|(from, to)| to - from) {
+            let total: i64 = gaps.iter().map(|(from, to)| to - from).sum();
+            notes.push(format!(
+                "{name}: no rows for {} in {}, the longest from {} for {}: idle or not recorded",
+                length(total),
+                counted(gaps.len() as u64, "gap", "gaps"),
+                Clock::date(from),
+                length(to - from)
+            ));
+        }
+        if host.steps_back > 0 {
+            notes.push(format!(
+                "{name}: the time goes back {}: the clock was set, or files were put together",
+                counted(host.steps_back, "time", "times")
+            ));
+        }
+        if let Some((one, other)) = host.overlap() {
+            let file = |number: usize| sources.get(number).map_or("", |source| &source.name);
+            notes.push(format!(
+                "{name}: {} and {} have the same time: traffic in both counts twice",
+                file(one),
+                file(other)
+            ));
+        }
+    }
+    for Source { name, ending } in sources {
+        if ending.is_cut {
+            notes.push(format!(
+                "{name}: the compressed data is incomplete; read up to there"
+            ));
+        }
+        if ending.is_unfinished {
+            notes.push(format!("{name}: the last line has no end and is left out"));
+        }
+        if ending.rows == 0 {
+            notes.push(format!("{name}: no rows"));
+        }
+        if !ending.ignored.is_empty() {
+            let names: Vec<_> = ending.ignored.iter().map(|name| shown(name)).collect();
+            let names = crate::text::shortened(&names.join(", "), 100);
+            notes.push(format!("{name}: columns that are not known: {names}"));
+        }
+    }
+    if collector.outside > 0 {
+        notes.push(format!(
+            "{} rows are outside of --from and --to",
+            count(collector.outside)
+        ));
+    }
+    notes
+}

@@ -1,0 +1,274 @@
+//! The tables of a summary: rows, remote ends, and TCP health.
+
+use super::collect::Collector;
+use super::layout::{Column, Style, table};
+use super::lines::{Line, Lines};
+use super::names::{Clock, clamped, host_name, ids, name, owner_name, remote_end};
+use crate::recording::{MEASURES, Values};
+use crate::text::{bits_per_second, bytes, count};
+
+/// The rows with their share, total, peak, and first and last traffic.
+pub(super) fn rows(collector: &Collector, lines: &Lines, clock: Clock, style: Style) -> String {
+    let shown = &lines.lines;
+    let of = |text: &dyn Fn(&Line) -> String| shown.iter().map(text).collect::<Vec<_>>();
+    let key = collector.key();
+    let mut columns = Vec::new();
+    if key.is_single() {
+        columns.push(Column::numbers(
+            "PID",
+            0,
+            of(&|line| {
+                let ids = line.owner.and_then(|owner| ids(collector, owner));
+                ids.map_or_else(String::new, |(pid, tid)| tid.unwrap_or(pid).to_string())
+            }),
+        ));
+    }
+    columns.push(Column::text(
+        key.title(),
+        0,
+        of(&|line| name(collector, line)),
+    ));
+    if collector.hosts.len() > 1 && key != super::Key::Host {
+        columns.push(Column::text(
+            "HOST",
+            1,
+            of(&|line| host_name(collector, line.host)),
+        ));
+    }
+    if !key.is_single() && !collector.processes.is_empty() {
+        columns.push(Column::numbers(
+            "PROCS",
+            2,
+            of(&|line| line.processes.map_or_else(String::new, count)),
+        ));
+    }
+    if collector.wanted.split.is_some() {
+        columns.push(Column::text(
+            "REMOTE",
+            0,
+            of(&|line| {
+                let remote = line.remote.and_then(|number| {
+                    Some((number, collector.remotes.get_index(number as usize)?))
+                });
+                remote.map_or_else(
+                    || "-".to_owned(),
+                    |(number, remote)| {
+                        format!(
+                            "{} {}",
+                            remote_end(collector, number, remote),
+                            remote.part()
+                        )
+                    },
+                )
+            }),
+        ));
+    }
+    let total = total(&lines.total);
+    columns.push(Column::numbers(
+        "SHARE",
+        1,
+        of(&|line| share(bytes_of(&line.values), total)),
+    ));
+    columns.push(Column::numbers(
+        "SENT",
+        0,
+        of(&|line| short(line.values.sent())),
+    ));
+    columns.push(Column::numbers(
+        "RCVD",
+        0,
+        of(&|line| short(line.values.received())),
+    ));
+    columns.push(Column::numbers(
+        "PEAK",
+        1,
+        of(&|line| {
+            let peak = line.series.peak().map(|bin| clamped(bin.bytes()));
+            peak.map_or_else(String::new, |peak| {
+                bits_per_second(peak, lines.length.seconds())
+            })
+        }),
+    ));
+    columns.push(Column::numbers(
+        "AT",
+        1,
+        of(&|line| {
+            let peak = line.series.peak();
+            peak.map_or_else(String::new, |bin| {
+                clock.show(lines.length.begin(bin.number))
+            })
+        }),
+    ));
+    columns.push(Column::numbers(
+        "FIRST",
+        3,
+        of(&|line| clock.show(line.first)),
+    ));
+    columns.push(Column::numbers(
+        "LAST",
+        3,
+        of(&|line| clock.show(line.last)),
+    ));
+    let mut text = table(columns, style);
+    if lines.hidden > 0 {
+        let rest = match lines.hidden {
+            1 => "1 more row is in (other)".to_owned(),
+            hidden => format!("{hidden} more rows are in (other)"),
+        };
+        text.push_str(&format!("{rest}; -n shows more\n"));
+    }
+    text
+}
+
+/// The remote ends with the most traffic; empty if the recording has none.
+pub(super) fn remote_ends(
+    collector: &Collector,
+    lines: &Lines,
+    most: usize,
+    style: Style,
+) -> String {
+    let mut pairs: Vec<_> = collector.pairs.iter().collect();
+    if pairs.is_empty() {
+        return String::new();
+    }
+    pairs.sort_unstable_by_key(|((owner, remote), (sent, received))| {
+        let sum = u128::from(*sent) + u128::from(*received);
+        (std::cmp::Reverse(sum), *owner, *remote)
+    });
+    let all = pairs.len();
+    pairs.truncate(most);
+    let total = total(&lines.total);
+    let mut cells: [Vec<String>; 6] = Default::default();
+    for ((owner, number), (sent, received)) in pairs {
+        let Some(remote) = collector.remotes.get_index(*number as usize) else {
+            continue;
+        };
+        let sum = u128::from(*sent) + u128::from(*received);
+        let row = [
+            owner_name(collector, *owner),
+            remote_end(collector, *number, remote),
+            remote.part(),
+            share(sum, total),
+            short((*sent).into()),
+            short((*received).into()),
+        ];
+        for (cells, cell) in cells.iter_mut().zip(row) {
+            cells.push(cell);
+        }
+    }
+    let [names, ends, parts, shares, sent, received] = cells;
+    let mut text = table(
+        vec![
+            Column::text(collector.key().title(), 0, names),
+            Column::text("REMOTE", 0, ends),
+            Column::text("AS", 0, parts),
+            Column::numbers("SHARE", 1, shares),
+            Column::numbers("SENT", 0, sent),
+            Column::numbers("RCVD", 0, received),
+        ],
+        style,
+    );
+    if all > most {
+        text.push_str(&format!(
+            "{} remote ends in all; -r shows each\n",
+            count(all as u64)
+        ));
+    }
+    text
+}
+
+/// Rows with segments, ordered by what was sent again and what failed. Empty without `--tcp`.
+pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Style) -> String {
+    if !collector.table.has_tcp() {
+        return String::new();
+    }
+    let of = |values: &Values, id: &str| {
+        let index = MEASURES.iter().position(|measure| measure.id == id);
+        index.and_then(|index| values.get(index))
+    };
+    let sum = |values: &Values, id| of(values, id).unwrap_or(0);
+    let mut rows: Vec<&Line> = lines.lines.iter().collect();
+    rows.retain(|line| {
+        let values = &line.values;
+        sum(values, "tcp_out_segs") > 0 || sum(values, "tcp_attempt_fails") > 0
+    });
+    rows.sort_by_key(|line| {
+        let values = &line.values;
+        let bad = sum(values, "tcp_retrans_segs").saturating_add(sum(values, "tcp_attempt_fails"));
+        std::cmp::Reverse(bad)
+    });
+    rows.truncate(most);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let column = |title, id| {
+        let cells = rows
+            .iter()
+            .map(|line| of(&line.values, id).map_or_else(String::new, count));
+        Column::numbers(title, 0, cells.collect())
+    };
+    let again = |line: &&Line| {
+        let (sent, again) = (
+            sum(&line.values, "tcp_out_segs"),
+            sum(&line.values, "tcp_retrans_segs"),
+        );
+        // The mark does not depend on a color.
+        let mark = if again as f64 > sent as f64 / 100.0 {
+            "! "
+        } else {
+            ""
+        };
+        format!("{mark}{}", share(again.into(), sent.into()))
+    };
+    let milliseconds = |id| {
+        let cells = rows.iter().map(|line| {
+            let time = of(&line.values, id);
+            time.map_or_else(String::new, |time| format!("{:.1} ms", time as f64 / 1e3))
+        });
+        cells.collect::<Vec<_>>()
+    };
+    table(
+        vec![
+            Column::text(
+                "TCP HEALTH",
+                0,
+                rows.iter().map(|line| name(collector, line)).collect(),
+            ),
+            column("SEGOUT", "tcp_out_segs"),
+            column("SEGIN", "tcp_in_segs"),
+            column("AGAIN", "tcp_retrans_segs"),
+            Column::numbers("", 0, rows.iter().map(again).collect()),
+            column("FAILED", "tcp_attempt_fails"),
+            column("RESET", "tcp_estab_resets"),
+            Column::numbers("RTTMIN", 1, milliseconds("tcp_rtt_us_min")),
+            Column::numbers("RTTMAX", 1, milliseconds("tcp_rtt_us_max")),
+        ],
+        style,
+    )
+}
+
+/// Bytes sent and received.
+pub(super) fn bytes_of(values: &Values) -> u128 {
+    values.sent() + values.received()
+}
+
+fn total(values: &Values) -> u128 {
+    bytes_of(values)
+}
+
+/// A share in percent.
+pub(super) fn share(part: u128, whole: u128) -> String {
+    match whole {
+        0 => String::new(),
+        whole => format!("{:.1}%", part as f64 / whole as f64 * 100.0),
+    }
+}
+
+/// Bytes without their unit: `1.2G`.
+fn short(value: u128) -> String {
+    let text = bytes(clamped(value));
+    text.replace(" B", "")
+        .replace(' ', "")
+        .trim_end_matches('B')
+        .to_owned()
+}

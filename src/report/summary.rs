@@ -1,0 +1,152 @@
+//! The summary for people.
+
+use super::changes::changes;
+use super::collect::Collector;
+use super::layout::Style;
+use super::lines::Lines;
+use super::names::{Clock, clamped, host_name, length, name};
+use super::notes::notes;
+use super::run::Source;
+use super::sections::{bytes_of, remote_ends, rows, share, tcp};
+use super::timeline::timeline;
+use crate::text::{bits_per_second, bytes, count, counted};
+
+/// How many rows of remote ends, TCP health and changes there are.
+const MOST: usize = 5;
+
+/// The text of the summary.
+pub(super) fn text(
+    collector: &Collector,
+    lines: &Lines,
+    sources: &[Source],
+    style: &Style,
+) -> String {
+    let style = *style;
+    let Some(span) = collector.recorded() else {
+        let mut text = String::from("no traffic was recorded\n");
+        for note in notes(collector, sources) {
+            text.push_str(&format!("{note}\n"));
+        }
+        return text;
+    };
+    let clock = Clock::new(span, lines.length.milliseconds());
+    let mut parts = vec![head(collector, lines, sources, span)];
+    parts.push(timeline(&lines.series, lines.length, span, clock, style));
+    parts.push(rows(collector, lines, clock, style));
+    parts.push(changed(collector, lines, span, clock));
+    parts.push(remote_ends(collector, lines, MOST, style));
+    parts.push(tcp(collector, lines, MOST, style));
+    parts.push(ends(collector, lines, sources));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
+}
+
+/// What was recorded.
+fn head(collector: &Collector, lines: &Lines, sources: &[Source], span: (i64, i64)) -> String {
+    let what = match sources {
+        [one] => one.name.clone(),
+        several => format!("{} files", several.len()),
+    };
+    let hosts: Vec<_> = (0..).take(collector.hosts.len()).collect();
+    let hosts = match hosts.as_slice() {
+        [one] => format!("host {}", host_name(collector, Some(*one))),
+        several => {
+            let names = several
+                .iter()
+                .take(5)
+                .map(|host| host_name(collector, Some(*host)));
+            let names: Vec<_> = names.collect();
+            format!(
+                "{} hosts: {}",
+                several.len(),
+                crate::text::shortened(&names.join(", "), 60)
+            )
+        }
+    };
+    let intervals: u64 = collector.hosts.iter().map(|host| host.intervals).sum();
+    let recorded: u64 = collector.hosts.iter().map(|host| host.recorded).sum();
+    let each = recorded.checked_div(intervals).unwrap_or(0);
+    let mut text = format!(
+        "{what}, {hosts}\n{} to {} {}, {}\n{} of {} s",
+        Clock::date(span.0),
+        Clock::date(span.1),
+        Clock::zone(span.1),
+        length(span.1 - span.0),
+        counted(intervals, "interval", "intervals"),
+        (each as f64 / 1e5).round() / 10.0,
+    );
+    if !collector.key().is_single() && !collector.processes.is_empty() {
+        let processes = collector.processes.len() as u64;
+        text.push_str(&format!(", {}", counted(processes, "process", "processes")));
+    }
+    text.push_str(&format!(
+        ", sent {}, received {}\n",
+        bytes(clamped(lines.total.sent())),
+        bytes(clamped(lines.total.received()))
+    ));
+    text
+}
+
+/// What changed most.
+fn changed(collector: &Collector, lines: &Lines, span: (i64, i64), clock: Clock) -> String {
+    let Some(changes) = changes(lines, span.0) else {
+        return String::new();
+    };
+    let busy = changes.busy;
+    let mut text = format!(
+        "busiest from {} to {}; ",
+        clock.show(busy.0),
+        clock.show(busy.1.min(span.1))
+    );
+    if changes.rows.is_empty() {
+        text.push_str(&format!(
+            "no row was quiet in the {} before\n",
+            length(changes.before)
+        ));
+        return text;
+    }
+    text.push_str(&format!(
+        "quiet in the {} before:\n",
+        length(changes.before)
+    ));
+    let wanted = changes.rows.iter().take(MOST);
+    let rate = |bytes: f64| bits_per_second(bytes as u64, 1.0);
+    for change in wanted {
+        let (before, during) = changes.rates(change);
+        let is_new = change.line.first >= busy.0 - changes.before && change.before == 0;
+        text.push_str(&format!(
+            "  {}: from {} to {}, {} of the traffic{}\n",
+            name(collector, change.line),
+            rate(before),
+            rate(during),
+            share(
+                change.during,
+                lines
+                    .series
+                    .between(lines.length.bin(busy.0), lines.length.bin(busy.1))
+            ),
+            if is_new {
+                format!(", first seen {}", clock.show(change.line.first))
+            } else {
+                String::new()
+            },
+        ));
+    }
+    text
+}
+
+/// What is missing or uncertain.
+fn ends(collector: &Collector, lines: &Lines, sources: &[Source]) -> String {
+    let mut text = match lines.unattributed() {
+        None => "0 unattributed\n".to_owned(),
+        Some(line) => format!(
+            "unattributed: {} messages, {}\n",
+            count(clamped(line.values.messages())),
+            bytes(clamped(bytes_of(&line.values)))
+        ),
+    };
+    for note in notes(collector, sources) {
+        text.push_str(&format!("{note}\n"));
+    }
+    text
+}
