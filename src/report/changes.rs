@@ -13,8 +13,8 @@ const TIMES: f64 = 3.0;
 pub(super) struct Changes<'l> {
     /// The busiest time in milliseconds since 1970.
     pub(super) busy: (i64, i64),
-    /// How long the time before it is that rows are compared with, in milliseconds.
-    pub(super) before: i64,
+    /// The time before it that rows are compared with.
+    pub(super) before: (i64, i64),
     pub(super) rows: Vec<Change<'l>>,
 }
 
@@ -26,21 +26,25 @@ pub(super) struct Change<'l> {
     pub(super) during: u128,
 }
 
-/// Compares the busiest time with the hour before it. `None` if the recording begins with it.
-pub(super) fn changes(lines: &Lines, begin: i64) -> Option<Changes<'_>> {
+/// Compares the busiest time with the hour before it. `None` if the recording begins with it, or if
+/// most of the recording is as busy. `span` is that of the recording.
+pub(super) fn changes(lines: &Lines, span: (i64, i64)) -> Option<Changes<'_>> {
     let length = lines.length;
     let (from, to) = busy(&lines.series)?;
     let hour = (BEFORE / length.milliseconds()).max(1);
-    let earliest = (from - hour).max(length.bin(begin));
-    if earliest >= from {
+    // The bin just before can have the first seconds of what made the time busy.
+    let until = from - 1;
+    let earliest = (until - hour).max(length.bin(span.0));
+    let bins = length.bin(span.1 - 1) - length.bin(span.0) + 1;
+    if earliest >= until || (to - from) * 2 > bins {
         return None;
     }
-    let (bins_before, bins_during) = ((from - earliest) as f64, (to - from) as f64);
+    let (bins_before, bins_during) = ((until - earliest) as f64, (to - from) as f64);
     let mut rows: Vec<Change<'_>> = lines
         .rows()
         .map(|line| Change {
             line,
-            before: line.series.between(earliest, from),
+            before: line.series.between(earliest, until),
             during: line.series.between(from, to),
         })
         .filter(|change| {
@@ -54,7 +58,7 @@ pub(super) fn changes(lines: &Lines, begin: i64) -> Option<Changes<'_>> {
     rows.sort_by_key(|change| std::cmp::Reverse(change.during));
     Some(Changes {
         busy: (length.begin(from), length.begin(to)),
-        before: (from - earliest) * length.milliseconds(),
+        before: (length.begin(earliest), length.begin(until)),
         rows,
     })
 }
@@ -81,10 +85,10 @@ fn busy(series: &Series) -> Option<(i64, i64)> {
 impl Changes<'_> {
     /// The rates of a row before and in the busy time, in bytes per second.
     pub(super) fn rates(&self, change: &Change<'_>) -> (f64, f64) {
-        let seconds = |milliseconds: i64| milliseconds as f64 / 1e3;
+        let seconds = |(from, to): (i64, i64)| (to - from) as f64 / 1e3;
         (
             change.before as f64 / seconds(self.before),
-            change.during as f64 / seconds(self.busy.1 - self.busy.0),
+            change.during as f64 / seconds(self.busy),
         )
     }
 }

@@ -28,11 +28,14 @@ impl Style {
         let locale = locale.and_then(std::env::var_os).unwrap_or_default();
         let locale = locale.to_string_lossy().to_ascii_lowercase();
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let variable = std::env::var("COLUMNS").ok();
+        let variable = variable.and_then(|columns| columns.parse().ok());
         Self {
             width: columns
-                .filter(|_| is_terminal)
-                .filter(|columns| *columns > 0)
-                .unwrap_or(80),
+                .filter(|columns| is_terminal && *columns > 0)
+                .or(variable)
+                .unwrap_or(80)
+                .clamp(40, 1000),
             color: is_terminal && !is_dumb && !is_set("NO_COLOR"),
             ascii: is_terminal && !locale.contains("utf-8") && !locale.contains("utf8"),
         }

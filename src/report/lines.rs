@@ -116,6 +116,24 @@ impl Lines {
         })
     }
 
+    /// Makes bins longer. Returns whether they are longer now.
+    ///
+    /// # Errors
+    ///
+    /// If a sum needs more than 64 bits.
+    pub(super) fn lengthen(&mut self) -> Result<bool, Error> {
+        let from = self.length;
+        let Some(to) = from.next() else {
+            return Ok(false);
+        };
+        let lines = self.lines.iter_mut().map(|line| &mut line.series);
+        for series in lines.chain([&mut self.series]) {
+            series.merge(from, to).map_err(|_| too_large())?;
+        }
+        self.length = to;
+        Ok(true)
+    }
+
     /// The lines that are rows of their own.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| line.kind == Kind::Row)

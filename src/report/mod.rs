@@ -3,6 +3,8 @@
 mod bins;
 mod changes;
 mod collect;
+mod data;
+mod findings;
 mod hosts;
 mod keys;
 mod layout;

@@ -73,6 +73,12 @@ pub(super) fn host_name(collector: &Collector, host: Option<u32>) -> String {
     }
 }
 
+/// The name of a host as it is; empty if it is not known.
+pub(super) fn host_plain(collector: &Collector, host: Option<u32>) -> &str {
+    let host = host.and_then(|host| collector.hosts.get(host as usize));
+    host.map_or("", |host| &host.name)
+}
+
 /// A remote end: address and port, and its name if it is known.
 pub(super) fn remote_end(collector: &Collector, number: u32, remote: &Remote) -> String {
     let end = match collector.remote_names.get(&number) {

@@ -107,7 +107,10 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         ReportFormat::Html => Some(PAGE_ROWS),
         ReportFormat::Csv | ReportFormat::Json => None,
     });
-    let lines = Lines::new(&collector, options.sort, top)?;
+    let mut lines = Lines::new(&collector, options.sort, top)?;
+    if destination.format == ReportFormat::Html {
+        page::fit(&mut lines)?;
+    }
     if is_rows {
         for note in super::notes::notes(&collector, &sources) {
             to_stderr(format!("netatop: {note}"));

@@ -1,5 +1,7 @@
 //! The tables of a summary: rows, remote ends, and TCP health.
 
+use std::cmp::Reverse;
+
 use super::collect::Collector;
 use super::layout::{Column, Style, table};
 use super::lines::{Line, Lines};
@@ -127,30 +129,26 @@ pub(super) fn remote_ends(
     most: usize,
     style: Style,
 ) -> String {
-    let mut pairs: Vec<_> = collector.pairs.iter().collect();
+    let mut pairs = pairs(collector);
     if pairs.is_empty() {
         return String::new();
     }
-    pairs.sort_unstable_by_key(|((owner, remote), (sent, received))| {
-        let sum = u128::from(*sent) + u128::from(*received);
-        (std::cmp::Reverse(sum), *owner, *remote)
-    });
     let all = pairs.len();
     pairs.truncate(most);
     let total = total(&lines.total);
     let mut cells: [Vec<String>; 6] = Default::default();
     for ((owner, number), (sent, received)) in pairs {
-        let Some(remote) = collector.remotes.get_index(*number as usize) else {
+        let Some(remote) = collector.remotes.get_index(number as usize) else {
             continue;
         };
-        let sum = u128::from(*sent) + u128::from(*received);
+        let sum = u128::from(sent) + u128::from(received);
         let row = [
-            owner_name(collector, *owner),
-            remote_end(collector, *number, remote),
+            owner_name(collector, owner),
+            remote_end(collector, number, remote),
             remote.part(),
             share(sum, total),
-            short((*sent).into()),
-            short((*received).into()),
+            short(sent.into()),
+            short(received.into()),
         ];
         for (cells, cell) in cells.iter_mut().zip(row) {
             cells.push(cell);
@@ -182,21 +180,7 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
     if !collector.table.has_tcp() {
         return String::new();
     }
-    let of = |values: &Values, id: &str| {
-        let index = MEASURES.iter().position(|measure| measure.id == id);
-        index.and_then(|index| values.get(index))
-    };
-    let sum = |values: &Values, id| of(values, id).unwrap_or(0);
-    let mut rows: Vec<&Line> = lines.lines.iter().collect();
-    rows.retain(|line| {
-        let values = &line.values;
-        sum(values, "tcp_out_segs") > 0 || sum(values, "tcp_attempt_fails") > 0
-    });
-    rows.sort_by_key(|line| {
-        let values = &line.values;
-        let bad = sum(values, "tcp_retrans_segs").saturating_add(sum(values, "tcp_attempt_fails"));
-        std::cmp::Reverse(bad)
-    });
+    let mut rows = troubled(lines);
     rows.truncate(most);
     if rows.is_empty() {
         return String::new();
@@ -204,14 +188,11 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
     let column = |title, id| {
         let cells = rows
             .iter()
-            .map(|line| of(&line.values, id).map_or_else(String::new, count));
+            .map(|line| value(line, id).map_or_else(String::new, count));
         Column::numbers(title, 0, cells.collect())
     };
-    let again = |line: &&Line| {
-        let (sent, again) = (
-            sum(&line.values, "tcp_out_segs"),
-            sum(&line.values, "tcp_retrans_segs"),
-        );
+    let part = |line: &&Line| {
+        let (sent, again) = again(line);
         // The mark does not depend on a color.
         let mark = if again as f64 > sent as f64 / 100.0 {
             "! "
@@ -222,7 +203,7 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
     };
     let milliseconds = |id| {
         let cells = rows.iter().map(|line| {
-            let time = of(&line.values, id);
+            let time = value(line, id);
             time.map_or_else(String::new, |time| format!("{:.1} ms", time as f64 / 1e3))
         });
         cells.collect::<Vec<_>>()
@@ -237,7 +218,7 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
             column("SEGOUT", "tcp_out_segs"),
             column("SEGIN", "tcp_in_segs"),
             column("AGAIN", "tcp_retrans_segs"),
-            Column::numbers("", 0, rows.iter().map(again).collect()),
+            Column::numbers("", 0, rows.iter().map(part).collect()),
             column("FAILED", "tcp_attempt_fails"),
             column("RESET", "tcp_estab_resets"),
             Column::numbers("RTTMIN", 1, milliseconds("tcp_rtt_us_min")),
@@ -245,6 +226,43 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
         ],
         style,
     )
+}
+
+/// Bytes sent and received by owner and remote end, the largest first.
+pub(super) fn pairs(collector: &Collector) -> Vec<((u32, u32), (u64, u64))> {
+    let pairs = collector.pairs.iter();
+    let mut pairs: Vec<_> = pairs.map(|(pair, sums)| (*pair, *sums)).collect();
+    pairs.sort_unstable_by_key(|((owner, remote), (sent, received))| {
+        let sum = u128::from(*sent) + u128::from(*received);
+        (Reverse(sum), *owner, *remote)
+    });
+    pairs
+}
+
+/// Lines with TCP segments or failed connects. The first one sent the most again, or failed most
+/// often.
+pub(super) fn troubled(lines: &Lines) -> Vec<&Line> {
+    let mut rows: Vec<&Line> = lines.lines.iter().collect();
+    rows.retain(|line| again(line).0 > 0 || failed(line) > 0);
+    rows.sort_by_key(|line| Reverse(again(line).1.saturating_add(failed(line))));
+    rows
+}
+
+/// TCP segments that were sent, and that were sent again.
+pub(super) fn again(line: &Line) -> (u64, u64) {
+    let sum = |id| value(line, id).unwrap_or(0);
+    (sum("tcp_out_segs"), sum("tcp_retrans_segs"))
+}
+
+/// Connects that failed.
+pub(super) fn failed(line: &Line) -> u64 {
+    value(line, "tcp_attempt_fails").unwrap_or(0)
+}
+
+/// The value of a measure, by its name.
+fn value(line: &Line, id: &str) -> Option<u64> {
+    let index = MEASURES.iter().position(|measure| measure.id == id)?;
+    line.values.get(index)
 }
 
 /// Bytes sent and received.

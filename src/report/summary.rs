@@ -89,7 +89,7 @@ fn head(collector: &Collector, lines: &Lines, sources: &[Source], span: (i64, i6
 
 /// What changed most.
 fn changed(collector: &Collector, lines: &Lines, span: (i64, i64), clock: Clock) -> String {
-    let Some(changes) = changes(lines, span.0) else {
+    let Some(changes) = changes(lines, span) else {
         return String::new();
     };
     let busy = changes.busy;
@@ -101,19 +101,19 @@ fn changed(collector: &Collector, lines: &Lines, span: (i64, i64), clock: Clock)
     if changes.rows.is_empty() {
         text.push_str(&format!(
             "no row was quiet in the {} before\n",
-            length(changes.before)
+            length(changes.before.1 - changes.before.0)
         ));
         return text;
     }
     text.push_str(&format!(
         "quiet in the {} before:\n",
-        length(changes.before)
+        length(changes.before.1 - changes.before.0)
     ));
     let wanted = changes.rows.iter().take(MOST);
     let rate = |bytes: f64| bits_per_second(bytes as u64, 1.0);
     for change in wanted {
         let (before, during) = changes.rates(change);
-        let is_new = change.line.first >= busy.0 - changes.before && change.before == 0;
+        let is_new = change.line.first >= changes.before.0 && change.before == 0;
         text.push_str(&format!(
             "  {}: from {} to {}, {} of the traffic{}\n",
             name(collector, change.line),
