@@ -8,7 +8,7 @@ use super::Key;
 use super::bins::Series;
 use super::collect::Collector;
 use super::lines::{Kind, Line, Lines};
-use super::names::{host_plain, ids, plain_name, remote_end};
+use super::names::{host_plain, ids, owner_name, remote_end};
 use super::sections::troubled;
 use crate::recording::MEASURES;
 
@@ -175,7 +175,7 @@ fn name(collector: &Collector, line: &Line) -> String {
     match line.kind {
         Kind::Other => "(other)".to_owned(),
         Kind::Unattributed => "(unattributed)".to_owned(),
-        Kind::Row => plain_name(collector, line.owner.unwrap_or(u32::MAX)).to_owned(),
+        Kind::Row => owner_name(collector, line.owner.unwrap_or(u32::MAX)),
     }
 }
 
@@ -200,7 +200,7 @@ fn remotes(collector: &Collector, lines: &Lines) -> (Vec<Remote>, usize) {
                     .position(|line| line.owner == Some(owner));
                 Some(Remote {
                     row: row.unwrap_or(other),
-                    name: plain_name(collector, owner).to_owned(),
+                    name: owner_name(collector, owner),
                     end: remote_end(collector, number, remote),
                     part: remote.part(),
                     sent: sent.to_string(),

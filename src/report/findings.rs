@@ -6,7 +6,7 @@ use super::changes::{Change, Changes, changes};
 use super::collect::Collector;
 use super::lines::{Line, Lines};
 use super::names::{clamped, length, name, remote_end};
-use super::sections::{again, bytes_of, failed, pairs, share, troubled};
+use super::sections::{again, bytes_of, failed, is_lossy, pairs, share, troubled};
 use crate::text::{bits_per_second, bytes, count, counted};
 
 /// How many rows are named in a sentence.
@@ -149,7 +149,7 @@ fn unhealthy(collector: &Collector, lines: &Lines) -> Vec<String> {
     let mut texts = Vec::new();
     for line in troubled(lines).into_iter().take(MOST) {
         let (sent, again) = again(line);
-        if again as f64 > sent as f64 / 100.0 {
+        if is_lossy(line) {
             texts.push(format!(
                 "{} sent {} of its TCP segments again ({} of {}).",
                 name(collector, line),

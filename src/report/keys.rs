@@ -69,19 +69,23 @@ impl Key {
         }
     }
 
-    /// Checks that rows of `schema` can be grouped by this key.
-    pub(super) fn check(self, schema: &Schema) -> Result<(), String> {
-        let is_there = match self {
+    /// Whether rows of `schema` can be grouped by this key.
+    fn is_possible(self, schema: &Schema) -> bool {
+        match self {
             Self::User => schema.has(Field::UserName) || schema.has(Field::Uid),
             Self::Host => true,
             key => schema.has(key.field()),
-        };
-        if is_there {
+        }
+    }
+
+    /// Checks that rows of `schema` can be grouped by this key.
+    pub(super) fn check(self, schema: &Schema) -> Result<(), String> {
+        if self.is_possible(schema) {
             return Ok(());
         }
         let mut possible: Vec<String> = Self::value_variants()
             .iter()
-            .filter(|key| key.check(schema).is_ok())
+            .filter(|key| key.is_possible(schema))
             .map(ToString::to_string)
             .collect();
         possible.sort();

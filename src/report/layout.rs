@@ -88,6 +88,10 @@ impl Column {
 
 /// The least width of a column of text.
 const LEAST_TEXT: usize = 12;
+/// The same, as long as there are columns that are less important than whole names.
+const GOOD_TEXT: usize = 24;
+/// The rank from which on columns are less important than whole names.
+const LESS_IMPORTANT: u8 = 2;
 
 /// Lays out a table in at most `style.width` columns: texts are shortened, and then the least
 /// important columns are left out.
@@ -97,6 +101,11 @@ pub(super) fn table(mut columns: Vec<Column>, style: Style) -> String {
         widths = columns.iter().map(Column::width).collect();
         let total =
             |widths: &[usize]| widths.iter().sum::<usize>() + widths.len().saturating_sub(1);
+        let rank = columns.iter().map(|column| column.rank).max().unwrap_or(0);
+        let least_text = match rank >= LESS_IMPORTANT {
+            true => GOOD_TEXT,
+            false => LEAST_TEXT,
+        };
         let mut excess = total(&widths).saturating_sub(style.width);
         // The widest texts give up their width first.
         while excess > 0 {
@@ -105,16 +114,15 @@ pub(super) fn table(mut columns: Vec<Column>, style: Style) -> String {
                 .zip(&mut widths)
                 .filter(|(column, _)| column.is_text);
             match texts.map(|(_, width)| width).max_by_key(|width| **width) {
-                Some(widest) if *widest > LEAST_TEXT => *widest -= 1,
+                Some(widest) if *widest > least_text => *widest -= 1,
                 _ => break,
             }
             excess -= 1;
         }
-        let least = columns.iter().map(|column| column.rank).max().unwrap_or(0);
-        if excess == 0 || least == 0 {
+        if excess == 0 || rank == 0 {
             break;
         }
-        columns.retain(|column| column.rank < least);
+        columns.retain(|column| column.rank < rank);
     }
     let mut text = String::new();
     let titles = columns.iter().map(|column| column.title);

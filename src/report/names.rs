@@ -37,7 +37,7 @@ pub(super) fn owner_name(collector: &Collector, owner: u32) -> String {
 }
 
 /// The name of an owner as it is; `-` if it has none.
-pub(super) fn plain_name(collector: &Collector, owner: u32) -> &str {
+fn plain_name(collector: &Collector, owner: u32) -> &str {
     let name = match collector
         .owners
         .get_index(owner as usize)

@@ -8,20 +8,36 @@ use crate::text::{count, counted, shown};
 
 /// One line for each thing worth knowing.
 pub(super) fn notes(collector: &Collector, sources: &[Source]) -> Vec<String> {
+    let mut notes = gaps(collector);
+    notes.extend(doubts(collector, sources));
+    notes
+}
+
+/// Spans without rows. A program that reads rows sees them itself.
+fn gaps(collector: &Collector) -> Vec<String> {
     let mut notes = Vec::new();
     for (number, host) in (0..).zip(&collector.hosts) {
-        let name = host_name(collector, Some(number));
         let gaps = host.gaps();
         if let Some((from, to)) = gaps.iter().copied().max_by_key(|(from, to)| to - from) {
             let total: i64 = gaps.iter().map(|(from, to)| to - from).sum();
             notes.push(format!(
-                "{name}: no rows for {} in {}, the longest from {} for {}: idle or not recorded",
+                "{}: no rows for {} in {}, the longest from {} for {}: idle or not recorded",
+                host_name(collector, Some(number)),
                 length(total),
                 counted(gaps.len() as u64, "gap", "gaps"),
                 Clock::date(from),
                 length(to - from)
             ));
         }
+    }
+    notes
+}
+
+/// What may be missing in the sums, or be in them twice.
+pub(super) fn doubts(collector: &Collector, sources: &[Source]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (number, host) in (0..).zip(&collector.hosts) {
+        let name = host_name(collector, Some(number));
         if host.steps_back > 0 {
             notes.push(format!(
                 "{name}: the time goes back {}: the clock was set, or files were put together",

@@ -94,6 +94,17 @@ impl Destination {
         })
     }
 
+    /// Checks that no file would be replaced, before recordings are read.
+    ///
+    /// # Errors
+    ///
+    /// If the file exists and `force` is not set.
+    pub(super) fn check(&self, force: bool) -> Result<(), Error> {
+        self.path
+            .as_deref()
+            .map_or(Ok(()), |path| check(path, force))
+    }
+
     /// Whether the report is shown on a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         self.path.is_none() && io::stdout().is_terminal()
@@ -143,16 +154,24 @@ impl Destination {
     }
 }
 
-fn open(path: &Path, force: bool) -> Result<std::fs::File, Error> {
-    // A pipe or a device has nothing that could be lost.
-    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let is_new = !path.exists();
-    if is_file && !force {
+fn check(path: &Path, force: bool) -> Result<(), Error> {
+    if is_file(path) && !force {
         return Err(Error::Usage(format!(
             "{} exists: choose another file, or replace it with --force",
             shown_path(path)
         )));
     }
+    Ok(())
+}
+
+/// Whether there is a file. A pipe or a device has nothing that could be lost.
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
+fn open(path: &Path, force: bool) -> Result<std::fs::File, Error> {
+    check(path, force)?;
+    let (is_file, is_new) = (is_file(path), !path.exists());
     let mut options = OpenOptions::new();
     options.write(true).truncate(is_file).create_new(is_new);
     options

@@ -74,6 +74,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             "standard input can be read only once".to_owned(),
         ));
     }
+    destination.check(options.force)?;
     let is_rows = matches!(destination.format, ReportFormat::Csv | ReportFormat::Json);
     let (from, to) = span(options, &inputs)?;
     let every = options.every.map(|every| every.as_millis());
@@ -112,7 +113,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         page::fit(&mut lines)?;
     }
     if is_rows {
-        for note in super::notes::notes(&collector, &sources) {
+        for note in super::notes::doubts(&collector, &sources) {
             to_stderr(format!("netatop: {note}"));
         }
     }

@@ -194,11 +194,7 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
     let part = |line: &&Line| {
         let (sent, again) = again(line);
         // The mark does not depend on a color.
-        let mark = if again as f64 > sent as f64 / 100.0 {
-            "! "
-        } else {
-            ""
-        };
+        let mark = if is_lossy(line) { "! " } else { "" };
         format!("{mark}{}", share(again.into(), sent.into()))
     };
     let milliseconds = |id| {
@@ -239,12 +235,15 @@ pub(super) fn pairs(collector: &Collector) -> Vec<((u32, u32), (u64, u64))> {
     pairs
 }
 
-/// Lines with TCP segments or failed connects. The first one sent the most again, or failed most
-/// often.
+/// Lines with TCP segments or failed connects. Those that need attention are first, and of them the
+/// one that sent the most again, or failed most often.
 pub(super) fn troubled(lines: &Lines) -> Vec<&Line> {
     let mut rows: Vec<&Line> = lines.lines.iter().collect();
     rows.retain(|line| again(line).0 > 0 || failed(line) > 0);
-    rows.sort_by_key(|line| Reverse(again(line).1.saturating_add(failed(line))));
+    rows.sort_by_key(|line| {
+        let number = again(line).1.saturating_add(failed(line));
+        Reverse((is_lossy(line) || failed(line) > 0, number))
+    });
     rows
 }
 
@@ -252,6 +251,12 @@ pub(super) fn troubled(lines: &Lines) -> Vec<&Line> {
 pub(super) fn again(line: &Line) -> (u64, u64) {
     let sum = |id| value(line, id).unwrap_or(0);
     (sum("tcp_out_segs"), sum("tcp_retrans_segs"))
+}
+
+/// Whether more than one in a hundred segments was sent again.
+pub(super) fn is_lossy(line: &Line) -> bool {
+    let (sent, again) = again(line);
+    again as f64 > sent as f64 / 100.0
 }
 
 /// Connects that failed.
