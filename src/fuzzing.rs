@@ -3,13 +3,14 @@
 
 use std::ffi::OsString;
 use std::hint::black_box;
+use std::io::Cursor;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
 
 use crate::cli::Cli;
 use crate::output::{Compression, Lines, parsers::LineEnds};
-use crate::{host, kernel, output, record, serve, text};
+use crate::{host, kernel, output, record, recording, report, serve, text};
 
 /// A parser: its name, and a function that calls it and ignores the result.
 pub type Target = (&'static str, fn(&[u8]));
@@ -21,8 +22,10 @@ pub fn targets() -> Vec<Target> {
         ("command_line", |bytes| {
             let words = bytes.split(|byte| *byte == 0);
             let words = words.map(|word| OsString::from_vec(word.to_vec()));
-            let netatop = ["netatop", "record"].into_iter().map(Into::into);
-            let _ = Cli::try_parse_from(netatop.chain(words));
+            for command in ["record", "report"] {
+                let netatop = ["netatop", command].into_iter().map(Into::into);
+                let _ = Cli::try_parse_from(netatop.chain(words.clone()));
+            }
         }),
         ("thread_record", |bytes| {
             // benches/rows.rs measures this one, so the result must not be optimised away.
@@ -68,6 +71,14 @@ pub fn targets() -> Vec<Target> {
         }),
         ("json_keys", |bytes| {
             let _ = record::parsers::keys(bytes);
+        }),
+        ("recording", |bytes| {
+            let input = Box::new(Cursor::new(bytes.to_vec()));
+            let _ = recording::parsers::read_from(input, "", &mut |_| Ok(()));
+        }),
+        ("report", report::parsers::every_report),
+        ("moment", |bytes| {
+            let _ = report::parsers::Moment::parse(&lossy(bytes));
         }),
         ("mountinfo", |bytes| {
             host::parsers::find_mounts(&lossy(bytes)).for_each(drop);

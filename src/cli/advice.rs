@@ -87,7 +87,7 @@ fn of_words(error: &clap::Error, arguments: &[&str]) -> Option<String> {
                 type_this(&["record", "-i", "1s"])
             ));
         }
-        "report" | "export" => {
+        "export" => {
             return Some(
                 "netatop record -i 10s -o FILE.csv writes rows for other programs".to_owned(),
             );

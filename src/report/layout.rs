@@ -16,6 +16,13 @@ pub(super) struct Style {
 }
 
 impl Style {
+    /// The style for files.
+    pub(super) const PLAIN: Self = Self {
+        width: 80,
+        color: false,
+        ascii: false,
+    };
+
     /// The style for standard output.
     pub(super) fn of_stdout(is_terminal: bool) -> Self {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

@@ -27,3 +27,9 @@ pub use moment::Moment;
 pub use output::ReportFormat;
 pub use remote::Split;
 pub use run::{Options, run};
+
+/// Parsers of files from outside, for `fuzzing`.
+pub(crate) mod parsers {
+    pub(crate) use super::moment::Moment;
+    pub(crate) use super::run::every_report;
+}

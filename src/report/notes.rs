@@ -3,8 +3,14 @@
 
 use super::collect::Collector;
 use super::names::{Clock, host_name, length};
-use super::run::Source;
+use crate::recording::Ending;
 use crate::text::{count, counted, shown};
+
+/// A recording that was read.
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) ending: Ending,
+}
 
 /// One line for each thing worth knowing.
 pub(super) fn notes(collector: &Collector, sources: &[Source]) -> Vec<String> {
@@ -47,7 +53,7 @@ pub(super) fn doubts(collector: &Collector, sources: &[Source]) -> Vec<String> {
         if let Some((one, other)) = host.overlap() {
             let file = |number: usize| sources.get(number).map_or("", |source| &source.name);
             notes.push(format!(
-                "{name}: {} and {} have the same time: traffic in both counts twice",
+                "{name}: {} and {} have the same time: what is in both counts twice",
                 file(one),
                 file(other)
             ));

@@ -11,8 +11,8 @@ use super::data::data;
 use super::findings::{findings, utc_span};
 use super::lines::Lines;
 use super::names::{host_name, length};
+use super::notes::Source;
 use super::notes::notes;
-use super::run::Source;
 use crate::error::Error;
 
 const PAGE: &str = include_str!("page.html");

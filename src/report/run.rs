@@ -8,10 +8,12 @@ use super::keys::Key;
 use super::layout::Style;
 use super::lines::Lines;
 use super::moment::Moment;
+use super::notes::Source;
 use super::output::{Destination, ReportFormat};
 use super::remote::Split;
 use super::{page, rows, summary};
 use crate::error::Error;
+use crate::recording::parsers::read_from;
 use crate::recording::{Ending, Input, read};
 use crate::rollup::SortKey;
 use crate::text::to_stderr;
@@ -47,12 +49,6 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// Whether to replace an existing file.
     pub force: bool,
-}
-
-/// A recording that was read.
-pub(super) struct Source {
-    pub(super) name: String,
-    pub(super) ending: Ending,
 }
 
 /// Reports, and returns the exit status.
@@ -162,4 +158,42 @@ fn span(options: &Options, inputs: &[Input]) -> Result<(Option<i64>, Option<i64>
         return Err(Error::Usage("--to is not after --from".to_owned()));
     }
     Ok((from, to))
+}
+
+/// Reads a recording from memory and makes every kind of report of it.
+pub(crate) fn every_report(recording: &[u8]) {
+    for split in [None, Some(Split::Recorded)] {
+        let wanted = |is_rows: bool| Wanted {
+            split,
+            every: is_rows.then_some(1000),
+            has_rows_by_bin: is_rows,
+            has_series: !is_rows,
+            has_pairs: split.is_none() && !is_rows,
+            ..Wanted::default()
+        };
+        for is_rows in [false, true] {
+            let mut collector = Collector::new(wanted(is_rows));
+            let input = Box::new(std::io::Cursor::new(recording.to_vec()));
+            let read = read_from(input, "recording", &mut |row| collector.take(row));
+            collector.end_file(0);
+            let sources = [Source {
+                name: "recording".to_owned(),
+                ending: read.unwrap_or_default(),
+            }];
+            let made = collector.finish();
+            let Ok(mut lines) = made.and_then(|()| Lines::new(&collector, SortKey::Bytes, Some(3)))
+            else {
+                continue;
+            };
+            let mut sink = std::io::sink();
+            // Errors of a sink are impossible, and sums that are too large are refused.
+            let _ = rows::write_csv(&collector, &lines, &mut sink);
+            let _ = rows::write_json(&collector, &lines, &mut sink);
+            if !is_rows {
+                summary::text(&collector, &lines, &sources, &Style::PLAIN);
+                let _ = page::fit(&mut lines);
+                let _ = page::write(&collector, &lines, &sources, &mut sink);
+            }
+        }
+    }
 }

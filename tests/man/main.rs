@@ -107,7 +107,7 @@ fn every_example_is_understood() -> Tested {
                 .collect();
             if !matches!(
                 words[..],
-                ["netatop" | "./scripts/run", "record", _, ..]
+                ["netatop" | "./scripts/run", "record" | "report", _, ..]
                     | ["netatop" | "./scripts/run", "check" | "completions", ..]
             ) {
                 continue;

@@ -21,7 +21,7 @@ pub struct Page {
     pub template: &'static str,
 }
 
-pub const PAGES: [Page; 6] = [
+pub const PAGES: [Page; 7] = [
     Page {
         name: "netatop",
         section: 1,
@@ -33,6 +33,12 @@ pub const PAGES: [Page; 6] = [
         section: 1,
         subcommand: Some("record"),
         template: include_str!("netatop-record.1.in"),
+    },
+    Page {
+        name: "netatop-report",
+        section: 1,
+        subcommand: Some("report"),
+        template: include_str!("netatop-report.1.in"),
     },
     Page {
         name: "netatop-serve",
