@@ -14,7 +14,7 @@ use super::remote::Split;
 use super::{page, rows, summary};
 use crate::error::Error;
 use crate::recording::parsers::read_from;
-use crate::recording::{Ending, Input, read};
+use crate::recording::{Input, read};
 use crate::rollup::SortKey;
 use crate::text::to_stderr;
 
