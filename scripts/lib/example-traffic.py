@@ -4,7 +4,7 @@ example-traffic.py --role NAME SECONDS    is one program, with that name
 example-traffic.py CLIENTS SECONDS        starts the programs of a host in the network namespace CLIENTS
 """
 
-import os
+import contextlib
 import socket
 import subprocess
 import sys
@@ -27,7 +27,8 @@ def serve(name):
     listener = socket.create_server(("", port), backlog=200)
 
     def talk(peer):
-        with peer:
+        # A worker that crashes resets its connection.
+        with peer, contextlib.suppress(ConnectionError):
             while data := peer.recv(1 << 20):
                 if answer:
                     peer.sendall(data[:1] * answer)

@@ -3,6 +3,8 @@
 //! Memory grows with the rows of the report, the processes and the remote ends, and not with the
 //! rows that are read.
 
+use std::rc::Rc;
+
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 use indexmap::IndexSet;
@@ -58,7 +60,7 @@ pub(super) struct Owner {
 pub(super) struct Details {
     time: i64,
     /// The texts of [`DETAILS`].
-    pub(super) texts: [Option<Box<str>>; DETAILS.len()],
+    pub(super) texts: [Option<Rc<str>>; DETAILS.len()],
 }
 
 /// The fields of a process that do not identify it.
@@ -85,6 +87,8 @@ pub(super) struct Collector {
     pub(super) wanted: Wanted,
     pub(super) hosts: Vec<Host>,
     pub(super) owners: IndexSet<Owner, RandomState>,
+    /// Texts of processes, of which most have the same.
+    texts: HashSet<Rc<str>>,
     /// Of each owner, if rows are processes or threads.
     pub(super) details: Vec<Details>,
     pub(super) remotes: IndexSet<Remote, RandomState>,
@@ -115,6 +119,7 @@ impl Collector {
             wanted,
             hosts: Vec::new(),
             owners: IndexSet::default(),
+            texts: HashSet::default(),
             details: Vec::new(),
             remotes: IndexSet::default(),
             remote_names: HashMap::default(),
@@ -329,7 +334,9 @@ impl Collector {
         {
             details.time = row.time;
             for (text, field) in details.texts.iter_mut().zip(DETAILS) {
-                *text = row.text(field)?.map(Into::into);
+                *text = row
+                    .text(field)?
+                    .map(|text| interned(&mut self.texts, field, text));
             }
         }
         Ok(())
@@ -392,4 +399,17 @@ impl Collector {
         add(sent, row.values.sent())?;
         add(received, row.values.received())
     }
+}
+
+/// One copy of a text that many processes have. Starts differ, so they are not looked up.
+fn interned(texts: &mut HashSet<Rc<str>>, field: Field, text: &str) -> Rc<str> {
+    if matches!(field, Field::Start | Field::StartNs) {
+        return text.into();
+    }
+    if let Some(there) = texts.get(text) {
+        return Rc::clone(there);
+    }
+    let new: Rc<str> = text.into();
+    texts.insert(Rc::clone(&new));
+    new
 }
