@@ -175,12 +175,14 @@ fn many(collector: &Collector, lines: &Lines) -> Option<String> {
         .rows()
         .filter(|line| line.processes.is_some_and(|count| count >= 20));
     let line = most.max_by_key(|line| line.processes)?;
+    let count = line.processes?;
     Some(format!(
-        "{} stands for {} that ran between {} and {} UTC.",
+        "{} were called {}, between {} and {} UTC: a new one every {} on average.",
+        counted(count, "process", "processes"),
         name(collector, line),
-        counted(line.processes?, "process", "processes"),
         date(line.first),
         time(line.last),
+        length(((line.last - line.first) / i64::try_from(count).ok()?).max(1)),
     ))
 }
 

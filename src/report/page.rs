@@ -20,7 +20,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes of style and script, in base64. The page tells browsers to use nothing else.
-const STYLE_HASH: &str = "jT+7yspYW3wpeJ425SHodH9I5sg9emqskjfSpce/LD4=";
+const STYLE_HASH: &str = "EOvl7CLFZhK6vuVvBxJZt+5+35OPmF6mBlJ9OyJmxLM=";
 const SCRIPT_HASH: &str = "E1GTC0OZcilrQYLAzeznmiqVe+Jx4X9STMZV2mYbIiY=";
 
 /// The most bytes of data in a page. Bins get longer until it fits.

@@ -309,6 +309,26 @@ fn older_columns_are_read() {
     assert_eq!(row["user_name"], "root");
 }
 
+/// The same bytes mean something else in other columns.
+#[test]
+fn columns_are_found_by_name() {
+    let dir = directory();
+    let one = "time,interval,host,comm,tcp_send_bytes\n2026-03-01T12:00:00Z,1,a,b,1\n";
+    let other = "time,interval,comm,host,tcp_send_bytes\n2026-03-01T12:00:00Z,1,a,b,10\n";
+    fs::write(dir.path().join("one.csv"), [one, other].concat()).expect("a file");
+    fs::write(dir.path().join("other.csv"), [other, one].concat()).expect("a file");
+    let found = reported(dir.path(), &["one.csv", "other.csv", "-f", "csv"]);
+    let rows: Vec<Vec<&str>> = found
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    let sums: Vec<_> = rows[1..]
+        .iter()
+        .map(|row| (row[2], row[3], row[6]))
+        .collect();
+    assert_eq!(sums, [("b", "a", "20"), ("a", "b", "2")]);
+}
+
 /// A report in CSV or JSON can be read like a recording.
 #[test]
 fn the_rows_of_a_report_are_a_recording() {
