@@ -63,6 +63,11 @@ fn similar(error: &clap::Error) -> Option<String> {
     [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
         .into_iter()
         .find_map(|kind| error.get(kind))
+        .and_then(|similar| match similar {
+            // The parser lists the most similar one last.
+            ContextValue::Strings(all) => all.last().cloned(),
+            one => Some(one.to_string()),
+        })
         .map(|similar| format!("did you mean {similar}?"))
 }
 

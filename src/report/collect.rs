@@ -3,13 +3,12 @@
 //! Memory grows with the rows of the report, the processes and the remote ends, and not with the
 //! rows that are read.
 
-use std::rc::Rc;
-
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 use indexmap::IndexSet;
 
 use super::bins::Length;
+use super::details::Details;
 use super::hosts::{self, Host, Span as Time};
 use super::keys::{self, Key, Who};
 use super::remote::{self, Remote, Split};
@@ -55,26 +54,6 @@ pub(super) struct Owner {
     pub(super) who: Who,
 }
 
-/// What else is known of a process.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Details {
-    time: i64,
-    /// The texts of [`DETAILS`].
-    pub(super) texts: [Option<Rc<str>>; DETAILS.len()],
-}
-
-/// The fields of a process that do not identify it.
-pub(super) const DETAILS: [Field; 8] = [
-    Field::Comm,
-    Field::Uid,
-    Field::Cgroup,
-    Field::Start,
-    Field::StartNs,
-    Field::State,
-    Field::Unit,
-    Field::Container,
-];
-
 /// Where to find the fields of the rows that are being read.
 struct Plan {
     header: u32,
@@ -87,10 +66,8 @@ pub(super) struct Collector {
     pub(super) wanted: Wanted,
     pub(super) hosts: Vec<Host>,
     pub(super) owners: IndexSet<Owner, RandomState>,
-    /// Texts of processes, of which most have the same.
-    texts: HashSet<Rc<str>>,
     /// Of each owner, if rows are processes or threads.
-    pub(super) details: Vec<Details>,
+    pub(super) details: Details,
     pub(super) remotes: IndexSet<Remote, RandomState>,
     /// The names of remote ends, if the recording has them.
     pub(super) remote_names: HashMap<u32, Box<str>>,
@@ -119,8 +96,7 @@ impl Collector {
             wanted,
             hosts: Vec::new(),
             owners: IndexSet::default(),
-            texts: HashSet::default(),
-            details: Vec::new(),
+            details: Details::default(),
             remotes: IndexSet::default(),
             remote_names: HashMap::default(),
             table: Table::new(wanted.has_series.then_some(length)),
@@ -317,29 +293,11 @@ impl Collector {
             });
         }
         if key.is_single() {
-            self.note_details(owner as usize, row)?;
+            self.details.note(owner as usize, row)?;
         } else if let Some(process) = keys::process(row)? {
             self.processes.insert((owner, process));
         }
         Ok((host, owner))
-    }
-
-    /// Keeps the latest name, user and state of a process.
-    fn note_details(&mut self, owner: usize, row: &Row<'_>) -> Stop {
-        if self.details.len() <= owner {
-            self.details.resize_with(owner + 1, Details::default);
-        }
-        if let Some(details) = self.details.get_mut(owner)
-            && details.time <= row.time
-        {
-            details.time = row.time;
-            for (text, field) in details.texts.iter_mut().zip(DETAILS) {
-                *text = row
-                    .text(field)?
-                    .map(|text| interned(&mut self.texts, field, text));
-            }
-        }
-        Ok(())
     }
 
     /// The number of the remote end of a row.
@@ -399,17 +357,4 @@ impl Collector {
         add(sent, row.values.sent())?;
         add(received, row.values.received())
     }
-}
-
-/// One copy of a text that many processes have. Starts differ, so they are not looked up.
-fn interned(texts: &mut HashSet<Rc<str>>, field: Field, text: &str) -> Rc<str> {
-    if matches!(field, Field::Start | Field::StartNs) {
-        return text.into();
-    }
-    if let Some(there) = texts.get(text) {
-        return Rc::clone(there);
-    }
-    let new: Rc<str> = text.into();
-    texts.insert(Rc::clone(&new));
-    new
 }

@@ -127,9 +127,7 @@ pub(super) fn data(collector: &Collector, lines: &Lines) -> Data {
 
 fn row(collector: &Collector, line: &Line, first: i64) -> Row {
     let ids = line.owner.and_then(|owner| ids(collector, owner));
-    let details = line
-        .owner
-        .and_then(|owner| collector.details.get(owner as usize));
+    let details = line.owner.and_then(|owner| collector.details.get(owner));
     let about = details.map(|details| {
         let titles = [
             "",

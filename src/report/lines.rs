@@ -222,7 +222,7 @@ fn compare(
     let owner = |key: super::table::EntryKey| collector.owners.get_index(key.owner as usize);
     let host = |number: u32| collector.hosts.get(number as usize).map(|host| &host.name);
     let name = |key: super::table::EntryKey| {
-        let details = collector.details.get(key.owner as usize);
+        let details = collector.details.get(key.owner);
         details
             .and_then(|details| details.texts.first())
             .and_then(Option::as_ref)

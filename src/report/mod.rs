@@ -4,6 +4,7 @@ mod bins;
 mod changes;
 mod collect;
 mod data;
+mod details;
 mod findings;
 mod hosts;
 mod keys;

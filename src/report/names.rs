@@ -45,7 +45,7 @@ fn plain_name(collector: &Collector, owner: u32) -> &str {
     {
         Some(Who::Group(name)) => name.as_deref(),
         Some(Who::Process(..)) => {
-            let details = collector.details.get(owner as usize);
+            let details = collector.details.get(owner);
             let name = details.and_then(|details| details.texts.first());
             name.and_then(Option::as_deref)
         }

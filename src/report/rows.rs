@@ -9,7 +9,8 @@ use serde::Serializer;
 use serde::ser::SerializeMap;
 
 use super::bins::Length;
-use super::collect::{Collector, DETAILS};
+use super::collect::Collector;
+use super::details::DETAILS;
 use super::keys::{Key, Who};
 use super::lines::{Kind, Line, Lines};
 use super::names::rfc3339;
@@ -168,7 +169,7 @@ impl<'c> Rows<'c> {
         if self.collector.key().is_single() {
             let details = line
                 .owner
-                .and_then(|owner| self.collector.details.get(owner as usize));
+                .and_then(|owner| self.collector.details.get(owner));
             for index in DETAILS.len() - 2..DETAILS.len() {
                 let detail = details.and_then(|details| details.texts.get(index));
                 values.push(text(detail.and_then(Option::as_deref)));
@@ -217,7 +218,7 @@ impl<'c> Rows<'c> {
         }
         let details = line
             .owner
-            .and_then(|owner| self.collector.details.get(owner as usize));
+            .and_then(|owner| self.collector.details.get(owner));
         for (index, name) in DETAIL_NAMES.into_iter().enumerate() {
             let detail = details.and_then(|details| details.texts.get(index));
             let detail = detail.and_then(Option::as_deref);

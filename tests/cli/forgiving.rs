@@ -199,7 +199,8 @@ fn help_and_version_by_other_names() {
     ] {
         assert_advised(arguments, advice);
     }
-    assert_refused(&netatop(&["report"]), 1, "netatop record -i 10s");
+    assert_refused(&netatop(&["export"]), 1, "netatop record -i 10s");
+    assert_refused(&netatop(&["report"]), 1, "<FILE>");
     assert_refused(&netatop(&["top"]), 1, "netatop record -i 1s");
     assert_refused(&netatop(&["lo"]), 1, "lo is a network interface");
     assert_refused(&netatop(&["record", "lo"]), 1, "netatop counts by process");
