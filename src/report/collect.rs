@@ -13,6 +13,7 @@ use super::hosts::{self, Host, Span as Time};
 use super::keys::{self, Key, Who};
 use super::remote::{self, Remote, Split};
 use super::table::{EntryKey, NONE, Table, middle};
+use super::texts::Texts;
 use crate::error::Error;
 use crate::recording::{Field, Row, Span, Stop};
 
@@ -69,6 +70,8 @@ pub(super) struct Collector {
     /// Of each owner, if rows are processes or threads.
     pub(super) details: Details,
     pub(super) remotes: IndexSet<Remote, RandomState>,
+    /// Texts of remote ends.
+    texts: Texts,
     /// The names of remote ends, if the recording has them.
     pub(super) remote_names: HashMap<u32, Box<str>>,
     pub(super) table: Table,
@@ -98,6 +101,7 @@ impl Collector {
             owners: IndexSet::default(),
             details: Details::default(),
             remotes: IndexSet::default(),
+            texts: Texts::default(),
             remote_names: HashMap::default(),
             table: Table::new(wanted.has_series.then_some(length)),
             entries: HashMap::default(),
@@ -331,7 +335,7 @@ impl Collector {
             (None, Some(_)) => Split::Service,
             (None, None) => Split::Recorded,
         };
-        let Some(remote) = Remote::of(row, split)? else {
+        let Some(remote) = Remote::of(row, split, &mut self.texts)? else {
             return Ok(NONE);
         };
         let (number, _) = self.remotes.insert_full(remote);

@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use foldhash::HashSet;
-
+use super::texts::Texts;
 use crate::recording::{Field, Row, Stop};
 
 /// The fields of a process that do not identify it.
@@ -31,8 +30,7 @@ pub(super) struct Detail {
 #[derive(Debug, Default)]
 pub(super) struct Details {
     all: Vec<Detail>,
-    /// One copy of each text that several processes have.
-    texts: HashSet<Rc<str>>,
+    texts: Texts,
 }
 
 impl Details {
@@ -51,24 +49,14 @@ impl Details {
         {
             detail.time = row.time;
             for (text, field) in detail.texts.iter_mut().zip(DETAILS) {
-                *text = row
-                    .text(field)?
-                    .map(|text| interned(&mut self.texts, field, text));
+                *text = match (row.text(field)?, field) {
+                    // Each process has a start of its own.
+                    (Some(text), Field::Start | Field::StartNs) => Some(text.into()),
+                    (Some(text), _) => Some(self.texts.get(text)),
+                    (None, _) => None,
+                };
             }
         }
         Ok(())
     }
-}
-
-/// One copy of a text that many processes have. Starts differ, so they are not looked up.
-fn interned(texts: &mut HashSet<Rc<str>>, field: Field, text: &str) -> Rc<str> {
-    if matches!(field, Field::Start | Field::StartNs) {
-        return text.into();
-    }
-    if let Some(there) = texts.get(text) {
-        return Rc::clone(there);
-    }
-    let new: Rc<str> = text.into();
-    texts.insert(Rc::clone(&new));
-    new
 }

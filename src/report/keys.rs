@@ -141,7 +141,7 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Who {
     /// A process or thread: id, start, and thread id. The start is absent in old recordings.
-    Process(u64, Option<Box<str>>, Option<u64>),
+    Process(u64, Start, Option<u64>),
     /// A group by its key. `None` if it is not known, such as the path of a removed cgroup.
     Group(Option<Box<str>>),
     /// The rows that `--top` left out of the recording.
@@ -150,8 +150,18 @@ pub(super) enum Who {
     Unattributed,
 }
 
+/// When a process started, as far as the recording says it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Start {
+    Unknown,
+    /// Nanoseconds since boot.
+    Boot(u64),
+    /// The date, in old recordings.
+    Date(Box<str>),
+}
+
 /// Which process a row belongs to: id and start.
-pub(super) type ProcessKey = (u64, Option<Box<str>>);
+pub(super) type ProcessKey = (u64, Start);
 
 /// The fields that [`who`] and [`process`] read.
 pub(super) const FIELDS: [Field; 13] = [
@@ -175,11 +185,12 @@ pub(super) fn process(row: &Row<'_>) -> Result<Option<ProcessKey>, String> {
     let Some(pid) = row.number(Field::Pid)? else {
         return Ok(None);
     };
-    let start = match row.text(Field::StartNs)? {
-        Some(start) => Some(start),
-        None => row.text(Field::Start)?,
+    let start = match (row.number(Field::StartNs)?, row.text(Field::Start)?) {
+        (Some(start), _) => Start::Boot(start),
+        (None, Some(date)) => Start::Date(date.into()),
+        (None, None) => Start::Unknown,
     };
-    Ok(Some((pid, start.map(Into::into))))
+    Ok(Some((pid, start)))
 }
 
 /// Whose traffic a row is, by `key`.

@@ -21,6 +21,7 @@ mod run;
 mod sections;
 mod summary;
 mod table;
+mod texts;
 mod timeline;
 
 pub use keys::Key;

@@ -144,7 +144,7 @@ pub(super) fn length(milliseconds: i64) -> String {
     }
     match milliseconds % 1000 {
         0 => format!("{} s", milliseconds / 1000),
-        _ if milliseconds < 1000 => format!("{} s", milliseconds as f64 / 1e3),
+        _ if milliseconds < 1000 => format!("{:.2} s", milliseconds as f64 / 1e3),
         _ => format!("{:.1} s", milliseconds as f64 / 1e3),
     }
 }

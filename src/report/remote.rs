@@ -1,9 +1,11 @@
 //! The remote ends of traffic, as recordings name them.
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use clap::ValueEnum;
 
+use super::texts::Texts;
 use crate::recording::{Field, Row, Schema};
 
 /// How rows of a report are split by remote end.
@@ -33,9 +35,9 @@ pub(super) const FIELDS: [Field; 8] = [
 /// A remote end, as far as rows are split by it. Absent values are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Remote {
-    pub(super) protocol: Option<Box<str>>,
-    pub(super) role: Option<Box<str>>,
-    pub(super) local_addr: Option<Box<str>>,
+    pub(super) protocol: Option<Rc<str>>,
+    pub(super) role: Option<Rc<str>>,
+    pub(super) local_addr: Option<Rc<str>>,
     pub(super) local_port: Option<u64>,
     pub(super) remote_addr: Option<Box<str>>,
     pub(super) remote_port: Option<u64>,
@@ -44,14 +46,18 @@ pub(super) struct Remote {
 
 impl Remote {
     /// The remote end of a row. `None` if it is not known.
-    pub(super) fn of(row: &Row<'_>, split: Split) -> Result<Option<Self>, String> {
-        let text = |field| Ok::<_, String>(row.text(field)?.map(Into::into));
+    pub(super) fn of(
+        row: &Row<'_>,
+        split: Split,
+        texts: &mut Texts,
+    ) -> Result<Option<Self>, String> {
+        let mut text = |field| Ok::<_, String>(row.text(field)?.map(|text| texts.get(text)));
         let mut remote = Self {
             protocol: text(Field::Protocol)?,
             role: text(Field::Role)?,
             local_addr: text(Field::LocalAddr)?,
             local_port: row.number(Field::LocalPort)?,
-            remote_addr: text(Field::RemoteAddr)?,
+            remote_addr: row.text(Field::RemoteAddr)?.map(Into::into),
             remote_port: row.number(Field::RemotePort)?,
             netns: row.number(Field::Netns)?,
         };
