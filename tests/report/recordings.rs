@@ -137,6 +137,7 @@ pub fn reports(layout: Layout, seed: u64, count: i64) -> Vec<Report> {
                     who,
                     counters,
                     remote,
+                    remote_name: None,
                 }
             };
             let rows = (0..dice.below(8)).map(|_| row(&mut dice)).collect();
@@ -154,6 +155,7 @@ pub fn layout(group_by: GroupBy, threads: bool, remote: Option<RemoteMode>) -> L
         group_by,
         threads,
         remote,
+        ..Layout::default()
     }
 }
 
