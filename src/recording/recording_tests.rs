@@ -2,12 +2,15 @@
 
 use std::io::Cursor;
 
+use clap::ValueEnum;
 use proptest::prelude::*;
 
 use super::csv::split;
 use super::read::{Ending, read_from};
-use super::{Field, Row, Values};
+use super::{Field, Row, Schema, Values};
 use crate::error::Error;
+use crate::model::{GroupBy, Layout, RemoteMode};
+use crate::output::columns;
 
 /// What is compared of a row.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +75,26 @@ fn a_block_can_end_within_a_name() {
         let names = seen.iter().map(|row| row.comm.as_deref());
         assert!(names.eq(rows.iter().map(|row| Some(row.0.as_str()))));
         assert_eq!(ending.rows, 40_000);
+    }
+}
+
+/// A report names columns that it does not know, and there should be none from this version.
+#[test]
+fn every_column_of_a_recording_is_known() {
+    for &group_by in GroupBy::value_variants() {
+        for threads in [false, true] {
+            let layout = Layout {
+                group_by,
+                threads,
+                remote: Some(RemoteMode::Socket),
+                names: true,
+            };
+            let columns = columns(layout);
+            let names = columns.iter().map(|column| column.id.to_owned());
+            let schema = Schema::new(names.collect()).expect("the columns of a recording");
+            assert_eq!(schema.ignored(), [""; 0], "{layout:?}");
+            assert!(schema.has(Field::RemoteName) && schema.has(Field::Time));
+        }
     }
 }
 
