@@ -57,6 +57,26 @@ impl Style {
     }
 }
 
+/// Breaks a line between words. The lines after the first one are indented.
+pub(super) fn wrapped(text: &str, style: Style) -> String {
+    let mut lines = String::new();
+    let mut at = 0;
+    for word in text.split(' ') {
+        let width = word.width();
+        if at > 2 && at + 1 + width > style.width {
+            lines.push_str("\n  ");
+            at = 2;
+        } else if at > 0 {
+            lines.push(' ');
+            at += 1;
+        }
+        lines.push_str(word);
+        at += width;
+    }
+    lines.push('\n');
+    lines
+}
+
 /// A column of a table.
 pub(super) struct Column {
     title: &'static str,
@@ -194,6 +214,20 @@ fn shortened(text: &str, width: usize, ascii: bool) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        let style = Style {
+            width: 40,
+            ..Style::PLAIN
+        };
+        assert_eq!(wrapped("short", style), "short\n");
+        let text = "one two three four five six seven eight nine ten eleven";
+        assert_eq!(
+            wrapped(text, style),
+            "one two three four five six seven eight\n  nine ten eleven\n"
+        );
+    }
 
     proptest! {
         #[test]

@@ -1,8 +1,10 @@
 //! The summary for people.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::changes::changes;
 use super::collect::Collector;
-use super::layout::Style;
+use super::layout::{Style, wrapped};
 use super::lines::Lines;
 use super::names::{Clock, clamped, host_name, length, name};
 use super::notes::Source;
@@ -25,24 +27,30 @@ pub(super) fn text(
     let Some(span) = collector.recorded() else {
         let mut text = String::from("no traffic was recorded\n");
         for note in notes(collector, sources) {
-            text.push_str(&format!("{note}\n"));
+            text.push_str(&wrapped(&note, style));
         }
         return text;
     };
     let clock = Clock::new(span, lines.length.milliseconds());
-    let mut parts = vec![head(collector, lines, sources, span)];
+    let mut parts = vec![head(collector, lines, sources, span, style)];
     parts.push(timeline(&lines.series, lines.length, span, clock, style));
     parts.push(rows(collector, lines, clock, style));
     parts.push(changed(collector, lines, span, clock));
     parts.push(remote_ends(collector, lines, MOST, style));
     parts.push(tcp(collector, lines, MOST, style));
-    parts.push(ends(collector, lines, sources));
+    parts.push(ends(collector, lines, sources, style));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
 }
 
 /// What was recorded.
-fn head(collector: &Collector, lines: &Lines, sources: &[Source], span: (i64, i64)) -> String {
+fn head(
+    collector: &Collector,
+    lines: &Lines,
+    sources: &[Source],
+    span: (i64, i64),
+    style: Style,
+) -> String {
     let what = match sources {
         [one] => one.name.clone(),
         several => format!("{} files", several.len()),
@@ -66,6 +74,9 @@ fn head(collector: &Collector, lines: &Lines, sources: &[Source], span: (i64, i6
     let intervals: u64 = collector.hosts.iter().map(|host| host.intervals).sum();
     let recorded: u64 = collector.hosts.iter().map(|host| host.recorded).sum();
     let each = recorded.checked_div(intervals).unwrap_or(0);
+    // The end of a path says more than its beginning.
+    let room = style.width.saturating_sub(hosts.width() + 2).max(12);
+    let what = crate::text::shortened(&what, room);
     let mut text = format!(
         "{what}, {hosts}\n{} to {} {}, {}\n{} of {} s",
         Clock::date(span.0),
@@ -136,7 +147,7 @@ fn changed(collector: &Collector, lines: &Lines, span: (i64, i64), clock: Clock)
 }
 
 /// What is missing or uncertain.
-fn ends(collector: &Collector, lines: &Lines, sources: &[Source]) -> String {
+fn ends(collector: &Collector, lines: &Lines, sources: &[Source], style: Style) -> String {
     let mut text = match lines.unattributed() {
         None => "0 unattributed\n".to_owned(),
         Some(line) => format!(
@@ -146,7 +157,7 @@ fn ends(collector: &Collector, lines: &Lines, sources: &[Source]) -> String {
         ),
     };
     for note in notes(collector, sources) {
-        text.push_str(&format!("{note}\n"));
+        text.push_str(&wrapped(&note, style));
     }
     text
 }

@@ -125,11 +125,23 @@ fn assert_golden(name: &str, text: &str) {
 #[test]
 fn a_summary_fits_80_and_120_columns() {
     let dir = tempfile::tempdir().expect("a directory");
-    fs::write(dir.path().join("night.csv"), night()).expect("a file");
+    let text = night();
+    fs::write(dir.path().join("night.csv"), &text).expect("a file");
+    // Hours without rows, and a line that is cut off.
+    let kept = |line: &&str| !line.starts_with("2026-03-01T14");
+    let gaps: Vec<&str> = text.lines().filter(kept).collect();
+    fs::create_dir(dir.path().join("sub")).expect("a directory");
+    let long = "sub/a-recording-with-a-rather-long-name-of-a-night.csv";
+    fs::write(dir.path().join(long), gaps.join("\n")).expect("a file");
     for (name, width, args) in [
         ("summary-80.txt", 80, ["night.csv"].as_slice()),
         ("summary-120.txt", 120, &["night.csv"]),
         ("remote-80.txt", 80, &["night.csv", "-r", "-n", "4"]),
+        (
+            "gaps-80.txt",
+            80,
+            &["sub/a-recording-with-a-rather-long-name-of-a-night.csv"],
+        ),
         (
             "process-80.txt",
             80,
