@@ -88,6 +88,7 @@ fn every_column_of_a_recording_is_known() {
                 threads,
                 remote: Some(RemoteMode::Socket),
                 names: true,
+                tcp: true,
             };
             let columns = columns(layout);
             let names = columns.iter().map(|column| column.id.to_owned());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use netatop::model::{
-    Comm, Counters, End, GroupBy, Layout, Process, Protocol, Remote, RemoteMode, Report, Role, Row,
-    State, Who,
+    Comm, Counters, End, GroupBy, Health, Layout, Process, Protocol, Remote, RemoteMode, Report,
+    Role, Row, State, Who,
 };
 use netatop::output::{Csv, Format, Json};
 
@@ -138,6 +138,7 @@ pub fn reports(layout: Layout, seed: u64, count: i64) -> Vec<Report> {
                     counters,
                     remote,
                     remote_name: None,
+                    tcp: Health::default(),
                 }
             };
             let rows = (0..dice.below(8)).map(|_| row(&mut dice)).collect();
