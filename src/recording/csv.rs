@@ -1,7 +1,7 @@
 //! Splits lines of CSV into fields.
 //!
-//! The crate `csv` reads a quarter of a gigabyte in a second. A recording can have many gigabytes,
-//! so lines without quotes are split here, eight bytes at a time. `csv-core` splits all others.
+//! A recording can have many gigabytes, and `csv-core` looks at one byte after the other. So lines
+//! without quotes are split here, eight bytes at a time. `csv-core` splits all others.
 
 use csv_core::{ReadRecordResult, Reader};
 
