@@ -48,4 +48,5 @@ mod stress;
 mod tcp;
 mod tcp_owner;
 mod tcp_rows;
+mod tcp_running;
 mod terminals;

@@ -12,6 +12,7 @@ use super::harness::{Workload, of_pid, wait_for};
 use super::remote_netns::in_new_netns;
 use super::remote_socket::V4;
 use super::tcp::{has_nft, own, rules, statistics, with_tcp};
+use super::tcp_running::Retransmissions;
 
 /// TCP's account of a process in an interval.
 fn account(interval: &Interval, pid: u32) -> Tcp {
@@ -40,6 +41,7 @@ fn a_sender_that_has_ended() {
             let before = statistics();
             let listener = TcpListener::bind((V4, 0)).expect("listen");
             let port = listener.local_addr().expect("its name").port();
+            let trace = Retransmissions::to(port);
             let sender = Workload::start(&["burst", &format!("port={port}"), "size=10000000"]);
             let pid = sender.pid();
             let (mut server, _) = listener.accept().expect("accept");
@@ -63,6 +65,14 @@ fn a_sender_that_has_ended() {
             assert_eq!((sum.out_bytes, sum.in_bytes), (SIZE, 0));
             assert_eq!((sum.active_opens, sum.passive_opens), (1, 0));
             assert_eq!(sum.retrans_segs, again);
+            let running = trace.by_running_process();
+            let (all, own): (u64, _) = (running.values().sum(), running.get(&pid).copied());
+            println!(
+                "{all} segments sent again, {own:?} of them while the sender ran: {running:?}"
+            );
+            // The event also fires for attempts that fail.
+            assert!(all >= again);
+            assert!(own.unwrap_or(0) < all, "the sender had ended: {running:?}");
             assert_eq!((mine.out_bytes, mine.in_bytes), (0, SIZE));
             assert_eq!((mine.active_opens, mine.passive_opens), (0, 1));
             assert_eq!(mine.retrans_segs, 0);
