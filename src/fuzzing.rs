@@ -83,6 +83,10 @@ pub fn targets() -> Vec<Target> {
         ("mountinfo", |bytes| {
             host::parsers::find_mounts(&lossy(bytes)).for_each(drop);
         }),
+        ("cgroup_path", |bytes| {
+            let cgroup = host::Cgroup::new(lossy(bytes));
+            black_box((cgroup.unit(), cgroup.container()));
+        }),
         ("client_stream", |bytes| {
             // An error means that the kernel refused a socket, which is not what is tested.
             let _ = serve::parsers::drive(bytes);

@@ -227,6 +227,8 @@ fn report(interval: &Interval) -> Report {
             comm: usage.last.comm,
             uid: usage.last.uid,
             cgroup: Some("/".into()),
+            unit: None,
+            container: None,
             start: Utc::now(),
             start_ns: usage.last.process.start,
             state: usage.state,

@@ -19,7 +19,7 @@ const EXAMPLES: &str = "Examples, with sudo or as root:
   netatop record -d 30s                  all processes, for 30 seconds
   netatop record -i 1s --count 5         five reports, one every second
   netatop record -p \"$(pgrep -x nginx)\"  only the processes of this name
-  netatop record -d 1m -g cgroup         a row for each service or container
+  netatop record -d 1m -g unit           a row for each service; -g container
   netatop record -i 10s -o traffic.csv   write to a file until Ctrl-C
   netatop record -- curl -sS https://example.org
                                          one command and all that it starts";

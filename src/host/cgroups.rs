@@ -8,7 +8,7 @@ use std::rc::Rc;
 use foldhash::{HashMap, HashSet};
 use rustix::fs::{FsWord, statfs};
 
-use super::proc;
+use super::{Cgroup, proc};
 use crate::model::CgroupChange;
 
 /// The paths of all existing cgroups, and of removed cgroups that can still appear in a row.
@@ -19,7 +19,7 @@ use crate::model::CgroupChange;
 pub struct Cgroups {
     mount: Option<PathBuf>,
     /// Paths by cgroup id. `None` for a path that the kernel did not report in full.
-    paths: HashMap<u64, Option<Rc<str>>>,
+    paths: HashMap<u64, Option<Rc<Cgroup>>>,
     /// Ids of removed cgroups: since the last call of `forget_removed`, and before that call.
     removed: [Vec<u64>; 2],
 }
@@ -59,12 +59,24 @@ impl Cgroups {
         cgroups
     }
 
+    /// Cgroups with these ids and paths, without a hierarchy.
+    #[cfg(test)]
+    pub(crate) fn of_test(cgroups: impl IntoIterator<Item = (u64, &'static str)>) -> Self {
+        let cgroups = cgroups.into_iter();
+        Self {
+            paths: cgroups
+                .map(|(id, path)| (id, Some(Rc::new(Cgroup::new(path)))))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     /// Applies a change of the hierarchy.
     pub fn apply(&mut self, change: CgroupChange) {
         if self.mount.is_none() {
             return;
         }
-        let path = change.path.map(Rc::from);
+        let path = change.path.map(|path| Rc::new(Cgroup::new(path)));
         if change.removed {
             // The cgroup may have been removed before the hierarchy was read.
             self.paths.entry(change.id).or_insert(path);
@@ -74,9 +86,9 @@ impl Cgroups {
         }
     }
 
-    /// The path below the cgroup root, `/` for the root itself. `None` if the path is not known.
+    /// The cgroup with this id. `None` if its path is not known.
     #[must_use]
-    pub fn path(&self, id: u64) -> Option<&Rc<str>> {
+    pub fn get(&self, id: u64) -> Option<&Rc<Cgroup>> {
         self.paths.get(&id)?.as_ref()
     }
 
@@ -131,7 +143,7 @@ impl Cgroups {
         self.paths
             .entry(id)
             .or_default()
-            .get_or_insert_with(|| path.into());
+            .get_or_insert_with(|| Rc::new(Cgroup::new(path)));
     }
 }
 
@@ -237,14 +249,14 @@ mod tests {
             mount: Some("/nonexistent".into()),
             ..Cgroups::default()
         };
-        let known = |cgroups: &Cgroups| cgroups.path(7).map(|path| path.to_string());
+        let known = |cgroups: &Cgroups| cgroups.get(7).map(|cgroup| cgroup.path().to_string());
         cgroups.apply(change(7, "/a", false));
         cgroups.apply(change(7, "/a", true));
         cgroups.apply(change(8, "/never-seen-alive", true));
         assert_eq!(cgroups.removed(), 2);
         cgroups.forget_removed();
         assert_eq!(known(&cgroups).as_deref(), Some("/a"));
-        assert!(cgroups.path(8).is_some());
+        assert!(cgroups.get(8).is_some());
         cgroups.forget_removed();
         assert_eq!((known(&cgroups), cgroups.removed()), (None, 0));
     }
@@ -287,7 +299,7 @@ mod tests {
         });
         cgroups.apply(change(u64::MAX, "/gone", false));
         cgroups.scan();
-        let known = |cgroups: &Cgroups, id| cgroups.path(id).map(|path| path.to_string());
+        let known = |cgroups: &Cgroups, id| cgroups.get(id).map(|cgroup| cgroup.path().to_string());
         assert_eq!(known(&cgroups, lost).as_deref(), Some("/lost"));
         assert_eq!(known(&cgroups, cut).as_deref(), Some("/cut"));
         // Rows of the last interval may be about it.

@@ -1,13 +1,17 @@
-//! Facts about this host: its name, control groups, users, boot time, names of remote hosts.
+//! Facts about this host: its name, cgroups, units, containers, users, boot time, names of remote hosts.
 
 mod boot;
+mod cgroup;
 mod cgroups;
+mod container;
 mod name;
 pub mod proc;
 mod resolver;
+mod unit;
 mod users;
 
 pub use boot::{booted, clock_offset};
+pub use cgroup::Cgroup;
 pub use cgroups::{
     Cgroups, NO_CGROUPS, can_name_cgroups, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace,
 };

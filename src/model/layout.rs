@@ -16,6 +16,10 @@ pub enum GroupBy {
     Comm,
     /// All processes in the same cgroup
     Cgroup,
+    /// All processes of the same systemd unit
+    Unit,
+    /// All processes in the same container
+    Container,
     /// All processes of the same user
     #[value(alias = "uid")]
     User,

@@ -41,7 +41,8 @@ pub enum Who {
     Process(Process),
     /// All processes with the same key.
     Group {
-        /// The common name, cgroup path or user.
+        /// The common name, cgroup path, unit, container or user. Empty for processes
+        /// whose cgroup, unit or container is not known, or that have none.
         key: String,
         /// Number of processes with traffic in the group.
         processes: u64,
@@ -68,6 +69,10 @@ pub struct Process {
     pub uid: u32,
     /// Path below the cgroup v2 root. `None` if the cgroup was removed before its path was read.
     pub cgroup: Option<Rc<str>>,
+    /// Systemd unit of the cgroup. `None` if there is none, or if the path of the cgroup is not known.
+    pub unit: Option<Rc<str>>,
+    /// Container of the cgroup. `None` if there is none, or if the path of the cgroup does not tell.
+    pub container: Option<Rc<str>>,
     /// Start of the process by the host's clock.
     pub start: DateTime<Utc>,
     /// Start of the process in nanoseconds since boot. Changes of the clock do not affect it.

@@ -171,13 +171,25 @@ const CGROUP: Column = Column::new(
     "",
     "path of the cgroup under the cgroup v2 root; absent if netatop could not look it \
      up, for example because the cgroup was removed",
-    |c| {
-        process(c, |p| {
-            p.cgroup
-                .as_deref()
-                .map_or(Value::Absent, |path| Value::Text(path.into()))
-        })
-    },
+    |c| process(c, |p| text(p.cgroup.as_deref())),
+);
+/// The systemd unit of a process. Rows have it after all other columns, unless they are groups.
+const UNIT: Column = Column::new(
+    "unit",
+    "",
+    "systemd unit, such as nginx.service; a unit of a user's own manager has the manager before it: \
+     user@1000.service/pipewire.service; absent if the process belongs to no unit, or if its cgroup \
+     is not known",
+    |c| process(c, |p| text(p.unit.as_deref())),
+);
+/// The container of a process, as for [`UNIT`].
+const CONTAINER: Column = Column::new(
+    "container",
+    "",
+    "container: the first 12 digits of its id (Docker, Podman, containerd, CRI-O), in a pod of \
+     Kubernetes podUID/ID; the name for LXC and systemd-nspawn; absent if the process is in no \
+     container, or if its cgroup does not tell",
+    |c| process(c, |p| text(p.container.as_deref())),
 );
 const START: Column = Column::new(
     "start",
@@ -212,11 +224,19 @@ const GROUP_CGROUP: Column = Column::new(
     "cgroup",
     "",
     "path of the cgroup that the processes share; absent if netatop could not look it up",
-    |c| match &c.row.who {
-        // An empty path means an unknown cgroup: the path of the root is `/`.
-        Who::Group { key, .. } if key.is_empty() => Value::Absent,
-        _ => name(c, |_| Value::Absent),
-    },
+    key_or_absent,
+);
+const GROUP_UNIT: Column = Column::new(
+    "unit",
+    "",
+    "systemd unit that the processes share; absent for processes without a unit",
+    key_or_absent,
+);
+const GROUP_CONTAINER: Column = Column::new(
+    "container",
+    "",
+    "container that the processes share; absent for processes that are in no known container",
+    key_or_absent,
 );
 const GROUP_USER: Column = Column::new(
     "user_name",
@@ -242,11 +262,17 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, START_NS, STATE],
         (GroupBy::Comm, _) => &[GROUP_COMM, PROCESSES],
         (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
+        (GroupBy::Unit, _) => &[GROUP_UNIT, PROCESSES],
+        (GroupBy::Container, _) => &[GROUP_CONTAINER, PROCESSES],
         (GroupBy::User, _) => &[GROUP_USER, PROCESSES],
     };
     let remote: &[Column] = layout.remote.map_or(&[], |_| &REMOTE);
     let name: &[Column] = if layout.names { &[REMOTE_NAME] } else { &[] };
     let tcp: &[Column] = if layout.tcp { &TCP } else { &[] };
+    let names: &[Column] = match layout.group_by {
+        GroupBy::Process => &[UNIT, CONTAINER],
+        _ => &[],
+    };
     [
         &[TIME, INTERVAL, HOST],
         identity,
@@ -254,8 +280,15 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         remote,
         name,
         tcp,
+        names,
     ]
     .concat()
+}
+
+/// Whether the paths of cgroups are needed for any of these columns.
+pub(super) fn name_cgroups(columns: &[Column]) -> bool {
+    let mut ids = columns.iter().map(|column| column.id);
+    ids.any(|id| matches!(id, "cgroup" | "unit" | "container"))
 }
 
 /// The value of a column that only rows with a known remote end have.
@@ -265,6 +298,10 @@ fn remote<'a>(context: &Context<'a>, value: impl FnOnce(&'a Remote) -> Value<'a>
 
 fn port(port: Option<u16>) -> Value<'static> {
     port.map_or(Value::Absent, |port| Value::Unsigned(port.into()))
+}
+
+fn text(text: Option<&str>) -> Value<'_> {
+    text.map_or(Value::Absent, |text| Value::Text(text.into()))
 }
 
 /// The value of a column that only rows of processes have.
@@ -288,6 +325,15 @@ fn name<'a>(
         Who::Group { key, .. } => Value::Text(key.into()),
         Who::Other { .. } => Value::Text(OTHER.into()),
         Who::Unattributed => Value::Text(UNATTRIBUTED.into()),
+    }
+}
+
+/// The key of a group by cgroup, unit or container: an empty one stands for processes without it.
+/// None of them has an empty name: the path of the root is `/`.
+fn key_or_absent<'a>(context: &Context<'a>) -> Value<'a> {
+    match &context.row.who {
+        Who::Group { key, .. } if key.is_empty() => Value::Absent,
+        _ => name(context, |_| Value::Absent),
     }
 }
 

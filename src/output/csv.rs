@@ -43,7 +43,7 @@ impl Csv {
 
 impl Format for Csv {
     fn names_cgroups(&self) -> bool {
-        self.columns.iter().any(|column| column.id == "cgroup")
+        columns::name_cgroups(&self.columns)
     }
 
     fn rows_are_independent(&self) -> bool {

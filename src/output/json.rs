@@ -51,7 +51,7 @@ impl Serialize for Value<'_> {
 
 impl Format for Json {
     fn names_cgroups(&self) -> bool {
-        self.columns.iter().any(|column| column.id == "cgroup")
+        columns::name_cgroups(&self.columns)
     }
 
     fn rows_are_independent(&self) -> bool {

@@ -48,7 +48,7 @@ pub trait Format {
     /// be written in several parts.
     fn rows_are_independent(&self) -> bool;
 
-    /// Whether the rows name the cgroups of processes.
+    /// Whether the rows name the cgroups of processes, or their units or containers.
     fn names_cgroups(&self) -> bool;
 
     /// Whether [`Format::overall`] writes something.

@@ -62,8 +62,14 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             "--sort pid needs rows of processes: groups have no process id".to_owned(),
         ));
     }
-    if options.layout.group_by == GroupBy::Cgroup {
-        targets::need_cgroups("--group-by cgroup")?;
+    let needs_cgroups = match options.layout.group_by {
+        GroupBy::Cgroup => Some("--group-by cgroup"),
+        GroupBy::Unit => Some("--group-by unit"),
+        GroupBy::Container => Some("--group-by container"),
+        GroupBy::Process | GroupBy::Comm | GroupBy::User => None,
+    };
+    if let Some(option) = needs_cgroups {
+        targets::need_cgroups(option)?;
     }
     let processes = targets::open_pids(&targets.pids)?;
     let cgroups = targets::open_cgroups(&targets.cgroups)?;

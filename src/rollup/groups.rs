@@ -1,6 +1,7 @@
 //! Sums of processes by group, and by remote end if rows are split.
 
 use std::mem;
+use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
@@ -8,7 +9,7 @@ use indexmap::IndexMap;
 
 use super::parts::{Amount, MaybeRemote, Parts};
 use super::rows::{Group, Rows};
-use crate::host::user_name;
+use crate::host::{Cgroup, user_name};
 use crate::model::{Counters, GroupBy, Identity, Row};
 
 /// Counters, and the number of processes that they belong to.
@@ -37,7 +38,13 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Adds a process with all its traffic. A process must not be added twice.
-    pub(super) fn add(&mut self, rows: &Rows, last: &Identity, cgroup: Option<&str>, parts: Parts) {
+    pub(super) fn add(
+        &mut self,
+        rows: &Rows,
+        last: &Identity,
+        cgroup: Option<&Cgroup>,
+        parts: Parts,
+    ) {
         let mut key = self.key(rows.layout.group_by, last, cgroup);
         let mut left = parts.len();
         let is_alone = left <= 1;
@@ -64,9 +71,12 @@ impl Groups {
         }
     }
 
-    fn key(&mut self, by: GroupBy, last: &Identity, cgroup: Option<&str>) -> String {
+    fn key(&mut self, by: GroupBy, last: &Identity, cgroup: Option<&Cgroup>) -> String {
+        let text = |name: Option<&Rc<str>>| name.map(|name| name.to_string()).unwrap_or_default();
         match by {
-            GroupBy::Cgroup => cgroup.unwrap_or_default().to_owned(),
+            GroupBy::Cgroup => text(cgroup.map(Cgroup::path)),
+            GroupBy::Unit => text(cgroup.and_then(Cgroup::unit)),
+            GroupBy::Container => text(cgroup.and_then(Cgroup::container)),
             GroupBy::User => self
                 .users
                 .entry(last.uid)

@@ -16,7 +16,7 @@ use indexmap::map::Entry as MapEntry;
 use super::groups::{Groups, Sum};
 use super::parts::{Amount, Parts};
 use super::rows::{Named, Rows};
-use crate::host::Cgroups;
+use crate::host::{Cgroup, Cgroups};
 use crate::model::{
     Counters, GroupBy, Health, Identity, Interval, ProcessId, Row, State, Usage, Who,
 };
@@ -50,7 +50,7 @@ struct Entry {
     /// From its newest record.
     last: Identity,
     state: State,
-    cgroup: Option<Rc<str>>,
+    cgroup: Option<Rc<Cgroup>>,
     parts: Parts,
     /// The value of `Pending::intervals` when the entry last changed.
     changed: u64,
@@ -129,7 +129,7 @@ impl Pending {
     fn add_usage(&mut self, rows: &Rows, usage: Usage, cgroups: &Cgroups) {
         let (last, threads) = (usage.last, rows.layout.threads);
         let remote = usage.remote.filter(|_| rows.layout.remote.is_some());
-        let cgroup = cgroups.path(last.cgroup).cloned();
+        let cgroup = cgroups.get(last.cgroup).cloned();
         let amount = Amount {
             counters: usage.counters,
             tcp: usage.tcp,
@@ -236,7 +236,7 @@ impl Pending {
                 all.add_unattributed(interval.unattributed, interval.unattributed_tcp);
                 for usage in interval.usage {
                     let (last, counters, tcp) = (usage.last, usage.counters, usage.tcp);
-                    let cgroup = cgroups.path(last.cgroup).map(AsRef::as_ref);
+                    let cgroup = cgroups.get(last.cgroup).map(AsRef::as_ref);
                     let parts = Parts::One(None, Amount { counters, tcp });
                     all.groups.add(rows, &last, cgroup, parts);
                 }

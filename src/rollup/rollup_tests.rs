@@ -1,5 +1,7 @@
 //! Rows that are split by remote end: their sums, their order, and the numbers of processes.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -96,9 +98,14 @@ fn interval(usage: Vec<Usage>) -> Interval {
     }
 }
 
+/// The cgroups of [`usage`]: one is that of a service, and the other one is not known.
+fn cgroups() -> Cgroups {
+    Cgroups::of_test([(1, "/system.slice/nginx.service")])
+}
+
 /// The rows of all parts. All of them are folded if `room` is 0.
 fn made(rows: &Rows, parts: &[Vec<Usage>], room: usize) -> Vec<Row> {
-    let (mut pending, cgroups) = (Pending::with_room(room), Cgroups::default());
+    let (mut pending, cgroups) = (Pending::with_room(room), cgroups());
     let (last, first) = parts.split_last().expect("a part");
     for part in first {
         pending.add(rows, interval(part.clone()), &cgroups, |p| p.pid < LASTING);

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
 
 use super::parts::Amount;
-use crate::host::Cgroups;
+use crate::host::{Cgroup, Cgroups};
 use crate::model::{Counters, Layout, Process, ProcessId, Remote, Row, Usage, Who};
 
 /// The sort key of rows. Numbers are sorted in descending order.
@@ -92,17 +92,17 @@ pub(super) trait Candidate {
     fn row(self, rows: &Rows) -> Row;
 }
 
-/// Usage of a process or thread, with the path of its cgroup.
+/// Usage of a process or thread, with its cgroup.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub(super) usage: Usage,
     /// `None` if the path is not known.
-    pub(super) cgroup: Option<Rc<str>>,
+    pub(super) cgroup: Option<Rc<Cgroup>>,
 }
 
 impl Named {
     pub(super) fn new(usage: Usage, cgroups: &Cgroups) -> Self {
-        let cgroup = cgroups.path(usage.last.cgroup).cloned();
+        let cgroup = cgroups.get(usage.last.cgroup).cloned();
         Self { usage, cgroup }
     }
 }
@@ -131,6 +131,7 @@ impl Candidate for Named {
 
     fn row(self, rows: &Rows) -> Row {
         let (last, threads) = (&self.usage.last, rows.layout.threads);
+        let cgroup = self.cgroup.as_deref();
         let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
         let start = rows
             .booted
@@ -141,7 +142,9 @@ impl Candidate for Named {
                 tid: threads.then_some(last.tid),
                 comm: if threads { last.thread_comm } else { last.comm },
                 uid: last.uid,
-                cgroup: self.cgroup,
+                cgroup: cgroup.map(Cgroup::path).cloned(),
+                unit: cgroup.and_then(Cgroup::unit).cloned(),
+                container: cgroup.and_then(Cgroup::container).cloned(),
                 start: start.unwrap_or(rows.booted),
                 start_ns: last.process.start,
                 state: self.usage.state,

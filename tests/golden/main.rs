@@ -160,6 +160,15 @@ fn groups_have_their_key_and_the_number_of_processes_in_csv_and_json() {
     let cgroup = [reports::by_cgroup()];
     assert_golden("by_cgroup.csv", &csv(by(GroupBy::Cgroup), &cgroup));
     assert_golden("by_cgroup.jsonl", &json(by(GroupBy::Cgroup), &cgroup));
+    let unit = [reports::by_unit()];
+    assert_golden("by_unit.csv", &csv(by(GroupBy::Unit), &unit));
+    assert_golden("by_unit.jsonl", &json(by(GroupBy::Unit), &unit));
+    let container = [reports::by_container()];
+    assert_golden("by_container.csv", &csv(by(GroupBy::Container), &container));
+    assert_golden(
+        "by_container.jsonl",
+        &json(by(GroupBy::Container), &container),
+    );
     let user = [reports::by_user()];
     assert_golden("by_user.csv", &csv(by(GroupBy::User), &user));
     assert_golden("by_user.jsonl", &json(by(GroupBy::User), &user));
@@ -225,6 +234,14 @@ fn a_table_is_fitted_to_the_terminal() {
         &table(PROCESSES, columns(80), reports::huge()),
     );
     let cgroup = |width| table(by(GroupBy::Cgroup), columns(width), reports::by_cgroup());
+    let unit = table(by(GroupBy::Unit), columns(80), reports::by_unit());
+    assert_golden("by_unit_80.table", &unit);
+    let container = |width| {
+        let layout = by(GroupBy::Container);
+        table(layout, columns(width), reports::by_container())
+    };
+    assert_golden("by_container_60.table", &container(60));
+    assert_golden("by_container_120.table", &container(120));
     assert_golden("by_cgroup_60.table", &cgroup(60));
     assert_golden("by_cgroup_80.table", &cgroup(80));
     assert_golden("by_cgroup_120.table", &cgroup(120));

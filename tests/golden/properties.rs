@@ -65,6 +65,8 @@ fn layout() -> impl Strategy<Value = Layout> {
         (GroupBy::Process, true),
         (GroupBy::Comm, false),
         (GroupBy::Cgroup, false),
+        (GroupBy::Unit, false),
+        (GroupBy::Container, false),
         (GroupBy::User, false),
     ]);
     let modes = prop::sample::select(vec![
@@ -125,17 +127,20 @@ fn process(threads: bool) -> impl Strategy<Value = Who> {
     (
         any::<(u32, u32, u32, u64, bool)>(),
         comm(),
-        prop::option::of(text()),
+        prop::array::uniform3(prop::option::of(text())),
         time(),
     )
         .prop_map(
-            move |((pid, tid, uid, start_ns, exited), comm, cgroup, start)| {
+            move |((pid, tid, uid, start_ns, exited), comm, places, start)| {
+                let [cgroup, unit, container] = places.map(|text| text.map(Into::into));
                 Who::Process(Process {
                     pid,
                     tid: threads.then_some(tid),
                     comm,
                     uid,
-                    cgroup: cgroup.map(Into::into),
+                    cgroup,
+                    unit,
+                    container,
                     start,
                     start_ns,
                     state: if exited {
@@ -218,9 +223,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     let name: Value = match &row.who {
         Who::Process(process) => process.comm.to_str_lossy().into(),
         // An empty path means an unknown cgroup; a name or user can be empty.
-        Who::Group { key, .. } if key.is_empty() && layout.group_by == GroupBy::Cgroup => {
-            Value::Null
-        }
+        Who::Group { key, .. } if key.is_empty() && is_place(layout.group_by) => Value::Null,
         Who::Group { key, .. } => key.as_str().into(),
         Who::Other { .. } => "(other)".into(),
         Who::Unattributed => "(unattributed)".into(),
@@ -252,6 +255,8 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     } else {
         let key = match layout.group_by {
             GroupBy::Cgroup => "cgroup",
+            GroupBy::Unit => "unit",
+            GroupBy::Container => "container",
             GroupBy::User => "user_name",
             _ => "comm",
         };
@@ -271,7 +276,18 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
     if layout.tcp {
         values.extend(tcp_values(&row.tcp.get().copied().unwrap_or_default()));
     }
+    if layout.group_by == GroupBy::Process {
+        values.push(("unit", of(|p| p.unit.as_deref().into())));
+        values.push(("container", of(|p| p.container.as_deref().into())));
+    }
     values
+}
+
+fn is_place(group_by: GroupBy) -> bool {
+    matches!(
+        group_by,
+        GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container
+    )
 }
 
 /// A value in csv: numbers and text look the same, and an absent value is empty.

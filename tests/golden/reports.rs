@@ -42,6 +42,8 @@ pub fn process(pid: u32, comm: &[u8]) -> Process {
         comm: Comm::new(comm),
         uid: 1000,
         cgroup: Some("/user.slice".into()),
+        unit: None,
+        container: None,
         start: noon(-3_600_000),
         start_ns: 81_000_000_123,
         state: State::Running,
@@ -89,10 +91,21 @@ pub fn unattributed(numbers: [u64; 8]) -> Row {
     }
 }
 
-/// One row of each kind: running, exited, with a removed cgroup, left out by --top, unattributed.
+const ID: &str = "9687bac58d5c4d1606aa46af33d1a21c1d1652e0ac9fb3fc0fc86e3495f42869";
+
+/// One row of each kind: of a service, exited in a container, with a removed cgroup, left out by
+/// --top, unattributed.
 pub fn ordinary() -> Report {
+    let service = Process {
+        cgroup: Some("/system.slice/nginx.service".into()),
+        unit: Some("nginx.service".into()),
+        ..process(1234, b"nginx: worker")
+    };
     let exited = Process {
         state: State::Exited,
+        cgroup: Some(format!("/system.slice/docker-{ID}.scope").into()),
+        unit: Some(format!("docker-{ID}.scope").into()),
+        container: Some(ID[..12].into()),
         ..process(4_194_303, b"curl")
     };
     let gone = Process {
@@ -101,10 +114,7 @@ pub fn ordinary() -> Report {
         ..process(77, b"named")
     };
     report(vec![
-        row(
-            process(1234, b"nginx: worker"),
-            [2_000, 123_456_789, 1_000, 65_536, 0, 0, 0, 0],
-        ),
+        row(service, [2_000, 123_456_789, 1_000, 65_536, 0, 0, 0, 0]),
         row(exited, [1, 80, 3, 40_000, 0, 0, 0, 0]),
         row(gone, [0, 0, 0, 0, 99_999, 6_399_936, 100_000, 51_200_000]),
         other(12, [12, 144, 0, 0, 1, 0, 2, 0]),
@@ -204,6 +214,29 @@ pub fn by_cgroup() -> Report {
             [1, 9, 1, 9, 0, 0, 0, 0],
         ),
         group("/", 1, [0, 0, 1, 1, 0, 0, 0, 0]),
+        group("", 4, [0, 0, 0, 0, 0, 0, 2, 128]),
+    ])
+}
+
+/// Groups by unit, and those without one.
+pub fn by_unit() -> Report {
+    report(vec![
+        group("nginx.service", 3, [5, 500, 5, 500, 0, 0, 0, 0]),
+        group(
+            "user@1000.service/pipewire.service",
+            1,
+            [1, 9, 1, 9, 0, 0, 0, 0],
+        ),
+        group("", 4, [0, 0, 0, 0, 0, 0, 2, 128]),
+    ])
+}
+
+/// Groups by container, and processes in none.
+pub fn by_container() -> Report {
+    let pod = "pod0b7632a2-a56e-4278-987a-22de18008dbe/0bc5eac79e3a";
+    report(vec![
+        group(pod, 3, [5, 500, 5, 500, 0, 0, 0, 0]),
+        group("123456789012", 1, [1, 9, 1, 9, 0, 0, 0, 0]),
         group("", 4, [0, 0, 0, 0, 0, 0, 2, 128]),
     ])
 }

@@ -16,7 +16,7 @@ use super::harness::{NETATOP, Workload, netatop, wait_for, workload};
 use super::outcome::scaled;
 
 /// A recording to a file.
-struct Recording {
+pub struct Recording {
     child: Child,
     messages: BufReader<ChildStderr>,
 }
@@ -30,7 +30,7 @@ impl Drop for Recording {
 }
 
 /// Starts a recording, and returns when the recording counts.
-fn recording(file: &Path, args: &[&str]) -> Recording {
+pub fn recording(file: &Path, args: &[&str]) -> Recording {
     let mut child = netatop()
         .args(["record", "-v", "-o"])
         .arg(file)
@@ -44,7 +44,7 @@ fn recording(file: &Path, args: &[&str]) -> Recording {
 }
 
 /// Ends a recording, and returns its rows.
-fn rows(mut recording: Recording, file: &Path) -> Vec<Value> {
+pub fn rows(mut recording: Recording, file: &Path) -> Vec<Value> {
     send_signal(&recording.child, Signal::SIGTERM);
     let mut told = String::new();
     let messages = &mut recording.messages;

@@ -23,6 +23,7 @@ mod iperf;
 mod life;
 mod loss;
 mod memory;
+mod names;
 mod namespaces;
 mod news;
 mod operations;

@@ -227,7 +227,7 @@ fn roff_columns(columns: &[Column]) -> String {
 pub fn markdown_columns() -> String {
     let mut text = markdown_table(&columns());
     text.push_str(
-        "\nIn grouped rows (`--group-by`), a key and the number of processes replace `pid` to `state`:\n\n",
+        "\nIn grouped rows (`--group-by`), a key and the number of processes replace `pid` to `state`, and there is no further `unit` or `container`:\n\n",
     );
     text.push_str(&markdown_table(&grouped_columns()));
     text.push_str("\nWith `--remote`, all rows have in addition:\n\n");

@@ -51,6 +51,8 @@ fn row(second: i64, pid: Option<u32>, bytes: u64) -> Row {
             comm: Comm::new(b"a,\"b\n"),
             uid: 1000,
             cgroup: Some("/user.slice".into()),
+            unit: None,
+            container: None,
             start: at(second - 60),
             start_ns: 0,
             state: State::Running,

@@ -142,6 +142,12 @@ fn rows() -> Vec<Known> {
     rows
 }
 
+/// The container of a row, as netatop names it.
+fn container(known: &Known) -> Option<String> {
+    let id = known.cgroup.rsplit_once('-')?.1.strip_suffix(".scope")?;
+    Some(id[..12].to_owned())
+}
+
 fn row(known: &Known, group_by: GroupBy) -> Row {
     let is_client = known.role == Role::Client;
     let address: IpAddr = known.remote.parse().expect("an address");
@@ -158,8 +164,8 @@ fn row(known: &Known, group_by: GroupBy) -> Row {
     Row {
         tcp: netatop::model::Health::default(),
         who: match group_by {
-            GroupBy::Cgroup => Who::Group {
-                key: known.cgroup.to_owned(),
+            GroupBy::Container => Who::Group {
+                key: container(known).unwrap_or_default(),
                 processes: 1,
             },
             _ => Who::Process(Process {
@@ -168,6 +174,8 @@ fn row(known: &Known, group_by: GroupBy) -> Row {
                 comm: Comm::new(known.comm.as_bytes()),
                 uid: 0,
                 cgroup: Some(known.cgroup.into()),
+                unit: None,
+                container: container(known).map(Into::into),
                 start: at(0),
                 start_ns: 1,
                 state: State::Running,
@@ -311,9 +319,8 @@ fn containers() {
         return;
     }
     let truth = summed(&rows(), |known| {
-        let id = known.cgroup.rsplit_once('-')?.1.strip_suffix(".scope")?;
-        is_outside(known.remote).then(|| id[..12].to_owned())
+        container(known).filter(|_| is_outside(known.remote))
     });
     assert_eq!(truth.lines().count(), 2, "{truth}");
-    check("containers", GroupBy::Cgroup, false, &truth);
+    check("containers", GroupBy::Container, false, &truth);
 }

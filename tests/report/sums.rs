@@ -167,6 +167,8 @@ fn rows_of_threads_and_groups_have_the_sums_that_duckdb_finds() {
     for (by, column) in [
         (GroupBy::Comm, "comm"),
         (GroupBy::Cgroup, "cgroup"),
+        (GroupBy::Unit, "unit"),
+        (GroupBy::Container, "container"),
         (GroupBy::User, "user_name"),
     ] {
         write(dir, layout(by, false, None), 3);

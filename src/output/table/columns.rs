@@ -14,8 +14,8 @@ pub(super) enum Cell {
     Tcp(fn(&Tcp) -> String),
     /// The name of the user; only for rows of processes.
     User,
-    /// The path of the cgroup; only for rows of processes.
-    Cgroup,
+    /// The container, the unit or the cgroup; only for rows of processes.
+    Place,
     /// A property of the remote end, from it and its name; only if rows are split by it.
     Remote(fn(&Remote, Option<&str>) -> Option<String>),
 }
@@ -48,14 +48,14 @@ pub(super) enum Level {
     Sizes,
     /// Users of processes.
     Users,
-    /// Cgroups of processes.
-    Cgroups,
+    /// Containers or units of processes.
+    Places,
 }
 
 impl Level {
     /// All levels, from the widest table to the narrowest.
     const ALL: [Self; 8] = [
-        Self::Cgroups,
+        Self::Places,
         Self::Users,
         Self::Sizes,
         Self::Messages,
@@ -192,15 +192,15 @@ const COLUMNS: [Column; 27] = [
         cell: Cell::User,
     },
     Column {
-        title: "CGROUP",
-        level: Level::Cgroups,
-        widest: MIN_CGROUP_WIDTH,
-        cell: Cell::Cgroup,
+        title: "UNIT/CONTAINER",
+        level: Level::Places,
+        widest: MIN_PLACE_WIDTH,
+        cell: Cell::Place,
     },
 ];
 
-/// The minimum width of the cgroup column: a shorter path would be meaningless.
-pub(super) const MIN_CGROUP_WIDTH: usize = 24;
+/// The minimum width of the column of places: a shorter name or path would be meaningless.
+pub(super) const MIN_PLACE_WIDTH: usize = 24;
 
 /// Bytes per message, rounded; `-` without messages.
 fn average(bytes: u64, msgs: u64) -> String {
@@ -320,18 +320,21 @@ impl Identity {
             usual: 17,
             ellipsis: Ellipsis::End,
         };
+        let place = |name| Self {
+            ids: &[PROCS],
+            name,
+            wanted: 40,
+            usual: 24,
+            ellipsis: Ellipsis::Middle,
+        };
         match (layout.group_by, layout.threads) {
             (GroupBy::Process, false) => comm(&[PID], "COMMAND"),
             (GroupBy::Process, true) => comm(&[PID, TID], "THREAD"),
             (GroupBy::Comm, _) => comm(&[PROCS], "COMMAND"),
             (GroupBy::User, _) => comm(&[PROCS], "USER"),
-            (GroupBy::Cgroup, _) => Self {
-                ids: &[PROCS],
-                name: "CGROUP",
-                wanted: 40,
-                usual: 24,
-                ellipsis: Ellipsis::Middle,
-            },
+            (GroupBy::Cgroup, _) => place("CGROUP"),
+            (GroupBy::Unit, _) => place("UNIT"),
+            (GroupBy::Container, _) => place("CONTAINER"),
         }
     }
 }

@@ -47,8 +47,8 @@ pub(super) fn narrow(
 pub(super) struct Widths {
     pub(super) ids: Vec<usize>,
     pub(super) name: usize,
-    /// Of the path of a cgroup.
-    pub(super) cgroup: usize,
+    /// Of the container, the unit or the cgroup.
+    pub(super) place: usize,
 }
 
 /// The lines of text: a header, and `lines`. The columns after the name are `shown`. `mark` stands
@@ -60,7 +60,7 @@ pub(super) fn lay_out(
     widths: &Widths,
     mark: &str,
 ) -> Vec<String> {
-    let Widths { ids, name, cgroup } = widths;
+    let Widths { ids, name, place } = widths;
     let right = |title: &str, width: usize| format!("{title:>width$}");
     let left = |title: &str, width: usize| format!("{title:<width$}");
     let mut titles: Vec<String> = identity
@@ -95,7 +95,7 @@ pub(super) fn lay_out(
         {
             let cell = cells.get(at).map_or("", String::as_str);
             row.push(match column.cell {
-                Cell::Cgroup => shorten(cell, *cgroup, Ellipsis::Middle, mark),
+                Cell::Place => shorten(cell, *place, Ellipsis::Middle, mark),
                 Cell::Remote(_) => shorten(cell, *width, Ellipsis::Middle, mark),
                 Cell::Number(_) | Cell::Tcp(_) | Cell::User => cell.to_owned(),
             });

@@ -10,9 +10,10 @@ pub(super) struct Line<'a> {
     pub(super) ids: Vec<String>,
     pub(super) name: Cow<'a, str>,
     pub(super) exited: bool,
-    /// The user and the path of the cgroup, of a process.
+    /// The user of a process.
     pub(super) user: String,
-    pub(super) cgroup: Cow<'a, str>,
+    /// The container of a process, else its unit, else the path of its cgroup.
+    pub(super) place: Cow<'a, str>,
     pub(super) end: End<'a>,
     pub(super) counters: Counters,
     /// TCP's own account; 0 if there is none.

@@ -1,7 +1,7 @@
 //! The table for people.
 //!
 //! The first columns show the process, the bytes and the bandwidth. A wider terminal shows more
-//! columns: messages, average sizes of messages, users and cgroups. If rows are split by remote end,
+//! columns: messages, average sizes of messages, users, and units or containers. If rows are split by remote end,
 //! both ends are more important than bandwidth. With TCP's own account, its columns take the place of
 //! the sizes. The titles of messages and sizes are the same as in atop.
 
@@ -22,14 +22,14 @@ use self::lay_out::{Shown, Widths, lay_out, narrow};
 use self::line::{End, Line};
 use super::Format;
 use super::columns::{OTHER, UNATTRIBUTED};
-use crate::model::{Counters, GroupBy, Layout, Report, Row, State, Tcp, Who};
+use crate::model::{Counters, GroupBy, Layout, Process, Report, Row, State, Tcp, Who};
 use crate::text::escaped;
 
 /// The style of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStyle {
     /// Width of the terminal in columns. `None` for a file or a pipe: names are not shortened, and
-    /// users and cgroups are not shown.
+    /// users, units and containers are not shown.
     pub width: Option<usize>,
     /// Whether the header and the total are bold.
     pub color: bool,
@@ -93,7 +93,7 @@ impl Table {
             name: name.into(),
             exited: false,
             user: String::new(),
-            cgroup: "".into(),
+            place: "".into(),
             end: End::None,
             counters,
             tcp,
@@ -118,7 +118,7 @@ impl Table {
                 name: self.printable(p.comm.to_str_lossy()),
                 exited: p.state == State::Exited,
                 user: self.printable((self.user_name)(p.uid).into()).into_owned(),
-                cgroup: self.printable(p.cgroup.as_deref().unwrap_or("-").into()),
+                place: self.printable(place(p).into()),
                 end,
                 counters,
                 tcp,
@@ -198,7 +198,7 @@ impl Table {
         let name = self.fitted(self.identity.name, self.identity.usual, longest);
 
         let most = if self.layout.group_by == GroupBy::Process && width.is_some() {
-            Level::Cgroups
+            Level::Places
         } else {
             Level::Sizes
         };
@@ -214,11 +214,11 @@ impl Table {
             }
             let excess = (name.saturating_add(others)).saturating_sub(width.unwrap_or(usize::MAX));
             let name = narrow(name, wanted, excess, &mut shown);
-            // The cgroup column gets the remaining width.
-            let cgroup = room
+            // The last column gets the remaining width.
+            let place = room
                 .saturating_sub(name)
-                .saturating_add(columns::MIN_CGROUP_WIDTH);
-            let widths = Widths { ids, name, cgroup };
+                .saturating_add(columns::MIN_PLACE_WIDTH);
+            let widths = Widths { ids, name, place };
             return lay_out(&self.identity, &lines, &shown, &widths, mark);
         }
         Vec::new()
@@ -232,7 +232,7 @@ impl Table {
                 Cell::Number(value) => value(&line.counters, seconds),
                 Cell::Tcp(value) => value(&line.tcp),
                 Cell::User => line.user.clone(),
-                Cell::Cgroup => line.cgroup.clone().into_owned(),
+                Cell::Place => line.place.clone().into_owned(),
                 Cell::Remote(value) => match &line.end {
                     End::None => String::new(),
                     End::Unknown => "-".to_owned(),
@@ -247,7 +247,7 @@ impl Table {
                 continue;
             }
             let width = match column.cell {
-                Cell::Cgroup => column.widest,
+                Cell::Place => column.widest,
                 _ => {
                     let now = cells.iter().map(|cell| cell.width()).max();
                     self.fitted(column.title, column.widest, now.unwrap_or(0))
@@ -293,13 +293,22 @@ impl Table {
     }
 }
 
+/// Where a process runs, by the name that people know best.
+fn place(process: &Process) -> &str {
+    let names = [&process.container, &process.unit, &process.cgroup];
+    names
+        .into_iter()
+        .find_map(|name| name.as_deref())
+        .unwrap_or("-")
+}
+
 impl Format for Table {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn names_cgroups(&self) -> bool {
         match self.layout.group_by {
-            GroupBy::Cgroup => true,
-            // Only a terminal can be wide enough for users and cgroups.
+            GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container => true,
+            // Only a terminal can be wide enough for users and units.
             GroupBy::Process => (self.width)().is_some(),
             GroupBy::Comm | GroupBy::User => false,
         }
