@@ -7,7 +7,7 @@
 
 #define __array(name, val) typeof(val) *name[]
 
-enum { BPF_MAP_TYPE_ARRAY_OF_MAPS = 12, BPF_MAP_TYPE_SK_STORAGE = 24, ROWS = 1 << 16 };
+enum { ROWS = 1 << 16 };
 
 static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, __u64 flags) = (void *)107;
 
