@@ -45,11 +45,14 @@ impl Place {
     }
 }
 
-/// One set of slots.
+/// One set of slots. The ring buffer has room for the exit records of all scenarios: what does not
+/// fit there goes into the overflow map, which takes memory only when it is needed, and so loses
+/// records where there is none ([`Place::SpareTable`]) and the reader is late.
 fn one_set() -> Capacity {
     Capacity {
         slots: 16,
         spare: 1 << 15,
+        ring_bytes: 1 << 25,
         ..Capacity::default()
     }
 }
