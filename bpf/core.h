@@ -121,9 +121,16 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	long long counter;
+} atomic64_t;
+
 struct sock_common {
+	/* In the kernel, the pairs are unions with the fields that follow them here. */
+	__u64 skc_addrpair;
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	__u32 skc_portpair;
 	__be16 skc_dport;
 	__u16 skc_num;
 	__u16 skc_family;
@@ -132,6 +139,7 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
 	unsigned long skc_flags;
 };
 

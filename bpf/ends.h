@@ -37,6 +37,10 @@ struct remote_settings {
 	__u32 wakeup;
 	/* The number of row sets in a half, minus one. The number is a power of two. */
 	__u32 sets_mask;
+	/* The number of hints of a CPU for one direction, minus one: a power of two, too. */
+	__u32 hints_mask;
+	/* The programs may make cookies for sockets. */
+	__u32 makes_cookies;
 };
 
 const volatile struct remote_settings remote;
@@ -124,6 +128,38 @@ static __always_inline bool is_link_local(__u64 address)
 	return bpf_be64_to_cpu(address) >> 54 == 0xfe80 >> 6;
 }
 
+/*
+ * Whether a TCP socket accepted its connection.
+ *
+ * The kernel does not keep that as such. But tcp_v4_syn_recv_sock() and tcp_v6_syn_recv_sock() set
+ * the interface for multicast of an accepted socket to the one on which the connection came in. For
+ * other stream sockets it is 0, because setsockopt(2) refuses to set it.
+ */
+static __always_inline bool has_accepted(struct sock *sk)
+{
+	struct inet_sock *inet = bpf_core_cast(sk, struct inet_sock);
+
+	if (sk->sk_protocol == IPPROTO_MPTCP) {
+		if (bpf_core_field_exists(((struct mptcp_sock *)0)->pm.server_side))
+			return bpf_core_cast(sk, struct mptcp_sock)->pm.server_side;
+		return false;
+	}
+	if (sk->__sk_common.skc_family == AF_INET)
+		return inet->mc_index;
+	return inet->pinet6 && inet->pinet6->mcast_oif;
+}
+
+static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol)
+{
+	bool is_server;
+
+	if (protocol == TCP)
+		is_server = has_accepted(sk);
+	else
+		is_server = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+	return is_server ? REMOTE_SERVER : REMOTE_CLIENT;
+}
+
 /* The ends of the connection of an event, or those of a datagram. */
 struct ends {
 	__u64 local[2];
@@ -131,6 +167,8 @@ struct ends {
 	__u64 local_port;
 	__u64 remote_port;
 	__u64 scope;
+	/* The remote end is that of the call, not of the socket. */
+	__u64 is_noted;
 };
 
 /* The ends that a filter has found. */
@@ -158,6 +196,7 @@ static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum d
 	ends->remote[0] = note->address[0];
 	ends->remote[1] = note->address[1];
 	ends->remote_port = bpf_ntohs(note->port);
+	ends->is_noted = 1;
 	return true;
 }
 

@@ -148,6 +148,7 @@ static __always_inline void join_ways(struct found_ends *found)
 	ends->local_port = forgotten(ends->local_port, any);
 	ends->remote_port = forgotten(ends->remote_port, any);
 	ends->scope = forgotten(ends->scope, any);
+	ends->is_noted = forgotten(ends->is_noted, any);
 	found->is_remote_known = forgotten(found->is_remote_known, any);
 }
 

@@ -13,38 +13,7 @@
 #include "ends.h"
 #include "entries.h"
 #include "rows.h"
-
-/*
- * Whether a TCP socket accepted its connection.
- *
- * The kernel does not keep that as such. But tcp_v4_syn_recv_sock() and tcp_v6_syn_recv_sock() set
- * the interface for multicast of an accepted socket to the one on which the connection came in. For
- * other stream sockets it is 0, because setsockopt(2) refuses to set it.
- */
-static __always_inline bool has_accepted(struct sock *sk)
-{
-	struct inet_sock *inet = bpf_core_cast(sk, struct inet_sock);
-
-	if (sk->sk_protocol == IPPROTO_MPTCP) {
-		if (bpf_core_field_exists(((struct mptcp_sock *)0)->pm.server_side))
-			return bpf_core_cast(sk, struct mptcp_sock)->pm.server_side;
-		return false;
-	}
-	if (sk->__sk_common.skc_family == AF_INET)
-		return inet->mc_index;
-	return inet->pinet6 && inet->pinet6->mcast_oif;
-}
-
-static __always_inline enum remote_role role_of(struct sock *sk, enum protocol protocol)
-{
-	bool is_server;
-
-	if (protocol == TCP)
-		is_server = has_accepted(sk);
-	else
-		is_server = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
-	return is_server ? REMOTE_SERVER : REMOTE_CLIENT;
-}
+#include "hints.h"
 
 /* The role of an event, and leaves out the ports by which rows are not split. */
 static __always_inline __u64 fold(struct ends *ends, struct sock *sk, enum protocol protocol)
@@ -66,24 +35,14 @@ static __always_inline __u64 fold(struct ends *ends, struct sock *sk, enum proto
 	return role;
 }
 
-/*
- * Makes the key of an event's row, whose ends a filter may have found. False if the remote end is
- * not known.
- */
-static __always_inline bool find_key(struct remote_key *key, struct sock *sk,
-				     enum protocol protocol, enum direction direction,
-				     const struct found_ends *found)
+/* The key of the row for an event with these ends. */
+static __always_inline void make_key(struct remote_key *key, struct sock *sk,
+				     enum protocol protocol, const struct ends *found)
 {
 	struct task_struct *task;
-	struct ends ends = {};
+	struct ends ends = *found;
 	__u64 netns, role;
 
-	if (!found && !find_ends(&ends, sk, protocol, direction, false))
-		return false;
-	if (found && !found->is_remote_known)
-		return false;
-	if (found)
-		ends = found->ends;
 	role = fold(&ends, sk, protocol);
 	/* See identify(): to follow trusted pointers takes the verifier too long. */
 	netns = bpf_core_cast(sk, struct sock)->__sk_common.skc_net.net->ns.inum;
@@ -100,7 +59,31 @@ static __always_inline bool find_key(struct remote_key *key, struct sock *sk,
 	key->remote[1] = ends.remote[1];
 	key->place = netns << 32 | ends.scope;
 	key->ends = ends.local_port << 48 | ends.remote_port << 32 | role << 8 | protocol;
-	return true;
+}
+
+/* Adds to the row for an event with these ends. False if there is no room. Makes the hint, if any.
+ */
+static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol,
+					 enum direction direction, __u64 bytes,
+					 const struct ends *ends, __u64 generation,
+					 struct hint *hint, __u64 cookie, __u64 block)
+{
+	struct remote_key key;
+	__u64 place = NO_PLACE;
+	bool is_added;
+
+	make_key(&key, sk, protocol, ends);
+	is_added = add_to_row(&key, generation, &place, direction, bytes);
+	if (hint && place != NO_PLACE) {
+		hint->cookie = cookie;
+		hint->block = block;
+		hint->place = place;
+		if (protocol == TCP)
+			make_tcp_hint(hint, sk);
+		else
+			make_udp_hint(hint, sk, ends);
+	}
+	return is_added;
 }
 
 /*
@@ -111,29 +94,53 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					enum direction direction, __u64 bytes,
 					const struct found_ends *found)
 {
-	__u64 address = bpf_get_current_task();
-	__u32 number = set_number(address);
-	struct slot_set *set = bpf_map_lookup_elem(&slots, &number);
-	__u32 at = set ? place_in(set, address) : SLOTS_IN_SET;
-	__u32 *hint = NULL;
+	__u64 task = bpf_get_current_task(), cookie = 0, block = 0, generation;
 	struct counters *counters;
-	struct remote_key key;
+	struct hint *hint = NULL;
+	struct slot_set *set;
+	struct ends ends = {};
+	bool is_known;
+	__u32 at;
 
+	/* Before the slot: the CPU can then load both at the same time. */
+	cookie = cookie_of(sk);
+	if (cookie && protocol == TCP)
+		hint = hint_for(task, cookie, direction, 0);
+	generation = *(volatile __u64 *)&rows_generation;
+	set = set_of(task);
+	at = set ? place_in(set, task) : SLOTS_IN_SET;
 	if (set && at < SLOTS_IN_SET) {
 		at = any_of(at, SLOTS_IN_SET);
 		/* The next snapshot shows it again: the process may have another name. */
 		set->shown_id[at] = 0;
+		block = hinted_block(set->id[at]);
+		if (hint && is_tcp_hint(hint, sk, cookie, block) &&
+		    add_by_hint(hint, generation, direction, bytes))
+			return 0;
 		counters = &set->counters[at];
-		hint = hint_of(number, at);
 	} else {
 		counters = counters_outside(bpf_get_current_task_btf(), protocol, direction, bytes);
 		if (!counters)
 			return 0;
+		hint = NULL;
+		cookie = 0;
 	}
-	if (!find_key(&key, sk, protocol, direction, found)) {
+	if (found)
+		ends = found->ends;
+	is_known =
+		found ? found->is_remote_known : find_ends(&ends, sk, protocol, direction, false);
+	if (!is_known) {
 		__sync_fetch_and_add(&losses.remote_unknown, 1);
 		add(counters, protocol, direction, bytes);
-	} else if (!add_to_row(hint, &key, direction, bytes)) {
+		return 0;
+	}
+	if (cookie && protocol == UDP) {
+		hint = hint_for(task, cookie, direction, udp_spread(&ends));
+		if (hint && is_udp_hint(hint, sk, &ends, cookie, block) &&
+		    add_by_hint(hint, generation, direction, bytes))
+			return 0;
+	}
+	if (!count_in_row(sk, protocol, direction, bytes, &ends, generation, hint, cookie, block)) {
 		__sync_fetch_and_add(&losses.remote_full, 1);
 		add(counters, protocol, direction, bytes);
 	}

@@ -12,6 +12,7 @@ use super::facts::is_realtime;
 use super::iter;
 use super::kind::TracepointKind;
 use super::refusal::cause_of_refusal;
+use super::rows;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
 use super::udp_ends::{self, HASHED_NOTES, UdpEnds};
@@ -107,7 +108,8 @@ pub(super) fn load<'a>(
             .set_max_entries(remote.rows)
             .and_then(|()| maps.second_rows.set_max_entries(remote.rows))
             .and_then(|()| maps.row_sets.set_max_entries(2 * remote.sets()))
-            .and_then(|()| maps.hints.set_max_entries(capacity.slot_sets()))
+            .and_then(|()| maps.set_rows.set_max_entries(2 * remote.set_rows()))
+            .and_then(|()| maps.hints.set_max_entries(rows::hints()))
             .map_err(|error| refused("size the maps", &error))?;
     } else {
         left_out.extend([
@@ -115,6 +117,7 @@ pub(super) fn load<'a>(
             &mut maps.second_rows,
             &mut maps.current_rows,
             &mut maps.row_sets,
+            &mut maps.set_rows,
             &mut maps.hints,
         ]);
     }
@@ -145,6 +148,8 @@ pub(super) fn load<'a>(
         ends.write_to(&mut rodata.matching);
         if let Some(remote) = capacity.remote {
             remote.write_to(&mut rodata.remote);
+            // Classic programs cannot.
+            rodata.remote.makes_cookies = u32::from(kind == TracepointKind::Typed);
         }
         if let Some(tcp) = capacity.tcp {
             tcp.write_to(&mut rodata.tcp);

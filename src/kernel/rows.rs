@@ -19,8 +19,31 @@ const BATCH: u32 = 4096;
 /// There is one set of eight rows for this many rows of the hash map.
 const ROWS_PER_SET: u32 = 64;
 
-/// Sets with room for 8,192 rows, which takes 1.7 MB for both halves.
+/// Sets with room for 8,192 rows, which takes 2.2 MB for both halves.
 const MAX_SETS: u32 = 1 << 10;
+
+/// Hints of one CPU for one direction, unless there are very many CPUs.
+const MAX_HINTS: u32 = 1 << 11;
+
+/// Hints of all CPUs for one direction take at most 8 MB.
+const ALL_HINTS: u32 = 1 << 17;
+
+/// The number of CPUs that this host can have.
+fn cpus() -> u32 {
+    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1);
+    u32::try_from(cpus).unwrap_or(u32::MAX).max(1)
+}
+
+/// Number of hints that each of so many CPUs has for one direction: a power of two.
+fn hints_of_cpu(cpus: u32) -> u32 {
+    (ALL_HINTS / cpus.next_power_of_two()).clamp(1, MAX_HINTS)
+}
+
+/// Number of hints for both directions and all CPUs.
+pub(super) fn hints() -> u32 {
+    let cpus = cpus();
+    hints_of_cpu(cpus) * 2 * cpus
+}
 
 /// The rows taken so far, and where the programs count.
 #[derive(Debug)]
@@ -38,7 +61,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(remote: RemoteRows, maps: &NetatopMaps<'_>) -> Result<Self, Error> {
-        let sets = RowSets::map(maps.row_sets.as_fd(), remote.sets())
+        let sets = RowSets::map(maps.row_sets.as_fd(), maps.set_rows.as_fd(), remote.sets())
             .map_err(|error| Error::failed("the rows of remote ends could not be mapped", error))?;
         Ok(Self {
             sets,
@@ -59,16 +82,22 @@ impl Rows {
         let second = self.generation % 2 == 1;
         shared::set_rows_taken(maps, made);
         shared::set_rows_generation(maps, self.generation + 1);
-        let (full, next) = if second {
-            (&maps.second_rows, &maps.first_rows)
+        let next = if second {
+            &maps.first_rows
         } else {
-            (&maps.first_rows, &maps.second_rows)
+            &maps.second_rows
         };
         // The call returns when no program uses the old generation any more, either.
         exchange(&maps.current_rows, next)?;
         self.generation += 1;
         self.made = made;
-        self.sets.take(second, &mut self.taken);
+        let used = shared::take_rows_used(maps, second);
+        self.sets.take(second, used, &mut self.taken);
+        let full = if second {
+            &maps.second_rows
+        } else {
+            &maps.first_rows
+        };
         take_all(full, &mut self.taken, row)
     }
 
@@ -123,6 +152,12 @@ impl RemoteRows {
         (self.rows / ROWS_PER_SET).next_power_of_two().min(MAX_SETS)
     }
 
+    /// Number of rows in a half that sets lead to.
+    pub(super) fn set_rows(&self) -> u32 {
+        let in_set = types::row_set::default().word.len();
+        self.sets() * u32::try_from(in_set).unwrap_or(u32::MAX)
+    }
+
     /// Writes the settings into the programs' constants.
     pub(super) fn write_to(&self, raw: &mut types::remote_settings) {
         let mode = match self.mode {
@@ -135,5 +170,6 @@ impl RemoteRows {
         raw.host_netns = self.host_netns;
         raw.wakeup = self.wakeup();
         raw.sets_mask = self.sets() - 1;
+        raw.hints_mask = hints_of_cpu(cpus()) - 1;
     }
 }

@@ -70,6 +70,22 @@ pub(super) fn set_rows_generation(maps: &mut NetatopMaps<'_>, generation: u64) {
     }
 }
 
+/// The number of rows in use in a half of the sets, which becomes 0. No program may use the half any
+/// more.
+pub(super) fn take_rows_used(maps: &mut NetatopMaps<'_>, second: bool) -> u64 {
+    let Some(data) = maps.data_dump_data.as_deref_mut() else {
+        return 0;
+    };
+    let used = if second {
+        &raw mut data.rows_used.second
+    } else {
+        &raw mut data.rows_used.first
+    };
+    // SAFETY: as above, an aligned integer in memory that stays mapped.
+    let shared = unsafe { AtomicU64::from_ptr(used) };
+    shared.swap(0, Ordering::SeqCst)
+}
+
 /// As [`set_rows_taken`], for the rows of TCP's own account.
 pub(super) fn set_tcp_rows_taken(maps: &mut NetatopMaps<'_>, made: u64) {
     if let Some(data) = maps.data_dump_data.as_deref_mut() {

@@ -32,6 +32,7 @@ mod output;
 mod places;
 mod refusals;
 mod remote;
+mod remote_again;
 mod remote_crowd;
 mod remote_datagram;
 mod remote_many;
