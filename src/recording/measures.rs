@@ -30,6 +30,12 @@ const fn sum(id: &'static str) -> Measure {
 /// How many of [`MEASURES`] every recording has: messages and bytes.
 pub const BASIC: usize = 8;
 
+/// The number of `tcp_retrans_segs` in [`MEASURES`].
+pub const RETRANSMITTED: usize = 10;
+
+/// The number of `tcp_attempt_fails` in [`MEASURES`].
+pub const FAILED: usize = 16;
+
 /// All columns of numbers. The first [`BASIC`] are in every recording, and the others in recordings
 /// with `--tcp`.
 ///
@@ -126,5 +132,16 @@ impl Values {
     pub fn messages(&self) -> u128 {
         let [a, _, b, _, c, _, d, ..] = self.numbers;
         [a, b, c, d].map(u128::from).iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_names() {
+        assert_eq!(MEASURES[RETRANSMITTED].id, "tcp_retrans_segs");
+        assert_eq!(MEASURES[FAILED].id, "tcp_attempt_fails");
     }
 }

@@ -15,7 +15,7 @@ mod schema;
 
 pub use fields::{Row, Span};
 pub use input::{Input, MOST_BYTES};
-pub use measures::{BASIC, MEASURES, Measure, Merge, Values};
+pub use measures::{BASIC, FAILED, MEASURES, Measure, Merge, RETRANSMITTED, Values};
 pub use read::{Ending, Stop, read};
 pub use schema::{Field, MOST_COLUMNS, Schema};
 

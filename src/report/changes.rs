@@ -2,6 +2,7 @@
 
 use super::bins::Series;
 use super::lines::{Line, Lines};
+use super::names::rate;
 
 /// How long before the busy time rows are compared with it, in milliseconds.
 const BEFORE: i64 = 3_600_000;
@@ -27,16 +28,16 @@ pub(super) struct Change<'l> {
 }
 
 /// Compares the busiest time with the hour before it. `None` if the recording begins with it, or if
-/// most of the recording is as busy. `span` is that of the recording.
-pub(super) fn changes(lines: &Lines, span: (i64, i64)) -> Option<Changes<'_>> {
+/// most of the recording is as busy.
+pub(super) fn changes(lines: &Lines) -> Option<Changes<'_>> {
     let length = lines.length;
     let (from, to) = busy(&lines.series)?;
     let hour = (BEFORE / length.milliseconds()).max(1);
     // The bin just before can have the first seconds of what made the time busy.
     let until = from - 1;
-    let earliest = (until - hour).max(length.bin(span.0));
-    let bins = length.bin(span.1 - 1) - length.bin(span.0) + 1;
-    if earliest >= until || (to - from) * 2 > bins {
+    let (first, last) = lines.bins();
+    let earliest = (until - hour).max(first);
+    if earliest >= until || (to - from) * 2 > last - first + 1 {
         return None;
     }
     let (bins_before, bins_during) = ((until - earliest) as f64, (to - from) as f64);
@@ -83,12 +84,24 @@ fn busy(series: &Series) -> Option<(i64, i64)> {
 }
 
 impl Changes<'_> {
-    /// The rates of a row before and in the busy time, in bytes per second.
-    pub(super) fn rates(&self, change: &Change<'_>) -> (f64, f64) {
-        let seconds = |(from, to): (i64, i64)| (to - from) as f64 / 1e3;
+    /// The rates of a row before and in the busy time.
+    pub(super) fn rates(&self, change: &Change<'_>) -> (String, String) {
+        let length = |(from, to): (i64, i64)| to - from;
         (
-            change.before as f64 / seconds(self.before),
-            change.during as f64 / seconds(self.busy),
+            rate(change.before, length(self.before)),
+            rate(change.during, length(self.busy)),
         )
+    }
+
+    /// The bytes of all rows in a span of whole bins.
+    pub(super) fn all(&self, lines: &Lines, (from, to): (i64, i64)) -> u128 {
+        let bin = |time| lines.length.bin(time);
+        lines.series.between(bin(from), bin(to))
+    }
+
+    /// When a row was first seen, if that was shortly before the busy time or in it.
+    pub(super) fn new_at(&self, lines: &Lines, change: &Change<'_>) -> Option<i64> {
+        let (first, _) = lines.seen(change.line)?;
+        (change.before == 0 && first >= self.before.0).then_some(first)
     }
 }

@@ -14,6 +14,7 @@ use super::keys::{self, Key, Who};
 use super::remote::{self, Remote, Split};
 use super::table::{EntryKey, NONE, Table, middle};
 use super::texts::Texts;
+use super::trouble::Ends;
 use crate::error::Error;
 use crate::recording::{Field, Row, Span, Stop};
 
@@ -78,10 +79,12 @@ pub(super) struct Collector {
     entries: HashMap<EntryKey, u32>,
     /// Bytes sent and received by owner and remote end.
     pub(super) pairs: HashMap<(u32, u32), (u64, u64)>,
+    /// Retransmitted segments and failed connections by owner and remote end.
+    pub(super) trouble: Ends,
     /// Each process with its owner.
     pub(super) processes: HashSet<(u32, keys::ProcessKey)>,
-    /// The range of bins.
-    range: Option<(i64, i64)>,
+    /// The middle of the first interval and that of the last one. `None` without rows.
+    pub(super) range: Option<(i64, i64)>,
     /// Rows before `--from` or after `--to`.
     pub(super) outside: u64,
     /// Whether a recording has remote ends.
@@ -106,6 +109,7 @@ impl Collector {
             table: Table::new(wanted.has_series.then_some(length)),
             entries: HashMap::default(),
             pairs: HashMap::default(),
+            trouble: Ends::default(),
             processes: HashSet::default(),
             range: None,
             outside: 0,
@@ -359,6 +363,8 @@ impl Collector {
             Ok(())
         };
         add(sent, row.values.sent())?;
-        add(received, row.values.received())
+        add(received, row.values.received())?;
+        let added = self.trouble.add(owner, remote, row.values);
+        added.map_err(|_| "the sum of segments is more than 64 bits".to_owned())
     }
 }

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::Key;
 use super::bins::Series;
 use super::collect::Collector;
+use super::findings::Worst;
 use super::lines::{Kind, Line, Lines};
-use super::names::{host_plain, ids, owner_name, remote_end};
-use super::sections::troubled;
+use super::names::{host_plain, ids, name, owner_name, remote_end};
+use super::sections::{segments, troubled};
+use super::trouble::What;
 use crate::recording::MEASURES;
 
 /// How many remote ends a page shows.
@@ -54,8 +56,6 @@ struct Row {
     remote: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     about: Option<String>,
-    first: i64,
-    last: i64,
     series: String,
 }
 
@@ -72,21 +72,34 @@ struct Remote {
 #[derive(Debug, Serialize)]
 struct Tcp {
     name: String,
+    /// Segments sent, those among them that were retransmitted, and segments received.
     out: String,
-    r#in: String,
     again: String,
+    r#in: String,
     failed: String,
     reset: String,
     least: Option<String>,
     greatest: Option<String>,
     connect: Option<String>,
+    /// When and with whom segments were retransmitted most often.
+    again_most: Most,
+    /// When and with whom connections failed most often.
+    failed_most: Most,
+}
+
+#[derive(Debug, Serialize)]
+struct Most {
+    /// The beginning of the bin, in milliseconds since 1970, and its count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<(i64, String)>,
+    /// The remote end, and its share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whom: Option<(String, String)>,
 }
 
 /// Everything that the script gets.
 pub(super) fn data(collector: &Collector, lines: &Lines) -> Data {
-    let span = collector.recorded().unwrap_or((0, 0));
-    let first = lines.length.bin(span.0);
-    let last = lines.length.bin(span.1 - 1).max(first);
+    let (first, last) = lines.bins();
     let key = collector.key();
     let (remotes, remotes_left) = remotes(collector, lines);
     Data {
@@ -163,17 +176,7 @@ fn row(collector: &Collector, line: &Line, first: i64) -> Row {
         id: ids.map_or(line.processes, |(pid, tid)| Some(tid.unwrap_or(pid))),
         remote,
         about: about.filter(|about| !about.is_empty()),
-        first: line.first,
-        last: line.last,
         series: pack(&line.series, first),
-    }
-}
-
-fn name(collector: &Collector, line: &Line) -> String {
-    match line.kind {
-        Kind::Other => "(other)".to_owned(),
-        Kind::Unattributed => "(unattributed)".to_owned(),
-        Kind::Row => owner_name(collector, line.owner.unwrap_or(u32::MAX)),
     }
 }
 
@@ -216,16 +219,23 @@ fn tcp(collector: &Collector, lines: &Lines) -> Vec<Tcp> {
             line.values.get(index).map(|value| value.to_string())
         };
         let sum = |id| of(id).unwrap_or_else(|| "0".to_owned());
+        let most = |what| {
+            let Worst { at, whom, .. } = Worst::of(collector, lines, line, what);
+            Most { at, whom }
+        };
+        let (out, again) = segments(line);
         Tcp {
             name: name(collector, line),
-            out: sum("tcp_out_segs"),
+            out: out.to_string(),
+            again: again.to_string(),
             r#in: sum("tcp_in_segs"),
-            again: sum("tcp_retrans_segs"),
             failed: sum("tcp_attempt_fails"),
             reset: sum("tcp_estab_resets"),
             least: of("tcp_rtt_us_min"),
             greatest: of("tcp_rtt_us_max"),
             connect: of("tcp_connect_us_max"),
+            again_most: most(What::Retransmitted),
+            failed_most: most(What::Failed),
         }
     })
     .collect()

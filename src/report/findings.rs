@@ -1,70 +1,58 @@
-//! What a report says in sentences: when it was busy, who it was, and to whom.
-
-use chrono::{DateTime, Utc};
+//! What a page says in sentences. What needs attention is first: traffic without a process, failed
+//! connections, retransmissions. When it was busiest and by whom is next, then names with many
+//! processes, and the sums.
 
 use super::changes::{Change, Changes, changes};
 use super::collect::Collector;
 use super::lines::{Line, Lines};
-use super::names::{clamped, length, name, remote_end};
-use super::sections::{again, bytes_of, failed, is_lossy, pairs, share, troubled};
-use crate::text::{bits_per_second, bytes, count, counted};
+use super::names::{clamped, length, name, rate, remote_end};
+use super::sections::{bytes_of, failed, is_lossy, pairs, segments, share, troubled, value};
+use super::sentence::Sentence;
+use super::trouble::What;
+use crate::text::{bytes, count, counted};
 
 /// How many rows are named in a sentence.
 const MOST: usize = 3;
 
-/// From when to when, in UTC.
-pub(super) fn utc_span((from, to): (i64, i64)) -> String {
-    format!("{} to {} UTC", date(from), date(to))
-}
-
-fn utc(milliseconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
-}
-
-fn date(milliseconds: i64) -> String {
-    utc(milliseconds).format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn time(milliseconds: i64) -> String {
-    utc(milliseconds).format("%H:%M:%S").to_string()
-}
+/// From how many processes on a name has many.
+const MANY: u64 = 20;
 
 /// The sentences, the most important one first.
-pub(super) fn findings(collector: &Collector, lines: &Lines) -> Vec<String> {
-    let Some(span) = collector.recorded() else {
-        return vec!["No traffic was recorded.".to_owned()];
-    };
+pub(super) fn findings(collector: &Collector, lines: &Lines) -> Vec<Sentence> {
+    if collector.recorded().is_none() {
+        return vec![Sentence::new("No traffic was recorded.")];
+    }
     let mut texts = Vec::new();
-    if let Some(changes) = changes(lines, span) {
-        texts.push(busiest(lines, &changes, span));
+    // A little that could not be attributed does not change who is responsible.
+    let missing = lines
+        .unattributed()
+        .map_or(0, |line| bytes_of(&line.values));
+    if missing.saturating_mul(100) > bytes_of(&lines.total) {
+        texts.extend(self::missing(lines).map(Sentence::new));
+    }
+    texts.extend(unhealthy(collector, lines));
+    if let Some(changes) = changes(lines) {
+        texts.push(busiest(lines, &changes));
         for change in changes.rows.iter().take(MOST) {
             texts.push(changed(collector, lines, &changes, change));
         }
     }
-    texts.push(in_all(collector, lines));
-    texts.extend(unhealthy(collector, lines));
     texts.extend(many(collector, lines));
+    texts.push(in_all(collector, lines));
     texts
 }
 
-fn busiest(lines: &Lines, changes: &Changes<'_>, span: (i64, i64)) -> String {
+fn busiest(lines: &Lines, changes: &Changes<'_>) -> Sentence {
     let (from, to) = changes.busy;
-    let during = lines
-        .series
-        .between(lines.length.bin(from), lines.length.bin(to));
-    let before = lines.series.between(
-        lines.length.bin(changes.before.0),
-        lines.length.bin(changes.before.1),
-    );
     let quiet = changes.before.1 - changes.before.0;
-    format!(
-        "Traffic was highest from {} to {} UTC: {} on average, after {} in the {} before.",
-        date(from.max(span.0)),
-        time(to.min(span.1)),
-        rate(during as f64 / seconds(to - from)),
-        rate(before as f64 / seconds(quiet)),
-        length(quiet),
-    )
+    Sentence::new("Traffic was highest from ")
+        .span(changes.busy)
+        .text(format!(
+            ": {} on average, after {} in the {} before.",
+            rate(changes.all(lines, changes.busy), to - from),
+            rate(changes.all(lines, changes.before), quiet),
+            length(quiet),
+        ))
 }
 
 fn changed(
@@ -72,34 +60,32 @@ fn changed(
     lines: &Lines,
     changes: &Changes<'_>,
     change: &Change<'_>,
-) -> String {
+) -> Sentence {
     let (before, during) = changes.rates(change);
-    let (from, to) = changes.busy;
-    let all = lines
-        .series
-        .between(lines.length.bin(from), lines.length.bin(to));
-    let mut text = format!(
+    let mut text = Sentence::new(format!(
         "{} made {} of it: its traffic went from {} to {}",
         name(collector, change.line),
-        share(change.during, all),
-        rate(before),
-        rate(during),
-    );
-    if change.before == 0 && change.line.first >= changes.before.0 {
-        text.push_str(&format!(
-            ", and it was first seen at {}",
-            time(change.line.first)
-        ));
+        share(change.during, changes.all(lines, changes.busy)),
+        before,
+        during,
+    ));
+    if let Some(first) = changes.new_at(lines, change) {
+        text = text.text(", and it was first seen at ").time(first).zone();
     }
-    text.push('.');
-    if let Some(whom) = whom(collector, change.line) {
-        text.push_str(&format!(" {whom}"));
+    text = text.text(".");
+    match whom(collector, change.line) {
+        Some(whom) => text.text(format!(" {whom}")),
+        None => text,
     }
-    text
 }
 
 /// With whom a row had most of its traffic. `None` if that is not known.
 fn whom(collector: &Collector, line: &Line) -> Option<String> {
+    if let Some(number) = line.remote {
+        let remote = collector.remotes.get_index(number as usize)?;
+        let end = remote_end(collector, number, remote);
+        return Some(format!("It was with {end} (role: {}).", remote.part()));
+    }
     let owner = line.owner?;
     let pairs = pairs(collector);
     let mut own = pairs.iter().filter(|((of, _), _)| *of == owner);
@@ -115,14 +101,14 @@ fn whom(collector: &Collector, line: &Line) -> Option<String> {
         ),
     };
     Some(format!(
-        "Over the whole time, {} of its traffic was with {} (as {}){others}.",
+        "In the whole recording, {} of its traffic was with {} (role: {}){others}.",
         share(sum, bytes_of(&line.values)),
         remote_end(collector, *number, remote),
         remote.part(),
     ))
 }
 
-fn in_all(collector: &Collector, lines: &Lines) -> String {
+fn in_all(collector: &Collector, lines: &Lines) -> Sentence {
     let total = bytes_of(&lines.total);
     let rows: Vec<_> = lines
         .rows()
@@ -141,49 +127,135 @@ fn in_all(collector: &Collector, lines: &Lines) -> String {
         text.push_str(&format!(", most of it by {}", rows.join(", ")));
     }
     text.push('.');
-    text
+    Sentence::new(text)
 }
 
-/// Rows that sent much again, or failed to connect.
-fn unhealthy(collector: &Collector, lines: &Lines) -> Vec<String> {
-    let mut texts = Vec::new();
-    for line in troubled(lines).into_iter().take(MOST) {
-        let (sent, again) = again(line);
-        if is_lossy(line) {
-            texts.push(format!(
-                "{} sent {} of its TCP segments again ({} of {}).",
-                name(collector, line),
-                share(again.into(), sent.into()),
-                count(again),
-                count(sent)
-            ));
-        }
-        if failed(line) > 0 {
-            texts.push(format!(
-                "{} failed to connect {}.",
+/// Rows that failed to connect, and then those that retransmitted much.
+fn unhealthy(collector: &Collector, lines: &Lines) -> Vec<Sentence> {
+    let rows = troubled(lines);
+    let failing = rows.iter().filter(|line| failed(line) > 0);
+    let mut texts: Vec<_> = failing
+        .take(MOST)
+        .map(|line| {
+            let what = format!(
+                "{} failed to connect {}",
                 name(collector, line),
                 counted(failed(line), "time", "times")
-            ));
-        }
-    }
+            );
+            sentence(what, &Worst::of(collector, lines, line, What::Failed))
+        })
+        .collect();
+    let lossy = rows.iter().filter(|line| is_lossy(line));
+    texts.extend(lossy.take(MOST).map(|line| {
+        let (all, again) = segments(line);
+        let what = format!(
+            "{} retransmitted {} of its TCP segments ({} of {})",
+            name(collector, line),
+            share(again.into(), all.into()),
+            count(again),
+            count(all)
+        );
+        sentence(
+            what,
+            &Worst::of(collector, lines, line, What::Retransmitted),
+        )
+    }));
     texts
 }
 
+fn sentence(what: String, worst: &Worst) -> Sentence {
+    let mut text = Sentence::new(what);
+    if let (Some(span), Some((at, most))) = (worst.span, &worst.at) {
+        text = text
+            .text(", from ")
+            .span(span)
+            .text(", most often at ")
+            .time(*at)
+            .text(format!(" ({most})"));
+    }
+    if let Some((end, part)) = &worst.whom {
+        text = text.text(format!("; {part} of them with {end}"));
+    }
+    text.text(".")
+}
+
+/// When and with whom something went wrong most often.
+pub(super) struct Worst {
+    /// From the beginning of the first bin to the end of the last one.
+    span: Option<(i64, i64)>,
+    /// The beginning of the bin, and its count: `9 in 1 s`.
+    pub(super) at: Option<(i64, String)>,
+    /// The remote end, and its share: `all` or `92.5%`.
+    pub(super) whom: Option<(String, String)>,
+}
+
+impl Worst {
+    pub(super) fn of(collector: &Collector, lines: &Lines, line: &Line, what: What) -> Self {
+        let at = line.trouble.peak(what).map(|(bin, most)| {
+            let length = length(lines.length.milliseconds());
+            (
+                lines.length.begin(bin),
+                format!("{} in {length}", count(most)),
+            )
+        });
+        let span = line.trouble.span(what);
+        let all = match what {
+            What::Retransmitted => segments(line).1,
+            What::Failed => failed(line),
+        };
+        let whom = match line.remote {
+            // The row is that of one remote end.
+            Some(number) => Some((number, all)),
+            None => line
+                .owner
+                .and_then(|owner| collector.trouble.most(owner, what)),
+        };
+        let whom = whom.and_then(|(number, most)| {
+            let remote = collector.remotes.get_index(number as usize)?;
+            let part = match most == all {
+                true => "all".to_owned(),
+                false => share(most.into(), all.into()),
+            };
+            Some((remote_end(collector, number, remote), part))
+        });
+        Self {
+            span: span.map(|(first, last)| {
+                let begin = |bin| lines.length.begin(bin);
+                (begin(first), begin(last + 1))
+            }),
+            at,
+            whom,
+        }
+    }
+}
+
 /// The name with the most processes, if it has many.
-fn many(collector: &Collector, lines: &Lines) -> Option<String> {
+fn many(collector: &Collector, lines: &Lines) -> Option<Sentence> {
     let most = lines
         .rows()
-        .filter(|line| line.processes.is_some_and(|count| count >= 20));
+        .filter(|line| line.processes.is_some_and(|count| count >= MANY));
     let line = most.max_by_key(|line| line.processes)?;
     let count = line.processes?;
-    Some(format!(
-        "{} were called {}, between {} and {} UTC: a new one every {} on average.",
-        counted(count, "process", "processes"),
-        name(collector, line),
-        date(line.first),
-        time(line.last),
-        length(((line.last - line.first) / i64::try_from(count).ok()?).max(1)),
-    ))
+    let (first, last) = lines.seen(line)?;
+    let resets = match value(line, "tcp_estab_resets") {
+        None | Some(0) => String::new(),
+        Some(resets) => format!(
+            "; {} reset",
+            counted(resets, "connection was", "connections were")
+        ),
+    };
+    Some(
+        Sentence::new(format!(
+            "{} named {} had traffic, from ",
+            counted(count, "process", "processes"),
+            name(collector, line),
+        ))
+        .span((first, last))
+        .text(format!(
+            ": one every {} on average{resets}.",
+            length(((last - first) / i64::try_from(count).ok()?).max(1)),
+        )),
+    )
 }
 
 /// Traffic that could not be attributed.
@@ -194,12 +266,4 @@ pub(super) fn missing(lines: &Lines) -> Option<String> {
         count(clamped(line.values.messages())),
         bytes(clamped(bytes_of(&line.values)))
     ))
-}
-
-fn rate(bytes: f64) -> String {
-    bits_per_second(bytes as u64, 1.0)
-}
-
-fn seconds(milliseconds: i64) -> f64 {
-    milliseconds as f64 / 1e3
 }

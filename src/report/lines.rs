@@ -8,6 +8,7 @@ use super::bins::{Length, Series};
 use super::collect::Collector;
 use super::keys::Who;
 use super::table::{Entry, NONE, add_values};
+use super::trouble::Trouble;
 use crate::error::Error;
 use crate::recording::Values;
 use crate::rollup::SortKey;
@@ -42,6 +43,7 @@ pub(super) struct Line {
     /// When the last interval with its traffic ended.
     pub(super) last: i64,
     pub(super) series: Series,
+    pub(super) trouble: Trouble,
 }
 
 /// All lines of a report.
@@ -56,6 +58,8 @@ pub(super) struct Lines {
     pub(super) series: Series,
     /// The length of bins of a series.
     pub(super) length: Length,
+    /// The middle of the first interval and that of the last one.
+    middles: (i64, i64),
 }
 
 impl Lines {
@@ -113,6 +117,7 @@ impl Lines {
             total: made.total,
             series: made.series,
             length: collector.table.length.unwrap_or(Length::SHORTEST),
+            middles: collector.range.unwrap_or((0, 0)),
         })
     }
 
@@ -130,8 +135,33 @@ impl Lines {
         for series in lines.chain([&mut self.series]) {
             series.merge(from, to).map_err(|_| too_large())?;
         }
+        for line in &mut self.lines {
+            line.trouble.merge(from, to).map_err(|_| too_large())?;
+        }
         self.length = to;
         Ok(true)
+    }
+
+    /// The numbers of the first bin and of the last one.
+    pub(super) fn bins(&self) -> (i64, i64) {
+        let (first, last) = self.middles;
+        (self.length.bin(first), self.length.bin(last))
+    }
+
+    /// From the beginning of the first bin to the end of the last one.
+    pub(super) fn span(&self) -> (i64, i64) {
+        let (first, last) = self.bins();
+        (self.length.begin(first), self.length.begin(last + 1))
+    }
+
+    /// From the beginning of the first bin with traffic of a line to the end of its last one.
+    pub(super) fn seen(&self, line: &Line) -> Option<(i64, i64)> {
+        let bins = line.series.bins();
+        let (first, last) = (bins.first()?, bins.last()?);
+        Some((
+            self.length.begin(first.number),
+            self.length.begin(last.number + 1),
+        ))
     }
 
     /// The lines that are rows of their own.
@@ -320,6 +350,7 @@ impl Made<'_> {
             first: entry.first,
             last: entry.last,
             series: entry.series.clone(),
+            trouble: entry.trouble.clone(),
         })
     }
 }
@@ -333,6 +364,8 @@ fn add_to_sums(sums: &mut Vec<Line>, mut line: Line) -> Result<(), Error> {
     if let Some(sum) = sums.iter_mut().rev().find(same) {
         add_values(&mut sum.values, &line.values).map_err(|_| too_large())?;
         sum.series.add_all(&line.series).map_err(|_| too_large())?;
+        let trouble = sum.trouble.add_all(&line.trouble);
+        trouble.map_err(|_| too_large())?;
         sum.first = sum.first.min(line.first);
         sum.last = sum.last.max(line.last);
         sum.host = sum.host.filter(|host| line.host == Some(*host));

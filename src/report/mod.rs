@@ -19,10 +19,12 @@ mod remote;
 mod rows;
 mod run;
 mod sections;
+mod sentence;
 mod summary;
 mod table;
 mod texts;
 mod timeline;
+mod trouble;
 
 pub use keys::Key;
 pub use moment::Moment;

@@ -6,7 +6,7 @@ use super::collect::Collector;
 use super::keys::Who;
 use super::lines::{Kind, Line};
 use super::remote::Remote;
-use crate::text::escaped;
+use crate::text::{bits_per_second, escaped};
 
 /// A time in RFC 3339, in UTC.
 pub(super) fn rfc3339(milliseconds: i64) -> String {
@@ -20,6 +20,15 @@ fn utc(milliseconds: i64) -> DateTime<Utc> {
 /// A number of 128 bits, for functions that show one of 64.
 pub(super) fn clamped(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+/// Bits per second, from bytes in some milliseconds. Only nothing at all is `0 bps`.
+pub(super) fn rate(bytes: u128, milliseconds: i64) -> String {
+    let rate = bits_per_second(clamped(bytes), milliseconds as f64 / 1e3);
+    match rate.as_str() {
+        "0 bps" if bytes > 0 => "<1 bps".to_owned(),
+        _ => rate,
+    }
 }
 
 /// The name of a line, made harmless to a terminal.
@@ -161,5 +170,12 @@ mod tests {
         assert_eq!(length(90_061_000), "1 d 1 h");
         assert_eq!(length(5_430_000), "1 h 30 min");
         assert_eq!(length(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn a_rate_is_0_only_without_traffic() {
+        assert_eq!(rate(0, 60_000), "0 bps");
+        assert_eq!(rate(1, 60_000), "<1 bps");
+        assert_eq!(rate(1_000, 1_000), "8.0 Kbps");
     }
 }

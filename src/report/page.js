@@ -47,9 +47,15 @@
     return (index && value < 99.95 ? value.toFixed(1) : value.toFixed(0)) + ' ' + SI[index];
   };
   const bytes = value => scaled(Number(value)) + 'B';
-  const bits = (value, seconds) => scaled(Number(value) * 8 / seconds) + 'bps';
+  const bits = (value, seconds) => {
+    const rate = Number(value) * 8 / seconds;
+    return (rate > 0 && rate < 0.5 ? '<1 ' : scaled(rate)) + 'bps';
+  };
   const exact = value => value.toLocaleString('en-US');
-  const percent = (part, whole) => whole ? (Number(part) / Number(whole) * 100).toFixed(1) + ' %' : '';
+  const percent = (part, whole) => {
+    const share = Number(part) / Number(whole) * 100;
+    return !Number(whole) ? '' : share > 0 && share < 0.05 ? '<0.1%' : share.toFixed(1) + '%';
+  };
 
   const state = { from: 0, to: data.bins, row: null, sort: 'bytes', down: true, filter: '', local: false, cursor: null, mark: null };
   const days = data.bins * data.length > 23 * 3600e3;
@@ -67,14 +73,16 @@
 
   // The sums of a row in the span that is shown.
   const sums = row => {
-    let sent = 0n, received = 0n, peak = -1n, when = null;
+    let sent = 0n, received = 0n, peak = -1n, when = null, first = null, last = null;
     for (const bin of row.bins) {
       if (bin.at < state.from || bin.at >= state.to) continue;
+      if (first === null) first = bin.at;
+      last = bin.at + 1;
       sent += bin.sent;
       received += bin.received;
       if (bin.sent + bin.received > peak) { peak = bin.sent + bin.received; when = bin.at; }
     }
-    return { row, sent, received, bytes: sent + received, peak: peak < 0n ? 0n : peak, when };
+    return { row, sent, received, bytes: sent + received, peak: peak < 0n ? 0n : peak, when, first, last };
   };
   const matches = row => (row.name + ' ' + (row.host || '') + ' ' + (row.id || '') + ' ' + (row.remote || '')).toLowerCase().includes(state.filter);
   // Rows keep their color, whatever is shown.
@@ -82,7 +90,9 @@
   const color = row => colored.includes(row) ? 'k' + colored.indexOf(row) : 'rest';
   const label = row => row.name + (row.remote ? ' ↔ ' + row.remote : '');
 
-  const SIZE = { left: 66, right: 10, top: 8, bottom: 22 };
+  // Titles are outside of the plot, so that they never cover a bar.
+  const SIZE = { left: 66, right: 10, top: 24, bottom: 42 };
+  const LANE = 28;
   let plot = null;
   // Bins of the chart are sums of whole bins, at least two pixels wide.
   const layers = width => {
@@ -113,10 +123,9 @@
 
   function chart() {
     const svg = get('chart');
-    const width = svg.clientWidth || 900, height = svg.clientHeight || 320;
-    svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    const width = svg.clientWidth || 900;
     svg.replaceChildren();
-    const inner = width - SIZE.left - SIZE.right, tall = height - SIZE.top - SIZE.bottom;
+    const inner = width - SIZE.left - SIZE.right, tall = width < 640 ? 220 : 280;
     const { made, per, count } = layers(inner);
     const seconds = per * LENGTH;
     const most = side => Math.max(0, ...Array.from({ length: count }, (_, at) => made.reduce((sum, layer) => sum + layer[side][at], 0)));
@@ -127,13 +136,31 @@
     const zero = SIZE.top + Math.min(Math.max(up * scale, 16), tall - 16);
     const unit = Math.min((zero - SIZE.top) / Math.max(up, 1e-9), (SIZE.top + tall - zero) / Math.max(down, 1e-9));
     const x = at => SIZE.left + at * per / (state.to - state.from) * inner;
+    // Rows whose bars are less than a pixel would not be seen: a lane below shows when they had traffic.
+    const tiny = made.filter(layer => {
+      const highest = Math.max(...layer.sent, ...layer.received) * unit;
+      return highest > 0 && highest < 1;
+    });
+    const bottom = SIZE.top + tall, lanes = tiny.length * LANE;
+    const height = bottom + SIZE.bottom + lanes;
+    svg.style.height = height + 'px';
+    svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    const grid = (value, sign) => {
+      const y = zero - sign * value * seconds / 8 * unit;
+      svg.append(draw('line', { x1: SIZE.left, x2: width - SIZE.right, y1: y, y2: y, class: value ? 'grid' : 'zero' }));
+      // Its text keeps clear of that of the 0.
+      const shift = value ? Math.max(0, 12 - Math.abs(y - zero)) : 0;
+      svg.append(draw('text', { x: SIZE.left - 6, y: y + 4 - sign * shift, 'text-anchor': 'end', class: 'scale' }, value ? scaled(value) + 'bps' : '0'));
+    };
+    grid(0, 1);
     const step = nice(Math.max(up, down, 1) * 8 / seconds / 4);
-    for (let value = 0; value * seconds / 8 <= Math.max(up, down); value += step) {
-      for (const sign of value ? [1, -1] : [1]) {
-        if (value * seconds / 8 > (sign > 0 ? up : down)) continue;
-        const y = zero - sign * value * seconds / 8 * unit;
-        svg.append(draw('line', { x1: SIZE.left, x2: width - SIZE.right, y1: y, y2: y, class: value ? 'grid' : 'zero' }));
-        svg.append(draw('text', { x: SIZE.left - 6, y: y + 4, 'text-anchor': 'end' }, value ? scaled(value) + 'bps' : '0'));
+    for (const [most, sign] of [[up, 1], [down, -1]]) {
+      const rate = most * 8 / seconds;
+      for (let value = step; value <= rate; value += step) grid(value, sign);
+      // A side that is less than a step has a value of its own.
+      if (rate > 0 && rate < step) {
+        const value = [nice(rate), nice(rate / 2), nice(rate / 2.5)].find(value => value <= rate);
+        grid(value || rate, sign);
       }
     }
     for (const side of ['sent', 'received']) {
@@ -157,19 +184,32 @@
       }
     }
     svg.append(draw('line', { x1: SIZE.left, x2: width - SIZE.right, y1: zero, y2: zero, class: 'zero' }));
-    svg.append(draw('text', { x: SIZE.left + 6, y: SIZE.top + 11, class: 'side' }, '▲ sent'));
-    svg.append(draw('text', { x: SIZE.left + 6, y: height - SIZE.bottom - 4, class: 'side' }, '▼ received'));
+    const upTo = most => most ? `, up to ${bits(most, seconds)}` : '';
+    svg.append(draw('text', { x: SIZE.left, y: SIZE.top - 9, class: 'side' }, '▲ sent' + upTo(up)));
+    svg.append(draw('text', { x: SIZE.left, y: bottom + 15, class: 'side' }, '▼ received' + upTo(down)));
+    tiny.forEach((layer, index) => {
+      const y = bottom + SIZE.bottom + index * LANE + 14;
+      const name = layer.name.length > 30 ? layer.name.slice(0, 29) + '…' : layer.name;
+      svg.append(draw('text', { x: SIZE.left, y: y - 2 }, `${name}: too small to see above; it had traffic here:`));
+      let path = '';
+      for (let at = 0; at < count; at += 1) {
+        if (layer.sent[at] + layer.received[at]) path += `M${x(at).toFixed(2)} ${y + 1}V${y + 9}H${Math.min(Math.max(x(at + 1), x(at) + 1), width - SIZE.right).toFixed(2)}V${y + 1}Z`;
+      }
+      const marks = draw('path', { d: path, class: layer.css + ' lane' });
+      marks.append(draw('title', {}, layer.name + ', when it had traffic'));
+      svg.append(marks);
+    });
     const shown = (state.to - state.from) * LENGTH;
     const tick = STEPS.find(step => shown / step <= Math.max(2, inner / 110)) || STEPS[STEPS.length - 1];
     const shift = state.local ? new Date(begin(state.from)).getTimezoneOffset() * 60 : 0;
     let next = Math.ceil((begin(state.from) / 1000 - shift) / tick) * tick + shift;
     for (; next * 1000 <= begin(state.to); next += tick) {
       const at = SIZE.left + (next * 1000 - begin(state.from)) / ((state.to - state.from) * data.length) * inner;
-      svg.append(draw('line', { x1: at, x2: at, y1: height - SIZE.bottom, y2: height - SIZE.bottom + 4, class: 'zero' }));
-      svg.append(draw('text', { x: at, y: height - 5, 'text-anchor': at > width - 40 ? 'end' : 'middle' }, clock(next * 1000)));
+      svg.append(draw('line', { x1: at, x2: at, y1: bottom + 20, y2: bottom + 24, class: 'zero' }));
+      svg.append(draw('text', { x: at, y: bottom + 35, 'text-anchor': at > width - 40 ? 'end' : 'middle' }, clock(next * 1000)));
     }
     const drag = draw('rect', { class: 'drag', y: SIZE.top, height: tall, width: 0, x: 0 });
-    const cursor = draw('line', { class: 'cursor', y1: SIZE.top, y2: height - SIZE.bottom, x1: -9, x2: -9 });
+    const cursor = draw('line', { class: 'cursor', y1: SIZE.top, y2: bottom, x1: -9, x2: -9 });
     svg.append(drag, cursor);
     plot = { made, per, count, seconds, inner, x, drag, cursor, width };
     get('shown').textContent = `${clock(begin(state.from), true)} to ${clock(begin(state.to), true)} ${zone()}; a bar is ${lasting(per * data.length)}`;
@@ -248,8 +288,7 @@
     switch (key) {
       case 'share': return sum.bytes;
       case 'sent': case 'received': case 'bytes': case 'peak': return sum[key];
-      case 'when': return sum.when === null ? -1 : sum.when;
-      case 'first': case 'last': return sum.row[key];
+      case 'when': case 'first': case 'last': return sum[key] === null ? -1 : sum[key];
       case 'id': return Number(sum.row.id || 0);
       default: return (sum.row[key] || '').toLowerCase();
     }
@@ -321,8 +360,10 @@
             break;
           }
           case 'peak': tr.append(cell(sum.when === null ? '' : bits(sum.peak, LENGTH), '', exact(sum.peak) + ' bytes in ' + lasting(data.length))); break;
-          case 'when': tr.append(cell(sum.when === null ? '' : clock(begin(sum.when)))); break;
-          default: tr.append(cell(clock(row[key]), '', clock(row[key], true) + ' ' + zone()));
+          default: {
+            const time = sum[key] === null ? null : begin(sum[key]);
+            tr.append(time === null ? cell('') : cell(clock(time), '', clock(time, true) + ' ' + zone()));
+          }
         }
       }
       return tr;
@@ -358,7 +399,7 @@
     const list = data.remotes.filter(one => state.row === null || one.row === state.row.index);
     const note = data.remotes_left ? ` The ${data.remotes.length} with the most traffic are shown, ${data.remotes_left} are not.` : '';
     get('remote-note').textContent = (state.row ? `Remote ends of ${state.row.name}, ` : 'Remote ends, ') + 'sums of the whole report.' + note;
-    header(get('remotes'), [[data.title, 't'], ['Remote end', 't'], ['As', 't'], ['Sent'], ['Received']]);
+    header(get('remotes'), [[data.title, 't'], ['Remote end', 't'], ['Role', 't'], ['Sent'], ['Received']]);
     get('remotes').tBodies[0].replaceChildren(...list.map(one => {
       const tr = make('tr');
       tr.append(cell(one.name, 't', one.name), cell(one.end, 't', one.end), cell(one.part, 't'));
@@ -372,19 +413,36 @@
   }
   function tcp() {
     get('tcp').hidden = data.tcp.length === 0;
-    header(get('tcps'), [[data.title, 't'], ['Segments out'], ['Segments in'], ['Sent again'], [''], ['Connects failed'], ['Resets'], ['Least round trip'], ['Greatest'], ['Longest connect']]);
     const time = value => value === null ? '' : (Number(value) / 1000).toFixed(1) + ' ms';
+    const marked = (text, bad) => cell((bad ? '! ' : '') + text, bad ? 'bad' : '');
+    const isLossy = one => Number(one.again) * 100 > Number(one.out);
+    // When and with whom something went wrong; nothing if it never did.
+    const most = (key, title) => data.tcp.some(one => one[key].at || one[key].whom) ? [
+      [[title + ' most at', 't'], one => cell(one[key].at ? `${clock(one[key].at[0])} (${one[key].at[1]})` : '', 't')],
+      [[title + ' most with', 't'], one => cell(one[key].whom ? `${one[key].whom[0]} (${one[key].whom[1]})` : '', 't', one[key].whom && one[key].whom[0])],
+    ] : [];
+    const columns = [
+      [[data.title, 't'], one => cell(one.name, 't', one.name)],
+      [['Segments sent'], one => cell(exact(BigInt(one.out)))],
+      [['retransmitted'], one => cell(exact(BigInt(one.again)))],
+      [[''], one => marked(percent(one.again, one.out), isLossy(one))],
+      ...most('again_most', 'retransmitted'),
+      [['Segments received'], one => cell(exact(BigInt(one.in)))],
+      [['Connections failed'], one => marked(exact(BigInt(one.failed)), Number(one.failed) > 0)],
+      ...most('failed_most', 'failed'),
+      [['reset'], one => cell(exact(BigInt(one.reset)))],
+      [['Round trip, least'], one => cell(time(one.least))],
+      [['greatest'], one => cell(time(one.greatest))],
+      [['Longest connect'], one => cell(time(one.connect))],
+    ];
+    header(get('tcps'), columns.map(([title]) => title));
     get('tcps').tBodies[0].replaceChildren(...data.tcp.map(one => {
       const tr = make('tr');
-      const lossy = Number(one.again) * 100 > Number(one.out);
-      tr.append(cell(one.name, 't', one.name), cell(exact(BigInt(one.out))), cell(exact(BigInt(one.in))), cell(exact(BigInt(one.again))));
-      tr.append(cell(Number(one.out) ? (lossy ? '! ' : '') + percent(one.again, one.out) : '', lossy ? 'bad' : ''));
-      const failed = BigInt(one.failed);
-      tr.append(cell((failed ? '! ' : '') + exact(failed), failed ? 'bad' : ''), cell(exact(BigInt(one.reset))), cell(time(one.least)), cell(time(one.greatest)), cell(time(one.connect)));
+      tr.append(...columns.map(([, made]) => made(one)));
       return tr;
     }));
   }
-  function render() { chart(); rows(); remotes(); }
+  function render() { chart(); rows(); remotes(); tcp(); }
 
   const svg = get('chart');
   svg.addEventListener('pointerdown', event => { if (event.button === 0) { state.mark = barAt(event); svg.setPointerCapture(event.pointerId); } });
@@ -416,16 +474,19 @@
   svg.addEventListener('blur', () => { state.mark = null; span(0, -1); read(null); });
   get('whole').onclick = () => { state.from = 0; state.to = data.bins; state.mark = null; render(); read(null); };
   get('clear').onclick = () => select(null);
-  get('zone').onclick = () => {
-    state.local = !state.local;
-    get('zone').setAttribute('aria-pressed', state.local);
-    get('zone').textContent = state.local ? 'UTC' : 'Local time';
-    render();
-  };
+  for (const choice of get('zone').children) {
+    choice.onclick = () => {
+      state.local = choice.dataset.zone === 'local';
+      for (const one of get('zone').children) one.setAttribute('aria-pressed', one === choice);
+      for (const time of document.querySelectorAll('time')) time.textContent = clock(Date.parse(time.dateTime), time.className === 'full');
+      for (const name of document.querySelectorAll('.zone')) name.textContent = zone();
+      render();
+      read(null);
+    };
+  }
   get('filter').oninput = event => { state.filter = event.target.value.trim().toLowerCase(); rows(); };
   addEventListener('resize', () => { chart(); read(null); });
   addEventListener('beforeprint', chart);
   addEventListener('afterprint', chart);
   render();
-  tcp();
 })();

@@ -8,11 +8,11 @@ use std::io::{self, Write};
 
 use super::collect::Collector;
 use super::data::data;
-use super::findings::{findings, utc_span};
+use super::findings::findings;
 use super::lines::Lines;
-use super::names::{host_name, length};
-use super::notes::Source;
-use super::notes::notes;
+use super::names::{host_name, length, rfc3339};
+use super::notes::{Source, notes};
+use super::sentence::{Sentence, escaped};
 use crate::error::Error;
 
 const PAGE: &str = include_str!("page.html");
@@ -20,8 +20,8 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes of style and script, in base64. The page tells browsers to use nothing else.
-const STYLE_HASH: &str = "EOvl7CLFZhK6vuVvBxJZt+5+35OPmF6mBlJ9OyJmxLM=";
-const SCRIPT_HASH: &str = "E1GTC0OZcilrQYLAzeznmiqVe+Jx4X9STMZV2mYbIiY=";
+const STYLE_HASH: &str = "oxug67WkgP/ikNmshwgmp0Kp6NJcG1R7G64aEeokdvg=";
+const SCRIPT_HASH: &str = "EOGR5IWeI0gA8zNXMrdvV9aBFuCewmpNZNEm2QlKio8=";
 
 /// The most bytes of data in a page. Bins get longer until it fits.
 const MOST_DATA: usize = 850_000;
@@ -43,7 +43,6 @@ pub(super) fn write(
     sources: &[Source],
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let span = collector.recorded().unwrap_or((0, 0));
     let heading = heading(collector);
     let intervals: u64 = collector.hosts.iter().map(|host| host.intervals).sum();
     let mut about: Vec<String> = vec![format!(
@@ -53,6 +52,14 @@ pub(super) fn write(
         crate::text::counted(sources.len() as u64, "recording", "recordings"),
         length(lines.length.milliseconds())
     )];
+    if let Some((from, to)) = collector.recorded() {
+        about.push(format!(
+            "All times on this page are limits of bins. The first interval began at {}, and the \
+             last one ended at {}.",
+            rfc3339(from),
+            rfc3339(to)
+        ));
+    }
     let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
     about.push(format!(
         "Recordings: {}",
@@ -60,20 +67,25 @@ pub(super) fn write(
     ));
     about.extend(super::findings::missing(lines));
     about.extend(notes(collector, sources));
-    let paragraphs = |tag: &str, texts: &[String]| {
-        let mut html = String::new();
-        for text in texts {
-            // Writing to memory cannot fail.
-            let _ = writeln!(html, "<{tag}>{}</{tag}>", escaped(text));
-        }
-        html
-    };
-    let span = format!(
-        "{}, {}, {}",
-        utc_span(span),
-        length(span.1 - span.0),
+    // Writing to memory cannot fail.
+    let mut sentences = String::new();
+    for sentence in findings(collector, lines) {
+        let _ = writeln!(sentences, "<p>{}</p>", sentence.html(lines));
+    }
+    let mut about_items = String::new();
+    for text in about {
+        let _ = writeln!(about_items, "<li>{}</li>", escaped(&text));
+    }
+    let (begin, end) = lines.span();
+    let span = Sentence::default().dates((begin, end)).text(format!(
+        ", {}, {}",
+        length(end - begin),
         crate::text::counted(intervals, "interval", "intervals")
-    );
+    ));
+    let span = match collector.recorded() {
+        Some(_) => span.html(lines),
+        None => String::new(),
+    };
     let data = serde_json::to_string(&data(collector, lines)).map_err(io::Error::other)?;
     let html = fill(&[
         ("STYLE_HASH", STYLE_HASH),
@@ -83,9 +95,9 @@ pub(super) fn write(
             "HEADING",
             &escaped(&format!("Network traffic of {heading}")),
         ),
-        ("SPAN", &escaped(&span)),
-        ("FINDINGS", &paragraphs("p", &findings(collector, lines))),
-        ("NOTES", &paragraphs("li", &about)),
+        ("SPAN", &span),
+        ("FINDINGS", &sentences),
+        ("NOTES", &about_items),
         // A `<` would end the element, or begin a comment.
         ("DATA", &data.replace('<', "\\u003c")),
         ("STYLE", STYLE),
@@ -131,22 +143,6 @@ fn fill(values: &[(&str, &str)]) -> String {
     html
 }
 
-/// Text for HTML.
-fn escaped(text: &str) -> String {
-    let mut html = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            c => html.push(c),
-        }
-    }
-    html
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,9 +165,5 @@ mod tests {
     fn what_is_filled_in_is_not_a_template() {
         let html = fill(&[("TITLE", "{SCRIPT}"), ("SCRIPT", "x")]);
         assert!(html.contains("<title>{SCRIPT}</title>"));
-        assert_eq!(
-            escaped("<a href='\"&\">"),
-            "&lt;a href=&#39;&quot;&amp;&quot;&gt;"
-        );
     }
 }

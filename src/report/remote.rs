@@ -94,9 +94,9 @@ impl Remote {
         )
     }
 
-    /// What the process is to the remote end, for people: `tcp client`, `udp server :53`.
+    /// What the process is to the remote end, for people: `TCP client`, `UDP server :53`.
     pub(super) fn part(&self) -> String {
-        let mut text = self.protocol.as_deref().unwrap_or_default().to_owned();
+        let mut text = self.protocol.as_deref().unwrap_or_default().to_uppercase();
         if let Some(role) = &self.role {
             // Writing to memory cannot fail.
             let _ = write!(text, " {role}");

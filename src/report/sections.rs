@@ -3,16 +3,20 @@
 use std::cmp::Reverse;
 
 use super::collect::Collector;
+use super::findings::Worst;
+use super::layout::wrapped;
 use super::layout::{Column, Style, table};
 use super::lines::{Line, Lines};
-use super::names::{Clock, clamped, host_name, ids, name, owner_name, remote_end};
+use super::names::{Clock, clamped, host_name, ids, name, owner_name, rate, remote_end};
+use super::trouble::What;
 use crate::recording::{MEASURES, Values};
-use crate::text::{bits_per_second, bytes, count};
+use crate::text::{bytes, count};
 
 /// The rows with their share, total, peak, and first and last traffic.
 pub(super) fn rows(collector: &Collector, lines: &Lines, clock: Clock, style: Style) -> String {
     let shown = &lines.lines;
     let of = |text: &dyn Fn(&Line) -> String| shown.iter().map(text).collect::<Vec<_>>();
+    let seen = |line: &Line| lines.seen(line);
     let key = collector.key();
     let mut columns = Vec::new();
     if key.is_single() {
@@ -85,9 +89,9 @@ pub(super) fn rows(collector: &Collector, lines: &Lines, clock: Clock, style: St
         "PEAK",
         1,
         of(&|line| {
-            let peak = line.series.peak().map(|bin| clamped(bin.bytes()));
-            peak.map_or_else(String::new, |peak| {
-                bits_per_second(peak, lines.length.seconds())
+            let peak = line.series.peak();
+            peak.map_or_else(String::new, |bin| {
+                rate(bin.bytes(), lines.length.milliseconds())
             })
         }),
     ));
@@ -104,12 +108,12 @@ pub(super) fn rows(collector: &Collector, lines: &Lines, clock: Clock, style: St
     columns.push(Column::numbers(
         "FIRST",
         3,
-        of(&|line| clock.show(line.first)),
+        of(&|line| seen(line).map_or_else(String::new, |(first, _)| clock.show(first))),
     ));
     columns.push(Column::numbers(
         "LAST",
         3,
-        of(&|line| clock.show(line.last)),
+        of(&|line| seen(line).map_or_else(String::new, |(_, last)| clock.show(last))),
     ));
     let mut text = table(columns, style);
     if lines.hidden > 0 {
@@ -159,7 +163,7 @@ pub(super) fn remote_ends(
         vec![
             Column::text(collector.key().title(), 0, names),
             Column::text("REMOTE", 0, ends),
-            Column::text("AS", 0, parts),
+            Column::text("ROLE", 0, parts),
             Column::numbers("SHARE", 1, shares),
             Column::numbers("SENT", 0, sent),
             Column::numbers("RCVD", 0, received),
@@ -175,8 +179,15 @@ pub(super) fn remote_ends(
     text
 }
 
-/// Rows with segments, ordered by what was sent again and what failed. Empty without `--tcp`.
-pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Style) -> String {
+/// Rows with segments, ordered by what was retransmitted and what failed, and when and with whom
+/// that was. Empty without `--tcp`.
+pub(super) fn tcp(
+    collector: &Collector,
+    lines: &Lines,
+    clock: Clock,
+    most: usize,
+    style: Style,
+) -> String {
     if !collector.table.has_tcp() {
         return String::new();
     }
@@ -192,10 +203,10 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
         Column::numbers(title, 0, cells.collect())
     };
     let part = |line: &&Line| {
-        let (sent, again) = again(line);
+        let (all, again) = segments(line);
         // The mark does not depend on a color.
         let mark = if is_lossy(line) { "! " } else { "" };
-        format!("{mark}{}", share(again.into(), sent.into()))
+        format!("{mark}{}", share(again.into(), all.into()))
     };
     let milliseconds = |id| {
         let cells = rows.iter().map(|line| {
@@ -204,24 +215,47 @@ pub(super) fn tcp(collector: &Collector, lines: &Lines, most: usize, style: Styl
         });
         cells.collect::<Vec<_>>()
     };
-    table(
+    let mut text = table(
         vec![
             Column::text(
                 "TCP HEALTH",
                 0,
                 rows.iter().map(|line| name(collector, line)).collect(),
             ),
-            column("SEGOUT", "tcp_out_segs"),
-            column("SEGIN", "tcp_in_segs"),
-            column("AGAIN", "tcp_retrans_segs"),
+            Column::numbers(
+                "SEGSENT",
+                0,
+                rows.iter().map(|line| count(segments(line).0)).collect(),
+            ),
+            column("RETRANS", "tcp_retrans_segs"),
             Column::numbers("", 0, rows.iter().map(part).collect()),
+            column("SEGRCVD", "tcp_in_segs"),
             column("FAILED", "tcp_attempt_fails"),
             column("RESET", "tcp_estab_resets"),
             Column::numbers("RTTMIN", 1, milliseconds("tcp_rtt_us_min")),
             Column::numbers("RTTMAX", 1, milliseconds("tcp_rtt_us_max")),
         ],
         style,
-    )
+    );
+    for line in rows {
+        for (is_bad, what, title) in [
+            (failed(line) > 0, What::Failed, "failed connections"),
+            (is_lossy(line), What::Retransmitted, "retransmissions"),
+        ] {
+            let worst = Worst::of(collector, lines, line, what);
+            if let (true, Some((at, count))) = (is_bad, worst.at) {
+                let whom = match worst.whom {
+                    Some((end, part)) => format!("; {part} of them with {end}"),
+                    None => String::new(),
+                };
+                let name = name(collector, line);
+                let at = clock.show(at);
+                let note = format!("{name}: most {title} at {at} ({count}){whom}");
+                text.push_str(&wrapped(&note, style));
+            }
+        }
+    }
+    text
 }
 
 /// Bytes sent and received by owner and remote end, the largest first.
@@ -235,37 +269,39 @@ pub(super) fn pairs(collector: &Collector) -> Vec<((u32, u32), (u64, u64))> {
     pairs
 }
 
-/// Lines with TCP segments or failed connects. Those that need attention are first, and of them the
-/// one that sent the most again, or failed most often.
+/// Lines with TCP segments or failed connections. Those that need attention are first, and of them
+/// the one that retransmitted the most, or failed most often.
 pub(super) fn troubled(lines: &Lines) -> Vec<&Line> {
     let mut rows: Vec<&Line> = lines.lines.iter().collect();
-    rows.retain(|line| again(line).0 > 0 || failed(line) > 0);
+    rows.retain(|line| segments(line).0 > 0 || failed(line) > 0);
     rows.sort_by_key(|line| {
-        let number = again(line).1.saturating_add(failed(line));
+        let number = segments(line).1.saturating_add(failed(line));
         Reverse((is_lossy(line) || failed(line) > 0, number))
     });
     rows
 }
 
-/// TCP segments that were sent, and that were sent again.
-pub(super) fn again(line: &Line) -> (u64, u64) {
+/// All TCP segments that were sent, and those of them that only repeated data. `tcp_out_segs` does
+/// not include the latter.
+pub(super) fn segments(line: &Line) -> (u64, u64) {
     let sum = |id| value(line, id).unwrap_or(0);
-    (sum("tcp_out_segs"), sum("tcp_retrans_segs"))
+    let again = sum("tcp_retrans_segs");
+    (sum("tcp_out_segs").saturating_add(again), again)
 }
 
-/// Whether more than one in a hundred segments was sent again.
+/// Whether more than one in a hundred segments was retransmitted.
 pub(super) fn is_lossy(line: &Line) -> bool {
-    let (sent, again) = again(line);
-    again as f64 > sent as f64 / 100.0
+    let (all, again) = segments(line);
+    again.saturating_mul(100) > all
 }
 
-/// Connects that failed.
+/// Connections that failed.
 pub(super) fn failed(line: &Line) -> u64 {
     value(line, "tcp_attempt_fails").unwrap_or(0)
 }
 
 /// The value of a measure, by its name.
-fn value(line: &Line, id: &str) -> Option<u64> {
+pub(super) fn value(line: &Line, id: &str) -> Option<u64> {
     let index = MEASURES.iter().position(|measure| measure.id == id)?;
     line.values.get(index)
 }
@@ -279,11 +315,14 @@ fn total(values: &Values) -> u128 {
     bytes_of(values)
 }
 
-/// A share in percent.
+/// A share in percent. Only nothing at all is `0.0%`.
 pub(super) fn share(part: u128, whole: u128) -> String {
     match whole {
         0 => String::new(),
-        whole => format!("{:.1}%", part as f64 / whole as f64 * 100.0),
+        whole => match part as f64 / whole as f64 * 100.0 {
+            share if part > 0 && share < 0.05 => "<0.1%".to_owned(),
+            share => format!("{share:.1}%"),
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use super::notes::Source;
 use super::notes::notes;
 use super::sections::{bytes_of, remote_ends, rows, share, tcp};
 use super::timeline::timeline;
-use crate::text::{bits_per_second, bytes, count, counted};
+use crate::text::{bytes, count, counted};
 
 /// How many rows of remote ends, TCP health and changes there are.
 const MOST: usize = 5;
@@ -24,20 +24,21 @@ pub(super) fn text(
     style: &Style,
 ) -> String {
     let style = *style;
-    let Some(span) = collector.recorded() else {
+    if collector.recorded().is_none() {
         let mut text = String::from("no traffic was recorded\n");
         for note in notes(collector, sources) {
             text.push_str(&wrapped(&note, style));
         }
         return text;
-    };
+    }
+    let span = lines.span();
     let clock = Clock::new(span, lines.length.milliseconds());
     let mut parts = vec![head(collector, lines, sources, span, style)];
-    parts.push(timeline(&lines.series, lines.length, span, clock, style));
+    parts.push(timeline(lines, clock, style));
     parts.push(rows(collector, lines, clock, style));
-    parts.push(changed(collector, lines, span, clock));
+    parts.push(changed(collector, lines, clock));
     parts.push(remote_ends(collector, lines, MOST, style));
-    parts.push(tcp(collector, lines, MOST, style));
+    parts.push(tcp(collector, lines, clock, MOST, style));
     parts.push(ends(collector, lines, sources, style));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
@@ -99,15 +100,15 @@ fn head(
 }
 
 /// What changed most.
-fn changed(collector: &Collector, lines: &Lines, span: (i64, i64), clock: Clock) -> String {
-    let Some(changes) = changes(lines, span) else {
+fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
+    let Some(changes) = changes(lines) else {
         return String::new();
     };
     let busy = changes.busy;
     let mut text = format!(
         "busiest from {} to {}; ",
         clock.show(busy.0),
-        clock.show(busy.1.min(span.1))
+        clock.show(busy.1)
     );
     if changes.rows.is_empty() {
         text.push_str(&format!(
@@ -121,25 +122,17 @@ fn changed(collector: &Collector, lines: &Lines, span: (i64, i64), clock: Clock)
         length(changes.before.1 - changes.before.0)
     ));
     let wanted = changes.rows.iter().take(MOST);
-    let rate = |bytes: f64| bits_per_second(bytes as u64, 1.0);
     for change in wanted {
         let (before, during) = changes.rates(change);
-        let is_new = change.line.first >= changes.before.0 && change.before == 0;
         text.push_str(&format!(
             "  {}: from {} to {}, {} of the traffic{}\n",
             name(collector, change.line),
-            rate(before),
-            rate(during),
-            share(
-                change.during,
-                lines
-                    .series
-                    .between(lines.length.bin(busy.0), lines.length.bin(busy.1))
-            ),
-            if is_new {
-                format!(", first seen {}", clock.show(change.line.first))
-            } else {
-                String::new()
+            before,
+            during,
+            share(change.during, changes.all(lines, busy)),
+            match changes.new_at(lines, change) {
+                Some(first) => format!(", first seen at {}", clock.show(first)),
+                None => String::new(),
             },
         ));
     }

@@ -1,6 +1,7 @@
 //! The rows of a report: sums of the numbers, and traffic over time.
 
 use super::bins::{Bin, Length, Series};
+use super::trouble::Trouble;
 use crate::recording::{BASIC, MEASURES, Merge, Values};
 
 /// The number of an entry that stands for no entry.
@@ -29,6 +30,7 @@ pub(super) struct Entry {
     /// When the last interval with its traffic ended.
     pub(super) last: i64,
     pub(super) series: Series,
+    pub(super) trouble: Trouble,
 }
 
 /// All rows of a report.
@@ -83,6 +85,7 @@ impl Table {
             first: i64::MAX,
             last: i64::MIN,
             series: Series::default(),
+            trouble: Trouble::default(),
         });
         self.present.push(0);
         self.numbers.resize(self.numbers.len() + self.stride, 0);
@@ -117,6 +120,8 @@ impl Table {
             };
             let is_new = entry.series.add(bin).map_err(|_| too_large("bytes"))?;
             self.bins += usize::from(is_new);
+            let trouble = entry.trouble.add(bin.number, values);
+            self.bins += usize::from(trouble.map_err(|_| too_large("segments"))?);
             if self.bins > MOST_BINS && self.bins / 4 > self.entries.len() {
                 self.lengthen()?;
             }
@@ -137,7 +142,9 @@ impl Table {
         for entry in &mut self.entries {
             let merged = entry.series.merge(from, to);
             merged.map_err(|_| too_large("bytes"))?;
-            self.bins += entry.series.bins().len();
+            let merged = entry.trouble.merge(from, to);
+            merged.map_err(|_| too_large("segments"))?;
+            self.bins += entry.series.bins().len() + entry.trouble.bins();
         }
         self.length = Some(to);
         Ok(true)

@@ -1,9 +1,8 @@
 //! Traffic over time, in block characters.
 
-use super::bins::{Length, Series};
 use super::layout::Style;
-use super::names::{Clock, length};
-use crate::text::bits_per_second;
+use super::lines::Lines;
+use super::names::{Clock, length, rate};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const SIGNS: [char; 8] = ['.', ':', '-', '=', '+', '*', '#', '@'];
@@ -12,19 +11,11 @@ const SIGNS: [char; 8] = ['.', ':', '-', '=', '+', '*', '#', '@'];
 const TITLE: usize = 10;
 
 /// The traffic sent and received, each with its peak, and an axis.
-///
-/// `span` is from the beginning of the first interval to the end of the last one.
-pub(super) fn timeline(
-    series: &Series,
-    bins: Length,
-    span: (i64, i64),
-    clock: Clock,
-    style: Style,
-) -> String {
+pub(super) fn timeline(lines: &Lines, clock: Clock, style: Style) -> String {
+    let (series, bins) = (&lines.series, lines.length);
     let room = style.width.saturating_sub(TITLE).clamp(10, 120) as i64;
     // Bars are sums of bins, so that nothing is left out between them.
-    let first = bins.bin(span.0);
-    let last = bins.bin(span.1 - 1).max(first);
+    let (first, last) = lines.bins();
     let per_bar = (last - first) / room + 1;
     let count = (last - first) / per_bar + 1;
     let mut bars = vec![(0_u128, 0_u128); usize::try_from(count).unwrap_or(0)];
@@ -52,7 +43,7 @@ pub(super) fn timeline(
             text.push_str(&format!(
                 "{:TITLE$}peak {} at {}\n",
                 "",
-                bits_per_second(bytes, bins.seconds()),
+                rate(bytes.into(), bins.milliseconds()),
                 clock.show(bins.begin(bin))
             ));
         }
@@ -64,7 +55,7 @@ pub(super) fn timeline(
         axis(bins.begin(first), bar, bars.len(), clock)
     ));
     text.push_str(&format!(
-        "{:TITLE$}a character is {}; peaks are averages of {}\n",
+        "{:TITLE$}a character is {}; peaks and times are those of bins of {}\n",
         "",
         length(bar),
         length(bins.milliseconds())

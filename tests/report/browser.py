@@ -86,6 +86,40 @@ try:
     foot = driver.execute_script("return [...document.querySelectorAll('#rows tfoot [data-bytes]')].map(c => c.dataset.bytes)")
     assert [int(value) for value in foot] == [sum(value[side] for value in wanted.values()) for side in (0, 1)]
 
+    # What needs attention is said first, with its time and remote end, and the sums last.
+    found = [p.text for p in driver.find_elements(By.CSS_SELECTOR, ".findings p")]
+    wanted_end = "failed to connect 100 times, from 16:59 to 18:39 UTC, most often at 16:59 (1 in 1 min); all of them with [2001:db8::30]:8080."
+    assert found[0].endswith(wanted_end), found
+    order = ["failed to connect", "retransmitted 5.", "Traffic was highest", "rsync made", "processes named", "In all,"]
+    places = [next(i for i, text in enumerate(found) if part in text) for part in order]
+    assert places == sorted(places) and len(found) == len(order), found
+
+    # Header, timeline and table agree on the times.
+    head = driver.find_element(By.CSS_SELECTOR, ".span").text
+    assert head.startswith(" to ".join(span()) + " UTC, "), (head, span())
+    seen = driver.execute_script("return [...document.querySelectorAll('#rows tbody tr')].map(r => [r.cells[7].title, r.cells[8].title])")
+    assert min(first for first, _ in seen) == span()[0] + " UTC" and max(last for _, last in seen) == span()[1] + " UTC", (seen, span())
+
+    # Both sides have a scale, and rows that are too small for it have a lane.
+    scales = driver.execute_script("return [...document.querySelectorAll('#chart .scale')].map(t => [+t.getAttribute('y'), t.textContent])")
+    zero = next(y for y, text in scales if text == "0")
+    assert any(y < zero for y, _ in scales) and any(y > zero for y, _ in scales), scales
+    lanes = driver.execute_script("return [...document.querySelectorAll('#chart .lane title')].map(t => t.textContent)")
+    assert any("<img" in lane for lane in lanes), lanes
+
+    # The time zone is that of the reader after a click, also in the sentences.
+    driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+    texts = lambda: [driver.find_element(By.CSS_SELECTOR, place).text for place in (".findings", ".span", "#shown", "#rows", "#tcps")]
+    utc, zones = texts(), driver.find_elements(By.CSS_SELECTOR, "#zone button")
+    zones[1].click()
+    assert [zone.get_attribute("aria-pressed") for zone in zones] == ["false", "true"]
+    local = texts()
+    assert all(a != b for a, b in zip(utc, local)), local
+    assert not any("UTC" in text for text in local), local
+    zones[0].click()
+    assert texts() == utc
+    driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "UTC"})
+
     # The pointer shows time and values.
     chart = get("chart")
     ActionChains(driver).move_to_element_with_offset(chart, 100, 0).perform()
