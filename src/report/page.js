@@ -92,7 +92,7 @@
 
   // Titles are outside of the plot, so that they never cover a bar.
   const SIZE = { left: 66, right: 10, top: 24, bottom: 42 };
-  const LANE = 28;
+  const LANE = 26;
   let plot = null;
   // Bins of the chart are sums of whole bins, at least two pixels wide.
   const layers = width => {
@@ -189,8 +189,9 @@
     svg.append(draw('text', { x: SIZE.left, y: bottom + 15, class: 'side' }, '▼ received' + upTo(down)));
     tiny.forEach((layer, index) => {
       const y = bottom + SIZE.bottom + index * LANE + 14;
-      const name = layer.name.length > 30 ? layer.name.slice(0, 29) + '…' : layer.name;
-      svg.append(draw('text', { x: SIZE.left, y: y - 2 }, `${name}: too small to see above; it had traffic here:`));
+      const most = Math.floor(inner / 7) - 25;
+      const name = layer.name.length > most ? layer.name.slice(0, most - 1) + '…' : layer.name;
+      svg.append(draw('text', { x: SIZE.left, y: y - 2 }, name + ' (too small to see above)'));
       let path = '';
       for (let at = 0; at < count; at += 1) {
         if (layer.sent[at] + layer.received[at]) path += `M${x(at).toFixed(2)} ${y + 1}V${y + 9}H${Math.min(Math.max(x(at + 1), x(at) + 1), width - SIZE.right).toFixed(2)}V${y + 1}Z`;

@@ -21,7 +21,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes of style and script, in base64. The page tells browsers to use nothing else.
 const STYLE_HASH: &str = "oxug67WkgP/ikNmshwgmp0Kp6NJcG1R7G64aEeokdvg=";
-const SCRIPT_HASH: &str = "EOGR5IWeI0gA8zNXMrdvV9aBFuCewmpNZNEm2QlKio8=";
+const SCRIPT_HASH: &str = "Qdccq+FXzAhFW57JKG+FMg8BRvXBnGSZYmLNo9oJZds=";
 
 /// The most bytes of data in a page. Bins get longer until it fits.
 const MOST_DATA: usize = 850_000;
