@@ -169,7 +169,10 @@ fn decoder(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> 
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(
             BufReader::with_capacity(64 << 10, whole),
         )),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole)?),
+        // A frame of Zstandard, or one without data, with which some programs begin.
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+            Box::new(zstd::stream::read::Decoder::new(whole)?)
+        }
         _ => Box::new(whole),
     })
 }

@@ -71,7 +71,7 @@ pub(crate) fn read_from(
             Some(Part::End { rest, is_cut }) => {
                 carried.extend_from_slice(&rest);
                 let is_unfinished = reader
-                    .rest(&carried)
+                    .rest(&carried, is_cut)
                     .map_err(|what| refuse(reader.line, &what))?;
                 let mut ending = reader.ending;
                 ending.is_cut = is_cut;
@@ -147,21 +147,29 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Finds out the format by the beginning of the recording. Returns how many bytes to skip.
+    fn start(&mut self, text: &[u8]) -> usize {
+        if self.kind.is_some() {
+            return 0;
+        }
+        // Other programs begin UTF-8 with a byte order mark.
+        let skipped = if text.starts_with(b"\xef\xbb\xbf") {
+            3
+        } else {
+            0
+        };
+        let begin = text.get(skipped..).unwrap_or_default().trim_ascii_start();
+        self.kind = Some(if begin.starts_with(b"{") {
+            Kind::Json
+        } else {
+            Kind::Csv
+        });
+        skipped
+    }
+
     /// Reads the records of whole lines. Returns how many bytes belong to whole records.
     fn block(&mut self, block: &[u8]) -> Result<usize, String> {
-        let mut at = 0;
-        if self.kind.is_none() {
-            // Other programs begin UTF-8 with a byte order mark.
-            if block.starts_with(b"\xef\xbb\xbf") {
-                at = 3;
-            }
-            let begin = block.get(at..).unwrap_or_default().trim_ascii_start();
-            self.kind = Some(if begin.starts_with(b"{") {
-                Kind::Json
-            } else {
-                Kind::Csv
-            });
-        }
+        let mut at = self.start(block);
         let has_quotes = self.kind == Some(Kind::Csv) && memchr::memchr(b'"', block).is_some();
         while let Some(rest) = block.get(at..)
             && let Some(length) = memchr::memchr(b'\n', rest)
@@ -185,21 +193,28 @@ impl<'t> Reader<'t> {
         Ok(at)
     }
 
-    /// Handles the text behind the last line end. Returns whether it was left out.
-    fn rest(&mut self, rest: &[u8]) -> Result<bool, String> {
-        if self.kind.is_none() {
-            if rest.is_empty() {
-                return Ok(false);
-            }
-            // A file of one line without an end: this names what is wrong with it.
-            self.block(&[rest, b"\n"].concat())?;
-        }
-        // The last number of a line of CSV can be cut off. An object of JSON has an end.
-        if self.kind == Some(Kind::Json) && rest.trim_ascii_end().ends_with(b"}") {
-            self.whole_line(rest)?;
+    /// Handles the text behind the last line end. Returns whether it was left out. `is_cut` says
+    /// that compressed data is incomplete.
+    fn rest(&mut self, rest: &[u8], is_cut: bool) -> Result<bool, String> {
+        if rest.trim_ascii().is_empty() {
             return Ok(false);
         }
-        Ok(!rest.trim_ascii().is_empty())
+        let skipped = self.start(rest);
+        let rest = rest.get(skipped..).unwrap_or_default();
+        match self.kind {
+            // An object has an end.
+            Some(Kind::Json) if rest.trim_ascii_end().ends_with(b"}") => {
+                self.whole_line(rest)?;
+                Ok(false)
+            }
+            // A file of one line that is no header: this names what is wrong with it.
+            Some(Kind::Csv) if self.schema.is_none() && !is_cut => {
+                self.block(&[rest, b"\n"].concat())?;
+                Ok(true)
+            }
+            // The last number of a line of CSV can be cut off.
+            _ => Ok(true),
+        }
     }
 
     /// Reads a line without quotes.

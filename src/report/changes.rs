@@ -3,6 +3,7 @@
 use super::bins::Series;
 use super::lines::{Line, Lines};
 use super::names::rate;
+use super::sections::share;
 
 /// How long before the busy time rows are compared with it, in milliseconds.
 const BEFORE: i64 = 3_600_000;
@@ -10,12 +11,13 @@ const BEFORE: i64 = 3_600_000;
 /// How many times its rate before a row must have to count as changed.
 const TIMES: f64 = 3.0;
 
-/// The busiest time, and the rows that changed.
+/// The busiest time, and the rows that changed. Spans are numbers of bins, without their end.
 pub(super) struct Changes<'l> {
-    /// The busiest time in milliseconds since 1970.
-    pub(super) busy: (i64, i64),
+    lines: &'l Lines,
+    /// The busiest time.
+    busy: (i64, i64),
     /// The time before it that rows are compared with.
-    pub(super) before: (i64, i64),
+    before: (i64, i64),
     pub(super) rows: Vec<Change<'l>>,
 }
 
@@ -42,7 +44,8 @@ pub(super) fn changes(lines: &Lines) -> Option<Changes<'_>> {
     }
     let (bins_before, bins_during) = ((until - earliest) as f64, (to - from) as f64);
     let mut rows: Vec<Change<'_>> = lines
-        .rows()
+        .lines
+        .iter()
         .map(|line| Change {
             line,
             before: line.series.between(earliest, until),
@@ -58,8 +61,9 @@ pub(super) fn changes(lines: &Lines) -> Option<Changes<'_>> {
     rows.retain(|change| change.during.saturating_mul(50) >= total);
     rows.sort_by_key(|change| std::cmp::Reverse(change.during));
     Some(Changes {
-        busy: (length.begin(from), length.begin(to)),
-        before: (length.begin(earliest), length.begin(until)),
+        lines,
+        busy: (from, to),
+        before: (earliest, until),
         rows,
     })
 }
@@ -84,24 +88,44 @@ fn busy(series: &Series) -> Option<(i64, i64)> {
 }
 
 impl Changes<'_> {
+    /// From when to when it was busiest.
+    pub(super) fn span(&self) -> (i64, i64) {
+        (self.lines.begin(self.busy.0), self.lines.begin(self.busy.1))
+    }
+
+    /// How long the time before is, in milliseconds.
+    pub(super) fn quiet(&self) -> i64 {
+        self.length(self.before)
+    }
+
+    fn length(&self, (from, to): (i64, i64)) -> i64 {
+        (to - from).saturating_mul(self.lines.length.milliseconds())
+    }
+
     /// The rates of a row before and in the busy time.
     pub(super) fn rates(&self, change: &Change<'_>) -> (String, String) {
-        let length = |(from, to): (i64, i64)| to - from;
         (
-            rate(change.before, length(self.before)),
-            rate(change.during, length(self.busy)),
+            rate(change.before, self.length(self.before)),
+            rate(change.during, self.length(self.busy)),
         )
     }
 
-    /// The bytes of all rows in a span of whole bins.
-    pub(super) fn all(&self, lines: &Lines, (from, to): (i64, i64)) -> u128 {
-        let bin = |time| lines.length.bin(time);
-        lines.series.between(bin(from), bin(to))
+    /// The rates of all rows before and in the busy time.
+    pub(super) fn all_rates(&self) -> (String, String) {
+        let all = |(from, to)| rate(self.lines.series.between(from, to), self.length((from, to)));
+        (all(self.before), all(self.busy))
+    }
+
+    /// The share of a row in the busy time.
+    pub(super) fn share(&self, change: &Change<'_>) -> String {
+        let (from, to) = self.busy;
+        share(change.during, self.lines.series.between(from, to))
     }
 
     /// When a row was first seen, if that was shortly before the busy time or in it.
-    pub(super) fn new_at(&self, lines: &Lines, change: &Change<'_>) -> Option<i64> {
-        let (first, _) = lines.seen(change.line)?;
-        (change.before == 0 && first >= self.before.0).then_some(first)
+    pub(super) fn new_at(&self, change: &Change<'_>) -> Option<i64> {
+        let first = change.line.series.bins().first()?.number;
+        let is_new = change.before == 0 && first >= self.before.0;
+        is_new.then(|| self.lines.begin(first))
     }
 }

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::Key;
 use super::bins::Series;
 use super::collect::Collector;
-use super::findings::Worst;
 use super::lines::{Kind, Line, Lines};
 use super::names::{host_plain, ids, name, owner_name, remote_end};
 use super::sections::{segments, troubled};
 use super::trouble::What;
+use super::worst::Worst;
 use crate::recording::MEASURES;
 
 /// How many remote ends a page shows.
@@ -24,6 +24,8 @@ const MOST_TCP: usize = 50;
 pub(super) struct Data {
     /// The beginning of the first bin, in milliseconds since 1970.
     begin: i64,
+    /// From when to when is recorded. Times that people see are not outside of it.
+    span: (i64, i64),
     /// The length of a bin in milliseconds.
     length: i64,
     /// The number of bins.
@@ -104,6 +106,7 @@ pub(super) fn data(collector: &Collector, lines: &Lines) -> Data {
     let (remotes, remotes_left) = remotes(collector, lines);
     Data {
         begin: lines.length.begin(first),
+        span: lines.span(),
         length: lines.length.milliseconds(),
         bins: last - first + 1,
         key: key.column(),

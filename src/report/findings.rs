@@ -5,10 +5,11 @@
 use super::changes::{Change, Changes, changes};
 use super::collect::Collector;
 use super::lines::{Line, Lines};
-use super::names::{clamped, length, name, rate, remote_end};
+use super::names::{clamped, length, name, remote_end};
 use super::sections::{bytes_of, failed, is_lossy, pairs, segments, share, troubled, value};
 use super::sentence::Sentence;
 use super::trouble::What;
+use super::worst::Worst;
 use crate::text::{bytes, count, counted};
 
 /// How many rows are named in a sentence.
@@ -32,9 +33,9 @@ pub(super) fn findings(collector: &Collector, lines: &Lines) -> Vec<Sentence> {
     }
     texts.extend(unhealthy(collector, lines));
     if let Some(changes) = changes(lines) {
-        texts.push(busiest(lines, &changes));
+        texts.push(busiest(&changes));
         for change in changes.rows.iter().take(MOST) {
-            texts.push(changed(collector, lines, &changes, change));
+            texts.push(changed(collector, &changes, change));
         }
     }
     texts.extend(many(collector, lines));
@@ -42,34 +43,24 @@ pub(super) fn findings(collector: &Collector, lines: &Lines) -> Vec<Sentence> {
     texts
 }
 
-fn busiest(lines: &Lines, changes: &Changes<'_>) -> Sentence {
-    let (from, to) = changes.busy;
-    let quiet = changes.before.1 - changes.before.0;
+fn busiest(changes: &Changes<'_>) -> Sentence {
+    let (before, during) = changes.all_rates();
+    let quiet = length(changes.quiet());
     Sentence::new("Traffic was highest from ")
-        .span(changes.busy)
+        .span(changes.span())
         .text(format!(
-            ": {} on average, after {} in the {} before.",
-            rate(changes.all(lines, changes.busy), to - from),
-            rate(changes.all(lines, changes.before), quiet),
-            length(quiet),
+            ": {during} on average, after {before} in the {quiet} before."
         ))
 }
 
-fn changed(
-    collector: &Collector,
-    lines: &Lines,
-    changes: &Changes<'_>,
-    change: &Change<'_>,
-) -> Sentence {
+fn changed(collector: &Collector, changes: &Changes<'_>, change: &Change<'_>) -> Sentence {
     let (before, during) = changes.rates(change);
     let mut text = Sentence::new(format!(
-        "{} made {} of it: its traffic went from {} to {}",
+        "{} made {} of it: its traffic went from {before} to {during}",
         name(collector, change.line),
-        share(change.during, changes.all(lines, changes.busy)),
-        before,
-        during,
+        changes.share(change),
     ));
-    if let Some(first) = changes.new_at(lines, change) {
+    if let Some(first) = changes.new_at(change) {
         text = text.text(", and it was first seen at ").time(first).zone();
     }
     text = text.text(".");
@@ -177,56 +168,6 @@ fn sentence(what: String, worst: &Worst) -> Sentence {
         text = text.text(format!("; {part} of them with {end}"));
     }
     text.text(".")
-}
-
-/// When and with whom something went wrong most often.
-pub(super) struct Worst {
-    /// From the beginning of the first bin to the end of the last one.
-    span: Option<(i64, i64)>,
-    /// The beginning of the bin, and its count: `9 in 1 s`.
-    pub(super) at: Option<(i64, String)>,
-    /// The remote end, and its share: `all` or `92.5%`.
-    pub(super) whom: Option<(String, String)>,
-}
-
-impl Worst {
-    pub(super) fn of(collector: &Collector, lines: &Lines, line: &Line, what: What) -> Self {
-        let at = line.trouble.peak(what).map(|(bin, most)| {
-            let length = length(lines.length.milliseconds());
-            (
-                lines.length.begin(bin),
-                format!("{} in {length}", count(most)),
-            )
-        });
-        let span = line.trouble.span(what);
-        let all = match what {
-            What::Retransmitted => segments(line).1,
-            What::Failed => failed(line),
-        };
-        let whom = match line.remote {
-            // The row is that of one remote end.
-            Some(number) => Some((number, all)),
-            None => line
-                .owner
-                .and_then(|owner| collector.trouble.most(owner, what)),
-        };
-        let whom = whom.and_then(|(number, most)| {
-            let remote = collector.remotes.get_index(number as usize)?;
-            let part = match most == all {
-                true => "all".to_owned(),
-                false => share(most.into(), all.into()),
-            };
-            Some((remote_end(collector, number, remote), part))
-        });
-        Self {
-            span: span.map(|(first, last)| {
-                let begin = |bin| lines.length.begin(bin);
-                (begin(first), begin(last + 1))
-            }),
-            at,
-            whom,
-        }
-    }
 }
 
 /// The name with the most processes, if it has many.

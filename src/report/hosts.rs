@@ -16,7 +16,7 @@ pub(super) struct Host {
     /// The sum of the lengths of these intervals, in microseconds.
     pub(super) recorded: u64,
     /// The longest interval, in microseconds.
-    pub(super) longest: u64,
+    longest: u64,
     /// The time of the row before, in this file.
     latest: Option<i64>,
     /// How often the time went back within a file.
@@ -71,6 +71,11 @@ impl Host {
         // Intervals are a little longer than they should be.
         let average = self.recorded.checked_div(self.intervals).unwrap_or(0);
         milliseconds(average.saturating_sub(average / 20))
+    }
+
+    /// The longest interval, in milliseconds.
+    pub(super) fn longest_interval(&self) -> i64 {
+        milliseconds(self.longest.saturating_add(500))
     }
 
     /// Ends the file with this number.

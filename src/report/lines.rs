@@ -60,6 +60,8 @@ pub(super) struct Lines {
     pub(super) length: Length,
     /// The middle of the first interval and that of the last one.
     middles: (i64, i64),
+    /// From the beginning of the first interval to the end of the last one.
+    recorded: (i64, i64),
 }
 
 impl Lines {
@@ -118,6 +120,7 @@ impl Lines {
             series: made.series,
             length: collector.table.length.unwrap_or(Length::SHORTEST),
             middles: collector.range.unwrap_or((0, 0)),
+            recorded: collector.recorded().unwrap_or((0, 0)),
         })
     }
 
@@ -148,20 +151,31 @@ impl Lines {
         (self.length.bin(first), self.length.bin(last))
     }
 
+    /// When a bin begins, for people. No time is outside of the recording, in whole seconds, so that
+    /// long bins do not make it longer.
+    pub(super) fn begin(&self, bin: i64) -> i64 {
+        let unit = self.length.milliseconds().min(1000);
+        let first = self.recorded.0.min(self.middles.0).div_euclid(unit);
+        let last = self
+            .recorded
+            .1
+            .max(self.middles.1 + 1)
+            .saturating_add(unit - 1);
+        let last = last.div_euclid(unit);
+        self.length.begin(bin).clamp(first * unit, last * unit)
+    }
+
     /// From the beginning of the first bin to the end of the last one.
     pub(super) fn span(&self) -> (i64, i64) {
         let (first, last) = self.bins();
-        (self.length.begin(first), self.length.begin(last + 1))
+        (self.begin(first), self.begin(last + 1))
     }
 
     /// From the beginning of the first bin with traffic of a line to the end of its last one.
     pub(super) fn seen(&self, line: &Line) -> Option<(i64, i64)> {
         let bins = line.series.bins();
         let (first, last) = (bins.first()?, bins.last()?);
-        Some((
-            self.length.begin(first.number),
-            self.length.begin(last.number + 1),
-        ))
+        Some((self.begin(first.number), self.begin(last.number + 1)))
     }
 
     /// The lines that are rows of their own.

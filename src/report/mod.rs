@@ -25,6 +25,7 @@ mod table;
 mod texts;
 mod timeline;
 mod trouble;
+mod worst;
 
 pub use keys::Key;
 pub use moment::Moment;

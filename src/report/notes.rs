@@ -1,6 +1,7 @@
 //! What the reader of a report must know about the recordings: gaps, ends that are missing, columns
 //! that are not known.
 
+use super::bins::Length;
 use super::collect::Collector;
 use super::names::{Clock, host_name, length};
 use crate::recording::Ending;
@@ -12,11 +13,28 @@ pub(super) struct Source {
     pub(super) ending: Ending,
 }
 
-/// One line for each thing worth knowing.
-pub(super) fn notes(collector: &Collector, sources: &[Source]) -> Vec<String> {
+/// One line for each thing worth knowing. `bins` are those of the traffic over time.
+pub(super) fn notes(collector: &Collector, sources: &[Source], bins: Length) -> Vec<String> {
     let mut notes = gaps(collector);
+    notes.extend(short_bins(collector, bins));
     notes.extend(doubts(collector, sources));
     notes
+}
+
+/// The traffic of an interval is in one bin. If the bin is much shorter, its rate never was.
+pub(super) fn short_bins(collector: &Collector, bins: Length) -> Vec<String> {
+    let hosts = (0..).zip(&collector.hosts);
+    let longer = hosts
+        .filter(|(_, host)| host.longest_interval() * 2 > bins.milliseconds().saturating_mul(3));
+    let notes = longer.map(|(number, host)| {
+        format!(
+            "{}: intervals are up to {} long, and a bin only {}: its rate is too high",
+            host_name(collector, Some(number)),
+            length(host.longest_interval()),
+            length(bins.milliseconds())
+        )
+    });
+    notes.collect()
 }
 
 /// Spans without rows. A program that reads rows sees them itself.

@@ -68,7 +68,9 @@
     return full ? day + ' ' + time : days ? day.slice(5) + ' ' + time : time;
   };
   const zone = () => state.local ? 'local time' : 'UTC';
-  const begin = bin => data.begin + bin * data.length;
+  const edge = bin => data.begin + bin * data.length;
+  // No time that is shown is outside of the recording.
+  const begin = bin => Math.max(data.span[0], Math.min(data.span[1], edge(bin)));
   const lasting = ms => ms % 3600e3 === 0 ? ms / 3600e3 + ' h' : ms % 60e3 === 0 ? ms / 60e3 + ' min' : ms / 1000 + ' s';
 
   // The sums of a row in the span that is shown.
@@ -202,10 +204,10 @@
     });
     const shown = (state.to - state.from) * LENGTH;
     const tick = STEPS.find(step => shown / step <= Math.max(2, inner / 110)) || STEPS[STEPS.length - 1];
-    const shift = state.local ? new Date(begin(state.from)).getTimezoneOffset() * 60 : 0;
-    let next = Math.ceil((begin(state.from) / 1000 - shift) / tick) * tick + shift;
-    for (; next * 1000 <= begin(state.to); next += tick) {
-      const at = SIZE.left + (next * 1000 - begin(state.from)) / ((state.to - state.from) * data.length) * inner;
+    const shift = state.local ? new Date(edge(state.from)).getTimezoneOffset() * 60 : 0;
+    let next = Math.ceil((edge(state.from) / 1000 - shift) / tick) * tick + shift;
+    for (; next * 1000 <= edge(state.to); next += tick) {
+      const at = SIZE.left + (next * 1000 - edge(state.from)) / ((state.to - state.from) * data.length) * inner;
       svg.append(draw('line', { x1: at, x2: at, y1: bottom + 20, y2: bottom + 24, class: 'zero' }));
       svg.append(draw('text', { x: at, y: bottom + 35, 'text-anchor': at > width - 40 ? 'end' : 'middle' }, clock(next * 1000)));
     }

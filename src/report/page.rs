@@ -21,7 +21,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes of style and script, in base64. The page tells browsers to use nothing else.
 const STYLE_HASH: &str = "oxug67WkgP/ikNmshwgmp0Kp6NJcG1R7G64aEeokdvg=";
-const SCRIPT_HASH: &str = "Qdccq+FXzAhFW57JKG+FMg8BRvXBnGSZYmLNo9oJZds=";
+const SCRIPT_HASH: &str = "uIg51RwJ44RktdDZtexpXkHYEEYFJbw3ArdcPgsPN6E=";
 
 /// The most bytes of data in a page. Bins get longer until it fits.
 const MOST_DATA: usize = 850_000;
@@ -66,7 +66,7 @@ pub(super) fn write(
         crate::text::shortened(&names.join(", "), 400)
     ));
     about.extend(super::findings::missing(lines));
-    about.extend(notes(collector, sources));
+    about.extend(notes(collector, sources, lines.length));
     // Writing to memory cannot fail.
     let mut sentences = String::new();
     for sentence in findings(collector, lines) {

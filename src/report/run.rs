@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bins::Length;
 use super::collect::{Collector, Wanted};
 use super::keys::Key;
 use super::layout::Style;
@@ -109,7 +110,11 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         page::fit(&mut lines)?;
     }
     if is_rows {
-        for note in super::notes::doubts(&collector, &sources) {
+        let mut notes = super::notes::doubts(&collector, &sources);
+        if let Some(every) = collector.wanted.every {
+            notes.extend(super::notes::short_bins(&collector, Length::fixed(every)));
+        }
+        for note in notes {
             to_stderr(format!("netatop: {note}"));
         }
     }

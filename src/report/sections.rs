@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 
 use super::collect::Collector;
-use super::findings::Worst;
 use super::layout::wrapped;
 use super::layout::{Column, Style, table};
 use super::lines::{Line, Lines};
 use super::names::{Clock, clamped, host_name, ids, name, owner_name, rate, remote_end};
 use super::trouble::What;
+use super::worst::Worst;
 use crate::recording::{MEASURES, Values};
 use crate::text::{bytes, count};
 
@@ -100,9 +100,7 @@ pub(super) fn rows(collector: &Collector, lines: &Lines, clock: Clock, style: St
         1,
         of(&|line| {
             let peak = line.series.peak();
-            peak.map_or_else(String::new, |bin| {
-                clock.show(lines.length.begin(bin.number))
-            })
+            peak.map_or_else(String::new, |bin| clock.show(lines.begin(bin.number)))
         }),
     ));
     columns.push(Column::numbers(

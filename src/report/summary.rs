@@ -9,7 +9,7 @@ use super::lines::Lines;
 use super::names::{Clock, clamped, host_name, length, name};
 use super::notes::Source;
 use super::notes::notes;
-use super::sections::{bytes_of, remote_ends, rows, share, tcp};
+use super::sections::{bytes_of, remote_ends, rows, tcp};
 use super::timeline::timeline;
 use crate::text::{bytes, count, counted};
 
@@ -26,7 +26,7 @@ pub(super) fn text(
     let style = *style;
     if collector.recorded().is_none() {
         let mut text = String::from("no traffic was recorded\n");
-        for note in notes(collector, sources) {
+        for note in notes(collector, sources, lines.length) {
             text.push_str(&wrapped(&note, style));
         }
         return text;
@@ -104,7 +104,7 @@ fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
     let Some(changes) = changes(lines) else {
         return String::new();
     };
-    let busy = changes.busy;
+    let busy = changes.span();
     let mut text = format!(
         "busiest from {} to {}; ",
         clock.show(busy.0),
@@ -113,13 +113,13 @@ fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
     if changes.rows.is_empty() {
         text.push_str(&format!(
             "no row was quiet in the {} before\n",
-            length(changes.before.1 - changes.before.0)
+            length(changes.quiet())
         ));
         return text;
     }
     text.push_str(&format!(
         "quiet in the {} before:\n",
-        length(changes.before.1 - changes.before.0)
+        length(changes.quiet())
     ));
     let wanted = changes.rows.iter().take(MOST);
     for change in wanted {
@@ -129,8 +129,8 @@ fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
             name(collector, change.line),
             before,
             during,
-            share(change.during, changes.all(lines, busy)),
-            match changes.new_at(lines, change) {
+            changes.share(change),
+            match changes.new_at(change) {
                 Some(first) => format!(", first seen at {}", clock.show(first)),
                 None => String::new(),
             },
@@ -149,7 +149,7 @@ fn ends(collector: &Collector, lines: &Lines, sources: &[Source], style: Style) 
             bytes(clamped(bytes_of(&line.values)))
         ),
     };
-    for note in notes(collector, sources) {
+    for note in notes(collector, sources, lines.length) {
         text.push_str(&wrapped(&note, style));
     }
     text

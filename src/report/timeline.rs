@@ -44,7 +44,7 @@ pub(super) fn timeline(lines: &Lines, clock: Clock, style: Style) -> String {
                 "{:TITLE$}peak {} at {}\n",
                 "",
                 rate(bytes.into(), bins.milliseconds()),
-                clock.show(bins.begin(bin))
+                clock.show(lines.begin(bin))
             ));
         }
     }

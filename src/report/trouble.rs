@@ -1,4 +1,4 @@
-//! When TCP segments were retransmitted and connections failed, and with whom.
+//! TCP segments retransmitted and connections failed, over time and by remote end.
 
 use foldhash::HashMap;
 

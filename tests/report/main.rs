@@ -4,6 +4,7 @@
 
 mod browser;
 mod cut;
+mod edges;
 mod looks;
 mod recordings;
 mod refusals;

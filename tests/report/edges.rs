@@ -1,0 +1,140 @@
+//! Recordings at the edges: one line, half a line, bins that do not fit the intervals.
+
+use std::fs;
+use std::path::Path;
+
+use crate::{report, reported};
+
+const HEADER: &str = "time,interval,host,comm,tcp_send_bytes\n";
+const ROW: &str = "2026-03-01T12:00:01Z,1,db1,nginx,5\n";
+const OBJECT: &str =
+    r#"{"time":"2026-03-01T12:00:01Z","interval":1,"comm":"nginx","tcp_send_bytes":5}"#;
+
+fn sent(dir: &Path, file: &str) -> Vec<String> {
+    let found = reported(dir, &[file, "-f", "json"]);
+    let rows = found.lines().map(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        row["tcp_send_bytes"].to_string()
+    });
+    rows.collect()
+}
+
+/// A file of one line may have no line end. If the line is whole it counts, and once.
+#[test]
+fn a_single_line_counts_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mark = format!("\u{feff}{OBJECT}");
+    for (text, wanted) in [
+        (OBJECT, &["5"] as &[&str]),
+        (&mark, &["5"]),
+        (&OBJECT[..30], &[]),
+        (HEADER.trim_end(), &[]),
+    ] {
+        fs::write(dir.path().join("one"), text).expect("a file");
+        assert_eq!(sent(dir.path(), "one"), wanted, "{text}");
+        let found = reported(dir.path(), &["one"]);
+        let is_left_out = found.contains("the last line has no end and is left out");
+        assert_eq!(is_left_out, wanted.is_empty(), "{found}");
+    }
+}
+
+/// Compressed data can end in the middle of the header.
+#[test]
+fn a_header_that_is_cut_off_is_incomplete() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let long = format!("{}{ROW}", HEADER.replace("comm", "comm,a-column-of-later"));
+    let frame = zstd::encode_all(long.as_bytes(), 1).expect("memory");
+    for length in [5, frame.len() / 2, frame.len() - 5] {
+        fs::write(dir.path().join("cut.zst"), &frame[..length]).expect("a file");
+        let found = reported(dir.path(), &["cut.zst"]);
+        assert!(
+            found.contains("cut.zst: the compressed data is incomplete"),
+            "{found}"
+        );
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    std::io::Write::write_all(&mut gzip, long.as_bytes()).expect("memory");
+    let member = gzip.finish().expect("memory");
+    fs::write(dir.path().join("cut.gz"), &member[..30]).expect("a file");
+    let found = reported(dir.path(), &["cut.gz"]);
+    assert!(
+        found.contains("cut.gz: the compressed data is incomplete"),
+        "{found}"
+    );
+}
+
+/// Some programs begin a Zstandard file with a frame without data.
+#[test]
+fn a_skippable_frame_is_skipped() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = format!("{HEADER}{ROW}");
+    let frame = zstd::encode_all(text.as_bytes(), 1).expect("memory");
+    let skippable = b"\x50\x2a\x4d\x18\x04\0\0\0abcd".as_slice();
+    fs::write(
+        dir.path().join("a.zst"),
+        [skippable, &frame, skippable, &frame].concat(),
+    )
+    .expect("a file");
+    assert_eq!(sent(dir.path(), "a.zst"), ["10"]);
+}
+
+/// The traffic of an interval is in one bin, so a shorter bin has a rate that never was.
+#[test]
+fn bins_that_are_shorter_than_intervals_are_noted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = format!("{HEADER}{ROW}{}", ROW.replace("00:01Z", "00:02Z"));
+    fs::write(dir.path().join("a.csv"), text).expect("a file");
+    let note = "db1: intervals are up to 1 s long, and a bin only 0.10 s: its rate is too high";
+    let found = reported(dir.path(), &["a.csv", "--every", "100ms"]);
+    assert!(found.contains(note), "{found}");
+    let ran = report(dir.path(), &["a.csv", "--every", "100ms", "-f", "csv"]);
+    assert!(ran.stderr.contains(note), "{ran:?}");
+    for args in [
+        &["a.csv"] as &[&str],
+        &["a.csv", "-f", "csv"],
+        &["a.csv", "--every", "1s", "-f", "csv"],
+    ] {
+        let ran = report(dir.path(), args);
+        assert!(
+            !ran.stdout.contains("too high") && ran.stderr.is_empty(),
+            "{ran:?}"
+        );
+    }
+}
+
+/// All times are limits of bins, but none is outside of the recording.
+#[test]
+fn long_bins_do_not_lengthen_the_recording() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = format!("{HEADER}{ROW}{}", ROW.replace("00:01Z", "20:00Z"));
+    fs::write(dir.path().join("a.csv"), text).expect("a file");
+    for every in ["1h", "1d", "100d"] {
+        let found = reported(dir.path(), &["a.csv", "--every", every]);
+        let head = "2026-03-01 17:30:00 to 2026-03-01 17:50:00 UTC+05:30, 20 min";
+        assert!(found.contains(head), "{found}");
+        let row = found
+            .lines()
+            .find(|line| line.starts_with("nginx"))
+            .expect("a row");
+        assert!(row.ends_with("17:30 17:50"), "{row}");
+    }
+}
+
+/// What made a time busy is named even if its row is not shown.
+#[test]
+fn a_row_that_is_not_shown_can_have_changed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut text = HEADER.to_owned();
+    for second in 10..50 {
+        let time = format!("2026-03-01T12:00:{second}Z,1,db1");
+        text.push_str(&format!("{time},a,1000\n"));
+        if second > 40 {
+            text.push_str(&format!("{time},z,1000000\n"));
+        }
+    }
+    fs::write(dir.path().join("a.csv"), text).expect("a file");
+    let found = reported(dir.path(), &["a.csv", "-s", "comm", "-n", "1"]);
+    let wanted =
+        "quiet in the 30 s before:\n  (other): from 0 bps to 8.0 Mbps, 99.9% of the traffic";
+    assert!(found.contains(wanted), "{found}");
+}
