@@ -43,7 +43,7 @@ pub struct Row<'a> {
     pub header: u32,
     /// The end of the interval, in milliseconds since 1970 in UTC.
     pub time: i64,
-    /// The length of the interval in microseconds. 0 if the recording does not say it.
+    /// The length of the interval in microseconds.
     pub interval: u64,
     /// The numbers.
     pub values: &'a Values,

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -49,6 +50,21 @@ impl Input {
         match self {
             Self::Stdin => false,
             Self::File(path) => path.metadata().is_ok_and(|metadata| metadata.is_file()),
+        }
+    }
+
+    /// Whether `path` is the file that is read. Two names can mean the same file.
+    #[must_use]
+    pub fn is_file(&self, path: &Path) -> bool {
+        let own = match self {
+            Self::Stdin => Path::new("/dev/stdin"),
+            Self::File(path) => path,
+        };
+        match (own.metadata(), path.metadata()) {
+            (Ok(own), Ok(other)) => {
+                own.is_file() && (own.dev(), own.ino()) == (other.dev(), other.ino())
+            }
+            _ => false,
         }
     }
 

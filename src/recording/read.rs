@@ -103,7 +103,8 @@ enum Kind {
 
 /// A text with its meaning, for values that are often the same as in the row before.
 struct Last<T> {
-    text: Vec<u8>,
+    /// `None` before the first row: an empty text is one too.
+    text: Option<Vec<u8>>,
     value: T,
 }
 
@@ -134,11 +135,11 @@ impl<'t> Reader<'t> {
             text: Vec::new(),
             ends: Vec::new(),
             time: Last {
-                text: Vec::new(),
+                text: None,
                 value: 0,
             },
             interval: Last {
-                text: Vec::new(),
+                text: None,
                 value: 0,
             },
             values: Values::NONE,
@@ -334,14 +335,14 @@ impl<'t> Reader<'t> {
         }
         let field = |field| schema.column(field).map(|column| record.field(column));
         let time = field(Field::Time).unwrap_or_default();
-        if time != self.time.text {
+        if self.time.text.as_deref() != Some(time) {
             self.time.value = parse_time(time)?;
-            self.time.text = time.to_owned();
+            self.time.text = Some(time.to_owned());
         }
         let interval = field(Field::Interval).unwrap_or_default();
-        if interval != self.interval.text {
+        if self.interval.text.as_deref() != Some(interval) {
             self.interval.value = parse_interval(interval)?;
-            self.interval.text = interval.to_owned();
+            self.interval.text = Some(interval.to_owned());
         }
         self.values.present = 0;
         for &(measure, column) in &schema.measures {
@@ -378,9 +379,6 @@ fn parse_time(text: &[u8]) -> Result<i64, String> {
 
 /// Parses seconds to microseconds.
 fn parse_interval(text: &[u8]) -> Result<u64, String> {
-    if text.is_empty() {
-        return Ok(0);
-    }
     let text = String::from_utf8_lossy(text);
     let seconds: Option<f64> = text.parse().ok();
     seconds

@@ -111,11 +111,14 @@ impl Schema {
                 schema.ignored.push(name.clone());
             }
         }
-        if schema.column(Field::Time).is_none() || schema.measures.is_empty() {
+        if !schema.has(Field::Time) || schema.measures.is_empty() {
             return Err(
                 "not a recording: netatop record writes CSV with a header, or JSON Lines"
                     .to_owned(),
             );
+        }
+        if !schema.has(Field::Interval) {
+            return Err("not a recording: there is no column interval".to_owned());
         }
         schema.names = names;
         Ok(schema)

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use flate2::write::GzEncoder;
 
 use crate::error::Error;
+use crate::recording::Input;
 use crate::text::{is_stdout_closed, shown_path};
 
 /// The format of a report.
@@ -98,11 +99,19 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// If the file exists and `force` is not set.
-    pub(super) fn check(&self, force: bool) -> Result<(), Error> {
-        self.path
-            .as_deref()
-            .map_or(Ok(()), |path| check(path, force))
+    /// If the file exists and `force` is not set, or if it is one of the recordings.
+    pub(super) fn check(&self, force: bool, inputs: &[Input]) -> Result<(), Error> {
+        let Some(path) = self.path.as_deref() else {
+            return Ok(());
+        };
+        check(path, force)?;
+        if inputs.iter().any(|input| input.is_file(path)) {
+            return Err(Error::Usage(format!(
+                "{} is a recording that is read: choose another file",
+                shown_path(path)
+            )));
+        }
+        Ok(())
     }
 
     /// Whether the report is shown on a terminal.

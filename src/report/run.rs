@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             "standard input can be read only once".to_owned(),
         ));
     }
-    destination.check(options.force)?;
+    destination.check(options.force, &inputs)?;
     let is_rows = matches!(destination.format, ReportFormat::Csv | ReportFormat::Json);
     let (from, to) = span(options, &inputs)?;
     let every = options.every.map(|every| every.as_millis());

@@ -138,3 +138,61 @@ fn a_row_that_is_not_shown_can_have_changed() {
         "quiet in the 30 s before:\n  (other): from 0 bps to 8.0 Mbps, 99.9% of the traffic";
     assert!(found.contains(wanted), "{found}");
 }
+
+/// A report never replaces what it was made of, whatever the name of the file.
+#[test]
+fn a_recording_is_not_replaced_by_its_report() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = format!("{HEADER}{ROW}");
+    let path = dir.path().join("a.csv");
+    fs::write(&path, &text).expect("a file");
+    fs::hard_link(&path, dir.path().join("b.csv")).expect("a link");
+    std::os::unix::fs::symlink("a.csv", dir.path().join("c.csv")).expect("a link");
+    for output in ["a.csv", "./a.csv", "b.csv", "c.csv"] {
+        let ran = report(dir.path(), &["a.csv", "-o", output, "--force"]);
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        assert!(
+            ran.stderr.contains("is a recording that is read"),
+            "{ran:?}"
+        );
+        assert_eq!(fs::read_to_string(&path).expect("a file"), text);
+    }
+    let ran = std::process::Command::new(crate::NETATOP)
+        .args(["report", "-", "-f", "csv", "--force", "-o"])
+        .arg(&path)
+        .stdin(fs::File::open(&path).expect("a file"))
+        .output()
+        .expect("netatop");
+    assert_eq!(ran.status.code(), Some(2), "{ran:?}");
+    assert_eq!(fs::read_to_string(&path).expect("a file"), text);
+}
+
+/// An empty time is not 1970, also in the first row.
+#[test]
+fn an_empty_time_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let row = ROW.replace("2026-03-01T12:00:01Z", "");
+    fs::write(dir.path().join("a.csv"), format!("{HEADER}{row}")).expect("a file");
+    let ran = report(dir.path(), &["a.csv"]);
+    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("a.csv:2: time:"), "{ran:?}");
+}
+
+/// Without intervals, there is no rate. Every version has written them.
+#[test]
+fn a_recording_has_intervals() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for text in [
+        format!("{HEADER}{ROW}")
+            .replace(",interval", "")
+            .replace("Z,1,", "Z,"),
+        format!("{HEADER}{ROW}").replace("Z,1,", "Z,,"),
+        OBJECT.replace("\"interval\":1,", ""),
+        OBJECT.replace("\"interval\":1,", "\"interval\":null,"),
+    ] {
+        fs::write(dir.path().join("a.csv"), &text).expect("a file");
+        let ran = report(dir.path(), &["a.csv"]);
+        assert_eq!(ran.status, Some(2), "{text}: {ran:?}");
+        assert!(ran.stderr.contains("interval"), "{ran:?}");
+    }
+}
