@@ -258,8 +258,9 @@ pub(super) fn size(lines: &Lines) -> usize {
 fn pack(series: &Series, first: i64) -> String {
     let mut text = String::new();
     let mut next = first;
-    for bin in series.bins() {
-        if !text.is_empty() {
+    for (index, bin) in series.bins().iter().enumerate() {
+        // A bin without bytes is an empty text, so the length of `text` does not say it.
+        if index > 0 {
             text.push(' ');
         }
         if bin.number != next {
@@ -314,5 +315,21 @@ mod tests {
         }
         assert_eq!(pack(&series, 10), "z.10 .1  ~7 1 3w5e11264sgsf");
         assert_eq!(pack(&series, 8), "~2 z.10 .1  ~7 1 3w5e11264sgsf");
+    }
+
+    /// A row can begin with a bin without bytes: a process that only connects.
+    #[test]
+    fn a_first_bin_without_bytes_is_packed() {
+        let mut series = Series::default();
+        for (number, sent) in [(10, 0), (11, 0), (12, 1)] {
+            let bin = Bin {
+                number,
+                sent,
+                received: 0,
+            };
+            series.add(bin).expect("small");
+        }
+        assert_eq!(pack(&series, 10), "  1");
+        assert_eq!(pack(&series, 9), "~1   1");
     }
 }

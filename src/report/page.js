@@ -31,7 +31,7 @@
   const unpack = row => {
     row.bins = [];
     let at = 0;
-    for (const part of row.series ? row.series.split(' ') : []) {
+    for (const part of row.series.split(' ')) {
       if (part[0] === '~') { at += parseInt(part.slice(1), 36); continue; }
       const [sent, received] = part.split('.');
       row.bins.push({ at, sent: big(sent || '0'), received: received ? big(received) : 0n });
@@ -134,7 +134,7 @@
     const up = most('sent'), down = most('received');
     // One scale for both sides, so that heights can be compared.
     const scale = tall / Math.max(up + down, 1);
-    // A side with hardly any traffic keeps room for its title.
+    // A side with hardly any traffic keeps room for its scale.
     const zero = SIZE.top + Math.min(Math.max(up * scale, 16), tall - 16);
     const unit = Math.min((zero - SIZE.top) / Math.max(up, 1e-9), (SIZE.top + tall - zero) / Math.max(down, 1e-9));
     const x = at => SIZE.left + at * per / (state.to - state.from) * inner;
@@ -416,7 +416,7 @@
   }
   function tcp() {
     get('tcp').hidden = data.tcp.length === 0;
-    const time = value => value === null ? '' : (Number(value) / 1000).toFixed(1) + ' ms';
+    const time = value => value === null ? '' : Number(value) < 1000 ? value + ' µs' : (Number(value) / 1000).toFixed(1) + ' ms';
     const marked = (text, bad) => cell((bad ? '! ' : '') + text, bad ? 'bad' : '');
     const isLossy = one => Number(one.again) * 100 > Number(one.out);
     // When and with whom something went wrong; nothing if it never did.

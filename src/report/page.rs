@@ -21,7 +21,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The hashes of style and script, in base64. The page tells browsers to use nothing else.
 const STYLE_HASH: &str = "oxug67WkgP/ikNmshwgmp0Kp6NJcG1R7G64aEeokdvg=";
-const SCRIPT_HASH: &str = "uIg51RwJ44RktdDZtexpXkHYEEYFJbw3ArdcPgsPN6E=";
+const SCRIPT_HASH: &str = "riFl+vcuX7OnU8f36/4ybT2Og81VUTb9BsNcITwZFx8=";
 
 /// The most bytes of data in a page. Bins get longer until it fits.
 const MOST_DATA: usize = 850_000;

@@ -10,7 +10,7 @@ use super::names::{Clock, clamped, host_name, ids, name, owner_name, rate, remot
 use super::trouble::What;
 use super::worst::Worst;
 use crate::recording::{MEASURES, Values};
-use crate::text::{bytes, count};
+use crate::text::{bytes, count, microseconds};
 
 /// The rows with their share, total, peak, and first and last traffic.
 pub(super) fn rows(collector: &Collector, lines: &Lines, clock: Clock, style: Style) -> String {
@@ -206,10 +206,10 @@ pub(super) fn tcp(
         let mark = if is_lossy(line) { "! " } else { "" };
         format!("{mark}{}", share(again.into(), all.into()))
     };
-    let milliseconds = |id| {
+    let times = |id| {
         let cells = rows.iter().map(|line| {
             let time = value(line, id);
-            time.map_or_else(String::new, |time| format!("{:.1} ms", time as f64 / 1e3))
+            time.map_or_else(String::new, microseconds)
         });
         cells.collect::<Vec<_>>()
     };
@@ -230,8 +230,8 @@ pub(super) fn tcp(
             column("SEGRCVD", "tcp_in_segs"),
             column("FAILED", "tcp_attempt_fails"),
             column("RESET", "tcp_estab_resets"),
-            Column::numbers("RTTMIN", 1, milliseconds("tcp_rtt_us_min")),
-            Column::numbers("RTTMAX", 1, milliseconds("tcp_rtt_us_max")),
+            Column::numbers("RTTMIN", 1, times("tcp_rtt_us_min")),
+            Column::numbers("RTTMAX", 1, times("tcp_rtt_us_max")),
         ],
         style,
     );

@@ -30,7 +30,7 @@ impl Worst {
         };
         let whom = match line.remote {
             // The row is that of one remote end.
-            Some(number) => Some((number, all)),
+            Some(number) => (all > 0).then_some((number, all)),
             None => line
                 .owner
                 .and_then(|owner| collector.trouble.most(owner, what)),

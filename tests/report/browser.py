@@ -100,6 +100,14 @@ try:
     seen = driver.execute_script("return [...document.querySelectorAll('#rows tbody tr')].map(r => [r.cells[7].title, r.cells[8].title])")
     assert min(first for first, _ in seen) == span()[0] + " UTC" and max(last for _, last in seen) == span()[1] + " UTC", (seen, span())
 
+    # So do its rows with the recording, whose intervals are bins here: some begin without bytes.
+    minute = "strftime(time_bucket(interval '1 minute', time::timestamptz - interval '30 seconds'), '%H:%M')"
+    peak = f"arg_max(m, (b, -epoch(t))), min(m), strftime(max(t) + interval '1 minute', '%H:%M')"
+    inner = f"select comm, {minute} m, min(time_bucket(interval '1 minute', time::timestamptz - interval '30 seconds')) t, {SENT} + {RECEIVED} b from {READ} group by all"
+    truth = {escaped(name): tuple(times) for name, *times in duckdb.sql(f"select comm, {peak} from ({inner}) group by all").fetchall()}
+    found = driver.execute_script("return [...document.querySelectorAll('#rows tbody tr')].map(r => [0, 6, 7, 8].map(c => r.cells[c].textContent))")
+    assert {name: tuple(times) for name, *times in found} == truth, (found, truth)
+
     # Both sides have a scale, and rows that are too small for it have a lane.
     scales = driver.execute_script("return [...document.querySelectorAll('#chart .scale')].map(t => [+t.getAttribute('y'), t.textContent])")
     zero = next(y for y, text in scales if text == "0")

@@ -196,3 +196,17 @@ fn a_recording_has_intervals() {
         assert!(ran.stderr.contains("interval"), "{ran:?}");
     }
 }
+
+/// Rows that are split by remote end say when only if something went wrong.
+#[test]
+fn a_healthy_row_has_no_worst_time() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let header = "time,interval,comm,tcp_send_bytes,protocol,role,remote_addr,remote_port,tcp_out_segs,tcp_retrans_segs\n";
+    let row = "2026-03-01T12:00:01Z,1,well,9,tcp,client,192.0.2.1,80,100,0\n";
+    let bad = row.replace("well", "ill").replace(",0\n", ",7\n");
+    fs::write(dir.path().join("a.csv"), format!("{header}{row}{bad}")).expect("a file");
+    reported(dir.path(), &["a.csv", "-r", "-o", "a.html"]);
+    let page = fs::read_to_string(dir.path().join("a.html")).expect("a page");
+    assert_eq!(page.matches(r#""whom":["192.0.2.1:80","all"]"#).count(), 1);
+    assert!(page.contains("ill retransmitted 6.5% of its TCP segments (7 of 107)"));
+}

@@ -76,6 +76,18 @@ pub fn night() -> String {
                 0,
             );
         }
+        if minute == 1 {
+            // It connects, and has no bytes yet.
+            row(
+                second,
+                1200,
+                "app-server",
+                0,
+                0,
+                "tcp,client,,,10.0.0.30,6379",
+                0,
+            );
+        }
         if (300..400).contains(&minute) {
             row(
                 second,
