@@ -6,7 +6,7 @@ use std::rc::Rc;
 use chrono::DateTime;
 
 use super::csv::{Quoted, Taken, split};
-use super::fields::{Record, Row, number};
+use super::fields::{Record, Row, SEPARATOR, number};
 use super::input::{Input, MOST_BYTES, Part, Parts};
 use super::json;
 use super::measures::{MEASURES, Values};
@@ -171,12 +171,14 @@ impl<'t> Reader<'t> {
     /// Reads the records of whole lines. Returns how many bytes belong to whole records.
     fn block(&mut self, block: &[u8]) -> Result<usize, String> {
         let mut at = self.start(block);
-        let has_quotes = self.kind == Some(Kind::Csv) && memchr::memchr(b'"', block).is_some();
+        // Of the lines that are split here, none may have the separator of fields with quotes.
+        let is_special = |text| memchr::memchr2(b'"', SEPARATOR, text).is_some();
+        let has_special = self.kind == Some(Kind::Csv) && is_special(block);
         while let Some(rest) = block.get(at..)
             && let Some(length) = memchr::memchr(b'\n', rest)
         {
             let line = rest.get(..length).unwrap_or_default();
-            if has_quotes && memchr::memchr(b'"', line).is_some() {
+            if has_special && is_special(line) {
                 match self.quoted(rest)? {
                     Some(taken) => {
                         let taken = rest.get(..taken).unwrap_or_default();

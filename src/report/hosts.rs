@@ -16,7 +16,7 @@ pub(super) struct Host {
     /// The sum of the lengths of these intervals, in microseconds.
     pub(super) recorded: u64,
     /// The longest interval, in microseconds.
-    longest: u64,
+    pub(super) longest: u64,
     /// The time of the row before, in this file.
     latest: Option<i64>,
     /// How often the time went back within a file.

@@ -75,17 +75,20 @@ fn head(
     let intervals: u64 = collector.hosts.iter().map(|host| host.intervals).sum();
     let recorded: u64 = collector.hosts.iter().map(|host| host.recorded).sum();
     let each = recorded.checked_div(intervals).unwrap_or(0);
+    let longest = collector.hosts.iter().map(|host| host.longest).max();
+    let is_average = longest.is_some_and(|longest| longest / 3 > each / 2);
     // The end of a path says more than its beginning.
     let room = style.width.saturating_sub(hosts.width() + 2).max(12);
     let what = crate::text::shortened(&what, room);
     let mut text = format!(
-        "{what}, {hosts}\n{} to {} {}, {}\n{} of {} s",
+        "{what}, {hosts}\n{} to {} {}, {}\n{} of {} s{}",
         Clock::date(span.0),
         Clock::date(span.1),
         Clock::zone(span.1),
         length(span.1 - span.0),
         counted(intervals, "interval", "intervals"),
         (each as f64 / 1e5).round() / 10.0,
+        if is_average { " on average" } else { "" },
     );
     if !collector.key().is_single() && !collector.processes.is_empty() {
         let processes = collector.processes.len() as u64;

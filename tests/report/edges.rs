@@ -210,3 +210,32 @@ fn a_healthy_row_has_no_worst_time() {
     assert_eq!(page.matches(r#""whom":["192.0.2.1:80","all"]"#).count(), 1);
     assert!(page.contains("ill retransmitted 6.5% of its TCP segments (7 of 107)"));
 }
+
+/// Rows are told apart by their bytes, and a byte that is never in UTF-8 separates those of quoted
+/// fields. A row that contains it is not another one.
+#[test]
+fn a_row_that_is_not_utf_8_is_no_other_row() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let quoted = "2026-03-01T12:00:01Z,1,a,\"b,c\",5\n";
+    let hostile = b"2026-03-01T12:00:01Z,1,a\xffb,c,5\n".as_slice();
+    let text = [HEADER.as_bytes(), quoted.as_bytes(), hostile].concat();
+    fs::write(dir.path().join("a.csv"), text).expect("a file");
+    let ran = report(dir.path(), &["a.csv"]);
+    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("a.csv:3: host is not UTF-8"), "{ran:?}");
+}
+
+#[test]
+fn intervals_of_different_lengths_have_an_average() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let minute = ROW.replace("12:00:01Z,1,db1", "13:00:00Z,60,db2");
+    fs::write(dir.path().join("a.csv"), format!("{HEADER}{ROW}")).expect("a file");
+    fs::write(dir.path().join("b.csv"), format!("{HEADER}{minute}")).expect("a file");
+    let found = reported(dir.path(), &["a.csv", "b.csv"]);
+    assert!(
+        found.contains("2 intervals of 30.5 s on average, sent"),
+        "{found}"
+    );
+    let found = reported(dir.path(), &["b.csv"]);
+    assert!(found.contains("1 interval of 60 s, sent"), "{found}");
+}
