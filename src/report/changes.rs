@@ -2,8 +2,7 @@
 
 use super::bins::Series;
 use super::lines::{Line, Lines};
-use super::names::rate;
-use super::sections::share;
+use super::names::{rate, share};
 
 /// How long before the busy time rows are compared with it, in milliseconds.
 const BEFORE: i64 = 3_600_000;

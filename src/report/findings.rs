@@ -4,9 +4,10 @@
 
 use super::changes::{Change, Changes, changes};
 use super::collect::Collector;
+use super::health::{failed, is_lossy, segments, troubled, value};
 use super::lines::{Line, Lines};
-use super::names::{clamped, length, name, remote_end};
-use super::sections::{bytes_of, failed, is_lossy, pairs, segments, share, troubled, value};
+use super::names::{clamped, length, name, remote_end, share};
+use super::sections::{bytes_of, pairs};
 use super::sentence::Sentence;
 use super::trouble::What;
 use super::worst::Worst;

@@ -6,6 +6,7 @@ mod collect;
 mod data;
 mod details;
 mod findings;
+mod health;
 mod hosts;
 mod keys;
 mod layout;

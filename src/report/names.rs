@@ -31,6 +31,17 @@ pub(super) fn rate(bytes: u128, milliseconds: i64) -> String {
     }
 }
 
+/// A share in percent. Only nothing at all is `0.0%`.
+pub(super) fn share(part: u128, whole: u128) -> String {
+    match whole {
+        0 => String::new(),
+        whole => match part as f64 / whole as f64 * 100.0 {
+            share if part > 0 && share < 0.05 => "<0.1%".to_owned(),
+            share => format!("{share:.1}%"),
+        },
+    }
+}
+
 /// The name of a line, made harmless to a terminal.
 pub(super) fn name(collector: &Collector, line: &Line) -> String {
     match line.kind {

@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 
 use super::collect::Collector;
-use super::layout::wrapped;
-use super::layout::{Column, Style, table};
+use super::health::{failed, is_lossy, segments, troubled, value};
+use super::layout::{Column, Style, table, wrapped};
 use super::lines::{Line, Lines};
-use super::names::{Clock, clamped, host_name, ids, name, owner_name, rate, remote_end};
+use super::names::{Clock, clamped, host_name, ids, name, owner_name, rate, remote_end, share};
 use super::trouble::What;
 use super::worst::Worst;
-use crate::recording::{MEASURES, Values};
+use crate::recording::Values;
 use crate::text::{bytes, count, microseconds};
 
 /// The rows with their share, total, peak, and first and last traffic.
@@ -267,43 +267,6 @@ pub(super) fn pairs(collector: &Collector) -> Vec<((u32, u32), (u64, u64))> {
     pairs
 }
 
-/// Lines with TCP segments or failed connections. Those that need attention are first, and of them
-/// the one that retransmitted the most, or failed most often.
-pub(super) fn troubled(lines: &Lines) -> Vec<&Line> {
-    let mut rows: Vec<&Line> = lines.lines.iter().collect();
-    rows.retain(|line| segments(line).0 > 0 || failed(line) > 0);
-    rows.sort_by_key(|line| {
-        let number = segments(line).1.saturating_add(failed(line));
-        Reverse((is_lossy(line) || failed(line) > 0, number))
-    });
-    rows
-}
-
-/// All TCP segments that were sent, and those of them that only repeated data. `tcp_out_segs` does
-/// not include the latter.
-pub(super) fn segments(line: &Line) -> (u64, u64) {
-    let sum = |id| value(line, id).unwrap_or(0);
-    let again = sum("tcp_retrans_segs");
-    (sum("tcp_out_segs").saturating_add(again), again)
-}
-
-/// Whether more than one in a hundred segments was retransmitted.
-pub(super) fn is_lossy(line: &Line) -> bool {
-    let (all, again) = segments(line);
-    again.saturating_mul(100) > all
-}
-
-/// Connections that failed.
-pub(super) fn failed(line: &Line) -> u64 {
-    value(line, "tcp_attempt_fails").unwrap_or(0)
-}
-
-/// The value of a measure, by its name.
-pub(super) fn value(line: &Line, id: &str) -> Option<u64> {
-    let index = MEASURES.iter().position(|measure| measure.id == id)?;
-    line.values.get(index)
-}
-
 /// Bytes sent and received.
 pub(super) fn bytes_of(values: &Values) -> u128 {
     values.sent() + values.received()
@@ -311,17 +274,6 @@ pub(super) fn bytes_of(values: &Values) -> u128 {
 
 fn total(values: &Values) -> u128 {
     bytes_of(values)
-}
-
-/// A share in percent. Only nothing at all is `0.0%`.
-pub(super) fn share(part: u128, whole: u128) -> String {
-    match whole {
-        0 => String::new(),
-        whole => match part as f64 / whole as f64 * 100.0 {
-            share if part > 0 && share < 0.05 => "<0.1%".to_owned(),
-            share => format!("{share:.1}%"),
-        },
-    }
 }
 
 /// Bytes without their unit: `1.2G`.

@@ -1,9 +1,9 @@
 //! When and with whom a row retransmitted segments or failed to connect.
 
 use super::collect::Collector;
+use super::health::{failed, segments};
 use super::lines::{Line, Lines};
-use super::names::{length, remote_end};
-use super::sections::{failed, segments, share};
+use super::names::{length, remote_end, share};
 use super::trouble::What;
 use crate::text::count;
 
