@@ -36,7 +36,7 @@ pub(super) fn text(
     let mut parts = vec![head(collector, lines, sources, span, style)];
     parts.push(timeline(lines, clock, style));
     parts.push(rows(collector, lines, clock, style));
-    parts.push(changed(collector, lines, clock));
+    parts.push(changed(collector, lines, clock, style));
     parts.push(remote_ends(collector, lines, MOST, style));
     parts.push(tcp(collector, lines, clock, MOST, style));
     parts.push(ends(collector, lines, sources, style));
@@ -103,7 +103,7 @@ fn head(
 }
 
 /// What changed most.
-fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
+fn changed(collector: &Collector, lines: &Lines, clock: Clock, style: Style) -> String {
     let Some(changes) = changes(lines) else {
         return String::new();
     };
@@ -127,8 +127,8 @@ fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
     let wanted = changes.rows.iter().take(MOST);
     for change in wanted {
         let (before, during) = changes.rates(change);
-        text.push_str(&format!(
-            "  {}: from {} to {}, {} of the traffic{}\n",
+        let line = format!(
+            "{}: from {} to {}, {} of the traffic{}",
             name(collector, change.line),
             before,
             during,
@@ -137,7 +137,14 @@ fn changed(collector: &Collector, lines: &Lines, clock: Clock) -> String {
                 Some(first) => format!(", first seen at {}", clock.show(first)),
                 None => String::new(),
             },
-        ));
+        );
+        let narrower = Style {
+            width: style.width - 2,
+            ..style
+        };
+        for part in wrapped(&line, narrower).lines() {
+            text.push_str(&format!("  {part}\n"));
+        }
     }
     text
 }

@@ -139,6 +139,27 @@ fn a_row_that_is_not_shown_can_have_changed() {
     assert!(found.contains(wanted), "{found}");
 }
 
+/// The longest line of what changed has a long name and a time with seconds.
+#[test]
+fn what_changed_fits_80_columns() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut text = HEADER.to_owned();
+    for second in 10..50 {
+        let time = format!("2026-03-01T12:00:{second}Z,1,db1");
+        text.push_str(&format!("{time},a,12345\n"));
+        if second > 40 {
+            text.push_str(&format!("{time},a-longest-name,12345678\n"));
+        }
+    }
+    fs::write(dir.path().join("a.csv"), text).expect("a file");
+    let found = reported(dir.path(), &["a.csv"]);
+    assert!(found.contains("  a-longest-name: from 0 bps to"), "{found}");
+    assert!(
+        found.lines().all(|line| line.chars().count() <= 80),
+        "{found}"
+    );
+}
+
 /// A report never replaces what it was made of, whatever the name of the file.
 #[test]
 fn a_recording_is_not_replaced_by_its_report() {
