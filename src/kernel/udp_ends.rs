@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use libbpf_rs::ProgramMut;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{ProgramMut, ProgramType};
 
 use super::facts::HostFacts;
 use super::skel::{NetatopProgs, NetatopSkelBuilder, OpenNetatopProgs};
@@ -33,6 +33,15 @@ pub enum UdpEnds {
 /// Number of threads whose notes are kept if they are in a hash map. The map takes 2 MB.
 pub(super) const HASHED_NOTES: u32 = 1 << 14;
 
+/// Number of the helper function `bpf_task_storage_get` (include/uapi/linux/bpf.h).
+const TASK_STORAGE_GET: u32 = 156;
+
+/// The answer of libbpf, which loads a program of two instructions. That takes far less time than to
+/// load the program itself.
+fn supports(answer: &libbpf_rs::Result<bool>) -> bool {
+    matches!(answer, Ok(true))
+}
+
 impl UdpEnds {
     /// The best that this host allows. Tries to load programs.
     #[must_use]
@@ -43,12 +52,12 @@ impl UdpEnds {
             Self::NoNetAdmin
         } else if cgroup_mount().is_none() {
             Self::NoCgroups
-        } else if Self::CgroupHooks.can_load() {
-            Self::CgroupHooks
-        } else if Self::HashedCgroupHooks.can_load() {
-            Self::HashedCgroupHooks
-        } else {
+        } else if !supports(&ProgramType::CgroupSockAddr.is_supported()) {
             Self::Refused
+        } else if supports(&ProgramType::CgroupSockAddr.is_helper_supported(TASK_STORAGE_GET)) {
+            Self::CgroupHooks
+        } else {
+            Self::HashedCgroupHooks
         }
     }
 
