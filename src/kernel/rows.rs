@@ -16,16 +16,16 @@ use crate::model::{RemoteMode, RemoteRecord};
 /// Number of rows that one system call takes.
 const BATCH: u32 = 4096;
 
-/// There is one set of eight rows for this many rows of the hash map.
+/// There is one set, which leads to eight rows, for this many rows of the hash map.
 const ROWS_PER_SET: u32 = 64;
 
-/// Sets with room for 8,192 rows, which takes 2.2 MB for both halves.
+/// Sets that lead to 8,192 rows, which takes 2.2 MB for both halves.
 const MAX_SETS: u32 = 1 << 10;
 
 /// Hints of one CPU for one direction, unless there are very many CPUs.
 const MAX_HINTS: u32 = 1 << 11;
 
-/// Hints of all CPUs for one direction take at most 8 MB.
+/// Hints of all CPUs for one direction, 64 bytes each.
 const ALL_HINTS: u32 = 1 << 17;
 
 /// The number of CPUs that this host can have.
