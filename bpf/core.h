@@ -83,8 +83,11 @@ enum { ETH_P_IP = 0x0800 };
 /* include/linux/ipv6.h: the packet came in on a member of a VRF. */
 enum { IP6SKB_L3SLAVE = 64 };
 
-/* include/net/sock.h: a TCP socket has received the other end's FIN, in order. */
-enum { SOCK_DONE = 1 };
+/*
+ * include/net/sock.h: no process has the socket any more; a TCP socket has received the other end's
+ * FIN, in order.
+ */
+enum { SOCK_DEAD = 0, SOCK_DONE = 1 };
 
 /* include/net/tcp_states.h. The tracepoint inet_sock_set_state promises these numbers. */
 enum tcp_state {
@@ -92,6 +95,7 @@ enum tcp_state {
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,

@@ -151,4 +151,7 @@ struct tcp_losses tcp_losses;
 
 __u64 tcp_rows_taken SEC(".data.dump") = 0;
 
+/* Set by user space: rows of `--tcp` are made in the second map. */
+__u32 tcp_rows_second SEC(".data.dump") = 0;
+
 #endif

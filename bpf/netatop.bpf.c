@@ -244,6 +244,12 @@ int BPF_PROG(tcp_destroy, struct sock *sk)
 	return tcp_end(sk);
 }
 
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tcp_reset, struct sock *sk, struct sk_buff *skb)
+{
+	return tcp_abort(sk, skb);
+}
+
 /* Once at the start: the owners of sockets that are older. */
 SEC("iter/task_file")
 int tcp_find(struct bpf_iter__task_file *ctx)

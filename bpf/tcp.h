@@ -11,8 +11,9 @@
  * row of the owner:
  *
  *     a socket call by another owner    to the one before; before the first use, to the new one
- *     the state changes                 with what happened: opened, failed, reset, connected
+ *     a connection fails or is closed   with why it did; not if tcp_destroy_sock follows at once
  *     a sample                          tcp_charge goes over all accounts
+ *     tcp_send_reset                    connect(2) to no address clears the counters next
  *     tcp_destroy_sock                  for the last time
  *
  * Several CPUs can do this for one socket at the same time. The lock of the account makes each see
@@ -73,6 +74,7 @@ static __always_inline int tcp_use(struct sock *trusted)
 static __always_inline void tcp_open(struct sock *trusted, __u32 flags)
 {
 	struct task_struct *task = bpf_core_cast(bpf_get_current_task_btf(), struct task_struct);
+	struct tcp_counters opened = {.active_opens = 1};
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct account *account;
 
@@ -82,10 +84,10 @@ static __always_inline void tcp_open(struct sock *trusted, __u32 flags)
 	}
 	account = make_account(trusted, true);
 	if (account) {
-		account->syn_sent = now;
+		account->connect = now;
 		set_owner(account, task, flags);
 	} else if (!is_filtered() && flags) {
-		__sync_fetch_and_add(&tcp_losses.unattributed.active_opens, 1);
+		add_unattributed(&opened);
 	}
 }
 
@@ -97,12 +99,13 @@ static __always_inline void tcp_accept(struct sock *trusted)
 {
 	struct account *account = bpf_sk_storage_get(
 		&accounts, trusted, NULL, is_filtered() ? 0 : BPF_SK_STORAGE_GET_F_CREATE);
+	struct tcp_counters opened = {.passive_opens = 1};
 
 	if (!account) {
 		if (is_filtered())
 			return;
 		__sync_fetch_and_add(&tcp_losses.no_account, 1);
-		__sync_fetch_and_add(&tcp_losses.unattributed.passive_opens, 1);
+		add_unattributed(&opened);
 		return;
 	}
 	bpf_spin_lock(&account->lock);
@@ -115,21 +118,25 @@ static __always_inline void tcp_accept(struct sock *trusted)
 	account->received = 0;
 	account->delivered = 0;
 	account->flags = ACCOUNT_ACCEPTED;
+	account->begun++;
 	bpf_spin_unlock(&account->lock);
 }
 
-/* The connection that connect(2) asked for is there. */
-static __always_inline void count_connect(const struct account *account,
-					  struct tcp_counters *growth)
+/* The connection that connect(2) asked for is there. It is charged later, with what follows. */
+static __always_inline void note_connected(struct sock *sk, struct account *account)
 {
-	__u64 took = (bpf_ktime_get_boot_ns() - account->syn_sent) / 1000;
+	__u32 segs_out = bpf_core_cast(sk, struct tcp_sock)->segs_out;
+	__u64 now = bpf_ktime_get_boot_ns();
 
-	/* It may have begun before the recording. */
-	if (!account->syn_sent)
-		return;
-	growth->connects = 1;
-	growth->connect_us = took;
-	growth->connect_us_max = took;
+	note_ends(sk, account);
+	bpf_spin_lock(&account->lock);
+	if (account->connect)
+		account->connect = (now - account->connect) / 1000;
+	account->flags |= ACCOUNT_ESTABLISHED;
+	/* With TCP_REPAIR, the connection of another host goes on here, without any SYN. */
+	if (!segs_out)
+		account->flags &= ~(ACCOUNT_ESTABLISHED | ACCOUNT_CONNECTED | ACCOUNT_CLIENT);
+	bpf_spin_unlock(&account->lock);
 }
 
 /* As tcp_done() and tcp_set_state() in net/ipv4/tcp.c count for the MIB. */
@@ -178,7 +185,8 @@ static __always_inline int tcp_change(struct sock *trusted, int old, int new)
 	struct account *account;
 
 	/* close(2) sets the same state again if it sends no FIN: tcp_close_state(). */
-	if (old == new || !is_plain_tcp(sk))
+	if (old == new || new == TCP_CLOSE_WAIT || new == TCP_FIN_WAIT2 || new == TCP_CLOSING ||
+	    !is_plain_tcp(sk))
 		return 0;
 	if (new == TCP_SYN_SENT || new == TCP_LISTEN) {
 		tcp_open(trusted,
@@ -189,21 +197,25 @@ static __always_inline int tcp_change(struct sock *trusted, int old, int new)
 		tcp_accept(trusted);
 		return 0;
 	}
-	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
-	if (new == TCP_CLOSE)
+	if (new == TCP_CLOSE) {
 		count_close(sk, old, &growth);
+		/* Then tcp_destroy_sock is next: tcp_done(). */
+		if (sk->__sk_common.skc_flags & (1 << SOCK_DEAD) && !has_grown(&growth))
+			return 0;
+	}
+	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
 	if (!account) {
 		if (!is_filtered() && has_grown(&growth))
-			add_tcp(&tcp_losses.unattributed, &growth);
+			add_unattributed(&growth);
 		return 0;
 	}
 	if (new == TCP_ESTABLISHED && account->flags &ACCOUNT_CLIENT)
-		count_connect(account, &growth);
+		note_connected(sk, account);
 	else if (new == TCP_ESTABLISHED)
 		note_accepted(sk, account);
 	else if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK)
 		note_fin(sk, account);
-	if (growth.connects || new == TCP_CLOSE)
+	else if (new == TCP_CLOSE)
 		settle(sk, account, &growth, true);
 	return 0;
 }
@@ -218,6 +230,19 @@ static __always_inline int tcp_end(struct sock *trusted)
 	if (account && is_plain_tcp(sk))
 		settle(sk, account, &growth, true);
 	return 0;
+}
+
+/*
+ * A reset was sent, on the CPU that has the socket. A reset that answers a segment has that
+ * segment. It is not in the counters of the socket, which may be none.
+ */
+static __always_inline int tcp_abort(struct sock *trusted, struct sk_buff *answered)
+{
+	/* Older kernels do not know that it can be NULL, and would remove a comparison with that.
+	 */
+	if ((__u64)answered != unknown_zero || !trusted)
+		return 0;
+	return tcp_end(trusted);
 }
 
 static __always_inline int tcp_charge_living(struct bpf_iter__bpf_sk_storage_map *ctx)

@@ -3,49 +3,7 @@
 #ifndef NETATOP_TCP_ACCOUNT_H
 #define NETATOP_TCP_ACCOUNT_H
 
-enum account_flag {
-	/* The owner has used the socket, and did not only inherit it. */
-	ACCOUNT_USED = 1,
-	/* Its ends are known: `key` has what rows are split by. */
-	ACCOUNT_HAS_ENDS = 2,
-	/* Its connection was opened, and that was not charged yet. */
-	ACCOUNT_CONNECTED = 4,
-	ACCOUNT_ACCEPTED = 8,
-	/* It has sent a SYN since it has an account. */
-	ACCOUNT_CLIENT = 16,
-	/* It has sent a FIN since it has an account, or just before. */
-	ACCOUNT_FIN = 32,
-	/* Its ends do not match the filters: its growth counts nowhere. */
-	ACCOUNT_UNWANTED = 64,
-};
-
-/* include/uapi/linux/bpf.h */
-struct bpf_spin_lock {
-	__u32 val;
-};
-
-/* The account of a socket. All but `lock` is changed with the lock held. */
-struct account {
-	struct bpf_spin_lock lock;
-	__u32 flags;
-	/* The owner's row. Without task there is no owner. */
-	struct remote_key key;
-	struct tcp_owner owner;
-	/* What was charged so far: see take_growth(). */
-	__u64 retrans_bytes;
-	__u64 acked;
-	__u64 received;
-	__u32 out_segs;
-	__u32 in_segs;
-	__u32 retrans_segs;
-	__u32 delivered;
-	/* How many SYN-ACKs were sent again before there was this socket. */
-	__u32 synacks;
-	/* The sequence number of the FIN that was sent. */
-	__u32 fin;
-	/* When the SYN was sent, nanoseconds since boot. */
-	__u64 syn_sent;
-};
+#include "tcp_growth.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -53,37 +11,6 @@ struct {
 	__type(key, int);
 	__type(value, struct account);
 } accounts SEC(".maps");
-
-/* The kernel's counters of a socket at one moment. */
-struct tcp_reading {
-	__u64 retrans_bytes;
-	__u64 acked;
-	__u64 received;
-	__u32 segs_out;
-	__u32 segs_in;
-	__u32 retrans_segs;
-	__u32 delivered;
-	__u32 confirmed;
-	__u32 rtt;
-	__u32 rtt_min;
-	__u8 state;
-	/* Another CPU may be changing the counters. */
-	__u8 locked;
-	/* The FIN of the other end is in `received`, or may be. */
-	__u8 fin;
-};
-
-/*
- * The verifier goes through all combinations of branches, so the code below has few. This is 1 for
- * all values but 0. The barrier keeps the compiler from seeing a comparison.
- */
-static __always_inline __u64 is_set(__u64 value)
-{
-	__u64 negative = -value;
-
-	barrier_var(negative);
-	return (value | negative) >> 63;
-}
 
 /*
  * Not 0 if somebody may be changing the socket's counters. Where the kernel's locks are others, as
@@ -107,13 +34,13 @@ static __always_inline __u32 is_locked(struct sock *sk)
  * - tcp_snd_una_update() adds a FIN to bytes_acked, and only then to snd_una. tcp_data_queue() adds
  *   one to bytes_received, and marks that only in tcp_fin(). While another CPU may be between the
  *   two, one byte is held back. `is_mine` says that this is the CPU which has the socket.
+ * - tcp_disconnect() closes the socket and then clears the counters. So the state is read last.
  */
 static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, bool is_mine)
 {
 	struct tcp_sock *tcp = bpf_core_cast(sk, struct tcp_sock);
 	__u32 locked;
 
-	now->state = sk->__sk_common.skc_state;
 	now->segs_out = tcp->segs_out;
 	barrier();
 	now->retrans_segs = tcp->total_retrans;
@@ -131,62 +58,9 @@ static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, b
 	now->delivered = tcp->delivered;
 	now->rtt = tcp->srtt_us >> 3;
 	now->rtt_min = tcp->rtt_min.s[0].v;
-}
-
-/* The growth of a counter that may wrap; 0 if it seems to have gone back. */
-static __always_inline __u32 grown(__u32 *charged, __u32 now)
-{
-	__u32 growth = now - *charged, backwards = (__s32)growth >> 31;
-
-	barrier_var(backwards);
-	growth &= ~backwards;
-	*charged += growth;
-	return growth;
-}
-
-static __always_inline __u64 grown64(__u64 *charged, __u64 now)
-{
-	__u64 growth = now - *charged, backwards = (__s64)growth >> 63;
-
-	barrier_var(backwards);
-	growth &= ~backwards;
-	*charged += growth;
-	return growth;
-}
-
-/* Moves what has grown since the account was last charged. The lock is held. */
-static __always_inline void take_growth(struct account *account, const struct tcp_reading *now,
-					struct tcp_counters *growth)
-{
-	__u32 flags = account->flags, beyond_fin = account->fin - now->confirmed, opened;
-	__u64 acked = now->acked, received = now->received;
-
-	/* Before the connection is accepted, only its SYN-ACKs can have been sent again. */
-	if (now->state == TCP_SYN_RECV && !(flags & ACCOUNT_CLIENT))
-		account->synacks = now->retrans_segs;
-	/* SYN and FIN are not payload. */
-	acked -= is_set(flags & ACCOUNT_CLIENT) & is_set(acked);
-	acked -= is_set(flags & ACCOUNT_FIN) & (beyond_fin >> 31 | now->locked) & is_set(acked);
-	received -= now->fin & is_set(received);
-	/* connect(2) to no address has cleared the counters. They begin anew with the next SYN. */
-	if (acked + 1 < account->acked || received + 1 < account->received)
-		return;
-	growth->out_segs =
-		grown(&account->out_segs, now->segs_out - now->retrans_segs + account->synacks);
-	growth->in_segs = grown(&account->in_segs, now->segs_in);
-	growth->retrans_segs = grown(&account->retrans_segs, now->retrans_segs);
-	growth->retrans_bytes = grown64(&account->retrans_bytes, now->retrans_bytes);
-	growth->out_bytes = grown64(&account->acked, acked);
-	growth->in_bytes = grown64(&account->received, received);
-	growth->rtt_weight = grown(&account->delivered, now->delivered) * is_set(now->rtt);
-	growth->rtt_us = growth->rtt_weight * now->rtt;
-	growth->rtt_us_max = now->rtt;
-	growth->rtt_us_min = now->rtt_min;
-	growth->passive_opens = is_set(flags & ACCOUNT_ACCEPTED);
-	/* The SYN may have found no local port. */
-	opened = is_set(flags & ACCOUNT_CONNECTED) & is_set(now->segs_out);
-	growth->active_opens = opened;
-	account->flags = flags & ~(ACCOUNT_ACCEPTED | ACCOUNT_CONNECTED * opened);
+	barrier();
+	now->state = sk->__sk_common.skc_state;
+	now->cleared = !is_mine && now->state == TCP_CLOSE;
 }
 
 /* Whether the ends of a connection match all filters by ends. They are known. */
@@ -250,6 +124,8 @@ static __always_inline void settle(struct sock *sk, struct account *account,
 	__u32 flags;
 
 	note_ends(sk, account);
+	now.begun = account->begun;
+	barrier();
 	read_tcp(sk, &now, is_mine);
 	bpf_spin_lock(&account->lock);
 	take_growth(account, &now, growth);
@@ -302,6 +178,8 @@ static __always_inline void renew(struct sock *sk, struct account *account,
 		start = task->group_leader->start_boottime;
 		id = task_of_row(task);
 	}
+	now.begun = account->begun;
+	barrier();
 	read_tcp(sk, &now, false);
 	bpf_spin_lock(&account->lock);
 	flags = account->flags;
@@ -362,6 +240,8 @@ static __always_inline struct account *make_account(struct sock *trusted, bool i
 	account->received = now.received;
 	account->delivered = now.delivered;
 	account->fin = fin;
+	account->connect = 0;
+	account->begun++;
 	account->flags = flags;
 	bpf_spin_unlock(&account->lock);
 	return account;

@@ -22,30 +22,44 @@ struct tcp_rows {
 
 struct tcp_rows second_tcp_rows SEC(".maps");
 
+/*
+ * Programs do not use it. When user space changes it, the kernel waits until every program that
+ * runs has ended. It is empty at the start, for a first value takes as long.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, struct tcp_rows);
-} current_tcp_rows SEC(".maps") = {.values = {&first_tcp_rows}};
+} tcp_rows_in_use SEC(".maps");
 
-/* The map of a new row needs a value that is 0, and the stack has no room for it. */
-static const volatile struct tcp_row no_tcp_row = {};
+/* The lock of tcp_losses.unattributed. */
+struct locked {
+	struct bpf_spin_lock lock;
+};
 
-static __always_inline struct tcp_row *find_tcp_row(const struct remote_key *key,
-						    const struct tcp_owner *owner)
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct locked);
+} unattributed_lock SEC(".maps");
+
+/*
+ * The map of a new row needs a value that is 0, and the stack has no room for it. It does not have
+ * the type of a row, for a lock must not be in memory that is only read.
+ */
+static const volatile __u64 no_tcp_row[sizeof(struct tcp_row) / sizeof(__u64)] = {};
+
+static __always_inline struct tcp_row *tcp_row_in(void *rows, const struct remote_key *key,
+						  const struct tcp_owner *owner)
 {
-	__u32 zero = 0;
-	void *rows = bpf_map_lookup_elem(&current_tcp_rows, &zero);
-	struct tcp_row *row;
+	struct tcp_row *row = bpf_map_lookup_elem(rows, key);
 	__u64 made;
 
-	if (!rows)
-		return NULL;
-	row = bpf_map_lookup_elem(rows, key);
 	if (row)
 		return row;
-	if (!bpf_map_update_elem(rows, key, (void *)&no_tcp_row, BPF_NOEXIST)) {
+	if (!bpf_map_update_elem(rows, key, (void *)no_tcp_row, BPF_NOEXIST)) {
 		made = __sync_add_and_fetch(&tcp_losses.rows_made, 1);
 		if (made - tcp_rows_taken == tcp.wakeup)
 			wake_reader();
@@ -56,71 +70,62 @@ static __always_inline struct tcp_row *find_tcp_row(const struct remote_key *key
 	return row;
 }
 
-/* How often a CPU tries to change a value that other CPUs change too. */
-enum { SWAP_ATTEMPTS = 64 };
-
-static __always_inline void raise(__u64 *to, __u64 value)
+static __always_inline __u64 larger(__u64 one, __u64 other)
 {
-	for (int i = 0; i < SWAP_ATTEMPTS; i++) {
-		__u64 old = *to;
-
-		if (old >= value || __sync_val_compare_and_swap(to, old, value) == old)
-			return;
-	}
+	return one > other ? one : other;
 }
 
-static __always_inline void lower(__u64 *to, __u64 value)
-{
-	for (int i = 0; i < SWAP_ATTEMPTS; i++) {
-		__u64 old = *to;
-
-		if ((old && old <= value) || __sync_val_compare_and_swap(to, old, value) == old)
-			return;
-	}
-}
-
-static __always_inline void add_some(__u64 *to, __u64 value)
-{
-	if (value)
-		__sync_fetch_and_add(to, value);
-}
-
+/* Adds to counters. The caller holds their lock, so no other CPU changes them. */
 static __always_inline void add_tcp(struct tcp_counters *to, const struct tcp_counters *growth)
 {
-	add_some(&to->out_segs, growth->out_segs);
-	add_some(&to->in_segs, growth->in_segs);
-	add_some(&to->retrans_segs, growth->retrans_segs);
-	add_some(&to->retrans_bytes, growth->retrans_bytes);
-	add_some(&to->out_bytes, growth->out_bytes);
-	add_some(&to->in_bytes, growth->in_bytes);
-	add_some(&to->active_opens, growth->active_opens);
-	add_some(&to->passive_opens, growth->passive_opens);
-	add_some(&to->attempt_fails, growth->attempt_fails);
-	add_some(&to->estab_resets, growth->estab_resets);
-	add_some(&to->refused, growth->refused);
-	add_some(&to->timed_out, growth->timed_out);
-	add_some(&to->unreachable, growth->unreachable);
-	if (growth->connects) {
-		add_some(&to->connects, growth->connects);
-		add_some(&to->connect_us, growth->connect_us);
-		raise(&to->connect_us_max, growth->connect_us_max);
-	}
-	if (growth->rtt_weight) {
-		add_some(&to->rtt_weight, growth->rtt_weight);
-		add_some(&to->rtt_us, growth->rtt_us);
-		raise(&to->rtt_us_max, growth->rtt_us_max);
-		/* The smallest one may be newer than the average. */
-		lower(&to->rtt_us_min, growth->rtt_us_min < growth->rtt_us_max
-					       ? growth->rtt_us_min
-					       : growth->rtt_us_max);
-	}
+	__u64 least;
+
+	to->out_segs += growth->out_segs;
+	to->in_segs += growth->in_segs;
+	to->retrans_segs += growth->retrans_segs;
+	to->retrans_bytes += growth->retrans_bytes;
+	to->out_bytes += growth->out_bytes;
+	to->in_bytes += growth->in_bytes;
+	to->active_opens += growth->active_opens;
+	to->passive_opens += growth->passive_opens;
+	to->attempt_fails += growth->attempt_fails;
+	to->estab_resets += growth->estab_resets;
+	to->refused += growth->refused;
+	to->timed_out += growth->timed_out;
+	to->unreachable += growth->unreachable;
+	to->connects += growth->connects;
+	to->connect_us += growth->connect_us;
+	to->connect_us_max = larger(to->connect_us_max, growth->connect_us);
+	if (!growth->rtt_weight)
+		return;
+	to->rtt_weight += growth->rtt_weight;
+	to->rtt_us += growth->rtt_us;
+	to->rtt_us_max = larger(to->rtt_us_max, growth->rtt_us_max);
+	/* The smallest one may be newer than the average. */
+	least = growth->rtt_us_min < growth->rtt_us_max ? growth->rtt_us_min : growth->rtt_us_max;
+	if (!to->rtt_us_min || to->rtt_us_min > least)
+		to->rtt_us_min = least;
+}
+
+/* Adds to what could not be attributed. */
+static __always_inline void add_unattributed(const struct tcp_counters *growth)
+{
+	__u32 zero = 0;
+	struct locked *locked = bpf_map_lookup_elem(&unattributed_lock, &zero);
+
+	/* An array has all its elements. */
+	if (!locked)
+		return;
+	bpf_spin_lock(&locked->lock);
+	add_tcp(&tcp_losses.unattributed, growth);
+	bpf_spin_unlock(&locked->lock);
 }
 
 static __always_inline bool has_grown(const struct tcp_counters *g)
 {
-	return g->out_segs | g->in_segs | g->retrans_segs | g->out_bytes | g->in_bytes |
-	       g->active_opens | g->passive_opens | g->attempt_fails | g->estab_resets |
-	       g->connects | g->rtt_weight;
+	return g->out_segs | g->in_segs | g->retrans_segs | g->retrans_bytes | g->out_bytes |
+	       g->in_bytes | g->active_opens | g->passive_opens | g->attempt_fails |
+	       g->estab_resets | g->connects | g->rtt_weight;
 }
 
 /* Whether only some tasks or ends are wanted. A socket without owner is then nobody's. */
@@ -142,13 +147,20 @@ __noinline int credit(const struct remote_key *key, const struct tcp_owner *owne
 	if (!key || !owner || !growth || !has_grown(growth))
 		return 0;
 	if (key->task) {
-		row = find_tcp_row(key, owner);
+		row = tcp_rows_second ? tcp_row_in(&second_tcp_rows, key, owner)
+				      : tcp_row_in(&first_tcp_rows, key, owner);
 		if (!row)
 			__sync_fetch_and_add(&tcp_losses.no_row, 1);
 	} else if (is_filtered()) {
 		return 0;
 	}
-	add_tcp(row ? &row->counters : &tcp_losses.unattributed, growth);
+	if (!row) {
+		add_unattributed(growth);
+		return 0;
+	}
+	bpf_spin_lock(&row->lock);
+	add_tcp(&row->counters, growth);
+	bpf_spin_unlock(&row->lock);
 	return 0;
 }
 

@@ -210,12 +210,20 @@ struct tcp_owner {
 };
 _Static_assert(sizeof(struct tcp_owner) == 48, "struct tcp_owner is shared with user space");
 
+/* include/uapi/linux/bpf.h */
+struct bpf_spin_lock {
+	__u32 val;
+};
+
 /* A row of `--tcp`. Its key is a struct remote_key, without remote end unless rows have one. */
 struct tcp_row {
 	struct tcp_counters counters;
 	struct tcp_owner owner;
+	/* The counters are changed with the lock held. */
+	struct bpf_spin_lock lock;
+	__u32 _pad;
 };
-_Static_assert(sizeof(struct tcp_row) == 208, "struct tcp_row is shared with user space");
+_Static_assert(sizeof(struct tcp_row) == 216, "struct tcp_row is shared with user space");
 
 /* What `--tcp` could not attribute. All totals only grow. */
 struct tcp_losses {

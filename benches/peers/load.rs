@@ -37,6 +37,11 @@ pub const LOADS: &[(&str, &str, u64)] = &[
     ("pingpong", "64-byte TCP ping-pong of two threads", 8_000),
     ("bulk", "bulk TCP, 64 KiB a call", 256 << 20),
     ("processes", "processes that send one datagram and end", 400),
+    (
+        "connections",
+        "short TCP connections: both ends, 64 bytes each way",
+        2_000,
+    ),
 ];
 
 /// Runs one load and prints its figures.
@@ -51,6 +56,7 @@ pub fn main(name: &str, units: u64) {
         "pingpong" => pingpong(units, &mut done),
         "bulk" => bulk(units, &mut done),
         "processes" => processes(units, &mut done),
+        "connections" => connections(units, &mut done),
         other => panic!("unknown load {other}"),
     }
     println!("{}", done.to_json());
@@ -294,4 +300,23 @@ fn processes(units: u64, done: &mut Done) {
     });
     done.pids = pids;
     done.sent(units, units * 64);
+}
+
+/// Both ends of each connection are in this thread. The client closes first.
+fn connections(units: u64, done: &mut Done) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let to = listener.local_addr().expect("address");
+    done.measure(|| {
+        let mut data = [0; 64];
+        for _ in 0..units {
+            let mut client = TcpStream::connect(to).expect("connect");
+            let (mut server, _) = listener.accept().expect("accept");
+            client.write_all(&data).expect("send");
+            server.read_exact(&mut data).expect("receive");
+            server.write_all(&data).expect("send");
+            client.read_exact(&mut data).expect("receive");
+        }
+    });
+    done.sent(2 * units, 2 * units * 64);
+    done.received(2 * units, 2 * units * 64);
 }

@@ -49,6 +49,7 @@ fn main() {
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
         ["remote"] => remote_designs(),
+        ["tcp"] => tcp(),
         ["compare"] => compare(rounds(21)),
         // `cargo test --benches` only checks that this builds.
         _ if arguments.iter().any(|word| word == "--bench") => all(),
@@ -83,7 +84,7 @@ fn compare(rounds: usize) {
     let loads: Vec<&str> = LOADS
         .iter()
         .map(|(name, ..)| *name)
-        .filter(|name| !["rotation", "udp_rotation", "unconnected"].contains(name))
+        .filter(|name| !["rotation", "udp_rotation", "unconnected", "connections"].contains(name))
         .collect();
     let results = measure(tracers, &loads, rounds);
     results.print_comparison();
@@ -107,6 +108,25 @@ fn designs() {
     let results = measure(tracers, &["receive"], rounds(15));
     results.print_runs("receive");
     results.write("runs");
+}
+
+/// TCP's own account: events of long-lived connections, and short connections.
+fn tcp() {
+    let tracers = vec![
+        Tracer::Nothing,
+        Tracer::Program("floor"),
+        Tracer::Netatop,
+        Tracer::Remote,
+        Tracer::Tcp,
+        Tracer::RemoteTcp,
+        Tracer::Program("classic"),
+    ];
+    let loads = ["receive", "rotation", "connections"];
+    let results = measure(tracers, &loads, rounds(15));
+    for load in loads {
+        results.print_events(load);
+    }
+    results.write("tcp");
 }
 
 /// One socket for each thread, and one thread that takes turns among a thousand.

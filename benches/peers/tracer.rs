@@ -25,6 +25,10 @@ pub enum Tracer {
     Netatop,
     /// netatop, with rows split by remote end.
     Remote,
+    /// netatop, with TCP's own account.
+    Tcp,
+    /// netatop, with both.
+    RemoteTcp,
     Bpftrace,
     /// bpftrace, which counts by process and IPv4 address.
     BpftraceRemote,
@@ -68,6 +72,8 @@ impl Tracer {
             Self::Program(name) => format!("design: {name}"),
             Self::Netatop => "netatop record -i 1s".into(),
             Self::Remote => "netatop record -r -i 1s".into(),
+            Self::Tcp => "netatop record --tcp -i 1s".into(),
+            Self::RemoteTcp => "netatop record -r --tcp -i 1s".into(),
             Self::Bpftrace => "bpftrace, counting by pid".into(),
             Self::BpftraceRemote => "bpftrace, by pid, address and port".into(),
             Self::Nethogs => "nethogs lo".into(),
@@ -85,7 +91,9 @@ impl Tracer {
             return Some("tracefs is not mounted on /sys/kernel/tracing".to_owned());
         }
         let program = match self {
-            Self::Nothing | Self::Netatop | Self::Remote => return None,
+            Self::Nothing | Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
+                return None;
+            }
             Self::Program(name) => return programs::compile(name).err(),
             Self::Bpftrace | Self::BpftraceRemote => "bpftrace",
             Self::Nethogs => "nethogs",
@@ -106,12 +114,15 @@ impl Tracer {
                     .arg(programs::compile(name).expect("compiled"));
                 command
             }
-            Self::Netatop | Self::Remote => {
+            Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_netatop"));
                 command.args(["record", "-q", "-i", "1s", "-f", "json", "--force", "-o"]);
                 command.arg(output);
-                if *self == Self::Remote {
+                if self.has_remote_ends() {
                     command.arg("-r");
+                }
+                if self.has_accounts() {
+                    command.arg("--tcp");
                 }
                 command
             }
@@ -138,13 +149,30 @@ impl Tracer {
         })
     }
 
+    fn has_remote_ends(&self) -> bool {
+        matches!(self, Self::Remote | Self::RemoteTcp)
+    }
+
+    fn has_accounts(&self) -> bool {
+        matches!(self, Self::Tcp | Self::RemoteTcp)
+    }
+
     /// Number of BPF links when it is attached. 0 if the number does not show that.
     fn links(&self) -> usize {
         match self {
-            // Two iterators and three tracepoints.
-            Self::Netatop => 5,
-            // The same, and programs at three functions or on four cgroup hooks, before the last two.
-            Self::Remote => 5 + if has_functions() { 3 } else { 4 },
+            Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
+                // Two iterators and three tracepoints.
+                let mut links = 5;
+                // Programs at three functions or on four cgroup hooks, before the last two.
+                if self.has_remote_ends() {
+                    links += if has_functions() { 3 } else { 4 };
+                }
+                // An iterator and four tracepoints.
+                if self.has_accounts() {
+                    links += 5;
+                }
+                links
+            }
             Self::Program(_) => 2,
             _ => 0,
         }
@@ -270,7 +298,9 @@ impl Running {
                 let line = text.lines().last().unwrap_or("{}");
                 serde_json::from_str(line).unwrap_or_default()
             }
-            Tracer::Netatop | Tracer::Remote => from_netatop(&self.output),
+            Tracer::Netatop | Tracer::Remote | Tracer::Tcp | Tracer::RemoteTcp => {
+                from_netatop(&self.output)
+            }
             Tracer::Bpftrace => from_bpftrace(&text),
             Tracer::Nothing | Tracer::BpftraceRemote | Tracer::Nethogs | Tracer::Bandwhich => {
                 HashMap::new()

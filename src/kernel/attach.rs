@@ -130,7 +130,8 @@ pub(super) fn load<'a>(
         left_out.extend([
             &mut maps.first_tcp_rows,
             &mut maps.second_tcp_rows,
-            &mut maps.current_tcp_rows,
+            &mut maps.tcp_rows_in_use,
+            &mut maps.unattributed_lock,
             &mut maps.accounts,
         ]);
     }
@@ -196,6 +197,7 @@ pub(super) fn load<'a>(
         (&mut progs.tcp_recv, tcp),
         (&mut progs.tcp_set_state, tcp),
         (&mut progs.tcp_destroy, tcp),
+        (&mut progs.tcp_reset, tcp),
         (&mut progs.tcp_find, tcp),
         (&mut progs.tcp_charge, tcp),
     ] {

@@ -94,3 +94,12 @@ pub(super) fn set_tcp_rows_taken(maps: &mut NetatopMaps<'_>, made: u64) {
         shared.store(made, Ordering::SeqCst);
     }
 }
+
+/// Tells the programs in which of the two maps they make rows of TCP's own account.
+pub(super) fn set_tcp_rows_second(maps: &mut NetatopMaps<'_>, second: bool) {
+    if let Some(data) = maps.data_dump_data.as_deref_mut() {
+        // SAFETY: as above, an aligned integer in memory that stays mapped.
+        let shared = unsafe { AtomicU32::from_ptr(&raw mut data.tcp_rows_second) };
+        shared.store(u32::from(second), Ordering::SeqCst);
+    }
+}

@@ -35,9 +35,10 @@ impl TcpRows {
 }
 
 /// The programs that are attached to events.
-pub(super) fn programs<'s, 'o>(progs: &'s NetatopProgs<'o>) -> [&'s ProgramMut<'o>; 4] {
+pub(super) fn programs<'s, 'o>(progs: &'s NetatopProgs<'o>) -> [&'s ProgramMut<'o>; 5] {
     [
         &progs.tcp_destroy,
+        &progs.tcp_reset,
         &progs.tcp_set_state,
         &progs.tcp_send,
         &progs.tcp_recv,
@@ -92,13 +93,15 @@ impl Accounts {
             return Ok(());
         }
         shared::set_tcp_rows_taken(maps, made);
-        let (full, next) = if self.second {
-            (&maps.second_tcp_rows, &maps.first_tcp_rows)
-        } else {
-            (&maps.first_tcp_rows, &maps.second_tcp_rows)
-        };
-        exchange(&maps.current_tcp_rows, next)?;
         self.second = !self.second;
+        shared::set_tcp_rows_second(maps, self.second);
+        let (full, next) = if self.second {
+            (&maps.first_tcp_rows, &maps.second_tcp_rows)
+        } else {
+            (&maps.second_tcp_rows, &maps.first_tcp_rows)
+        };
+        // It does not matter what the map contains. The kernel waits for the programs that run.
+        exchange(&maps.tcp_rows_in_use, next)?;
         self.made = made;
         take_all(full, &mut self.taken, row)
     }
