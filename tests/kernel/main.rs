@@ -48,6 +48,7 @@ mod remote_uring;
 mod soak;
 mod stress;
 mod tcp;
+mod tcp_memory;
 mod tcp_owner;
 mod tcp_rows;
 mod tcp_running;
