@@ -50,6 +50,7 @@ mod stress;
 mod tcp;
 mod tcp_memory;
 mod tcp_owner;
+mod tcp_reuse;
 mod tcp_rows;
 mod tcp_running;
 mod terminals;

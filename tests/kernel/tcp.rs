@@ -55,7 +55,7 @@ pub fn has_nft() -> bool {
 }
 
 /// How many packets a named counter of the rules has seen.
-fn packets(counter: &str) -> u64 {
+pub fn packets(counter: &str) -> u64 {
     let listed = Command::new("nft")
         .args(["list", "counter", "inet", "t", counter])
         .output()

@@ -1,0 +1,93 @@
+//! A socket that is used for one connection after the other, and one that goes on with another's.
+
+use std::io::{Read, Write};
+use std::mem::size_of;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+
+use netatop::kernel::Filter;
+use netatop::model::Extent;
+use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+
+use super::remote_netns::in_new_netns;
+use super::remote_socket::V4;
+use super::tcp::{has_nft, own, packets, rules, statistics, with_tcp};
+
+const CONNECTIONS: u64 = 300;
+const SIZE: usize = 3_000;
+
+fn new_socket() -> TcpStream {
+    let made = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::empty(),
+        None,
+    );
+    // SAFETY: the descriptor is new, and nobody else owns it.
+    unsafe { TcpStream::from_raw_fd(made.expect("a socket").into_raw_fd()) }
+}
+
+fn connect_to(socket: &TcpStream, to: SocketAddr) {
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(to)).expect("connect");
+}
+
+/// connect(2) to no address: the connection is reset, and the kernel clears the counters.
+fn disconnect(socket: &TcpStream) {
+    let no_address = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as _,
+        sa_data: [0; 14],
+    };
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is valid for reading, and has this length.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const no_address, length) };
+    assert_eq!(result, 0);
+}
+
+/// Samples are taken while the counters grow, are cleared, and begin anew.
+#[test]
+fn one_socket_has_many_connections() {
+    if !has_nft() {
+        return;
+    }
+    in_new_netns(&rules(10), || {
+        with_tcp(&Filter::default(), |counting| {
+            let before = statistics();
+            let listener = TcpListener::bind((V4, 0)).expect("listen");
+            let name = listener.local_addr().expect("its name");
+            std::thread::scope(|scope| {
+                let all = scope.spawn(|| {
+                    let mut client = new_socket();
+                    for _ in 0..CONNECTIONS {
+                        connect_to(&client, name);
+                        let (mut server, _) = listener.accept().expect("accept");
+                        client.write_all(&[b'n'; SIZE]).expect("write");
+                        server.read_exact(&mut [0; SIZE]).expect("read");
+                        server.write_all(b"n").expect("write");
+                        client.read_exact(&mut [0]).expect("read");
+                        disconnect(&client);
+                        server.read(&mut [0]).expect_err("reset");
+                    }
+                });
+                while !all.is_finished() {
+                    counting.sample(Extent::Changes);
+                }
+            });
+            let end = statistics();
+            let grown = |name: &str| end[name] - before[name];
+            let (_, tcp) = own(counting);
+            assert_eq!(tcp.active_opens, grown("ActiveOpens"));
+            assert_eq!(tcp.passive_opens, grown("PassiveOpens"));
+            assert_eq!(tcp.active_opens, CONNECTIONS);
+            assert_eq!(tcp.connects, CONNECTIONS);
+            assert_eq!(tcp.estab_resets, grown("EstabResets"));
+            assert_eq!(tcp.estab_resets, 2 * CONNECTIONS);
+            assert_eq!(tcp.retrans_segs, grown("RetransSegs"));
+            assert!(tcp.retrans_segs > 0);
+            assert_eq!(tcp.out_segs, grown("OutSegs") - packets("synacks"));
+            assert_eq!(tcp.in_segs, grown("InSegs"));
+            let payload = CONNECTIONS * (SIZE as u64 + 1);
+            assert_eq!((tcp.in_bytes, tcp.out_bytes), (payload, payload));
+        });
+    });
+}
