@@ -5,10 +5,11 @@
 //! `peers` measures everything. `peers compare` measures all loads with all tracers. `peers
 //! designs` measures one event counted in several ways. `peers sampling` measures snapshots of many
 //! processes. `peers life` measures start, end and memory. `peers remote` measures one event counted
-//! by process and remote end, in several ways.
+//! by process and remote end, in several ways. `peers tcp` measures TCP's own account.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod connections;
 mod life;
 mod load;
 mod programs;
@@ -49,6 +50,10 @@ fn main() {
         ["sampling"] => sampling::main(rounds(15)),
         ["designs"] => designs(),
         ["remote"] => remote_designs(),
+        ["dial", port, count] => {
+            let count = count.parse().expect("a number");
+            connections::dial(port.parse().expect("a port"), count);
+        }
         ["tcp"] => tcp(),
         ["compare"] => compare(rounds(21)),
         // `cargo test --benches` only checks that this builds.
@@ -127,6 +132,7 @@ fn tcp() {
         results.print_events(load);
     }
     results.write("tcp");
+    connections::main(rounds(5));
 }
 
 /// One socket for each thread, and one thread that takes turns among a thousand.

@@ -24,7 +24,7 @@ use super::programs::compile;
 const PROCESSES: [usize; 3] = [1_000, 10_000, 40_000];
 
 /// CPU and wall time, in milliseconds.
-type Cost = [f64; 2];
+pub type Cost = [f64; 2];
 
 /// Figures by kind of measurement and by number of processes.
 type Measured = BTreeMap<(usize, &'static str), Vec<Cost>>;
@@ -96,7 +96,8 @@ fn thread_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (Cost, T) {
+/// The cost of `work` in this thread, and its result.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (Cost, T) {
     let (wall, cpu) = (Instant::now(), thread_time());
     let result = work();
     let cost = [thread_time() - cpu, wall.elapsed()];
