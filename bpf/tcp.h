@@ -49,12 +49,11 @@ static __always_inline int tcp_use(struct sock *trusted)
 	struct account *account;
 	bool is_wanted;
 
-	if (!is_plain_tcp(sk))
-		return 0;
+	/* Only plain TCP has an account, so that is not looked at again. */
 	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
 	is_wanted = is_current_wanted();
 	if (!account) {
-		if (!is_wanted)
+		if (!is_wanted || !is_plain_tcp(sk))
 			return 0;
 		account = make_account(trusted, false);
 		if (!account)
