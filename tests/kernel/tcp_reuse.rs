@@ -91,3 +91,46 @@ fn one_socket_has_many_connections() {
         });
     });
 }
+
+/// TCP_REPAIR of include/uapi/linux/tcp.h: connect(2) sends nothing then.
+fn set_repair(socket: &TcpStream, on: bool) {
+    let on = libc::c_int::from(on);
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value is valid for reading, and has this length.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_REPAIR,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A connection that another host has opened goes on here: it is not opened once more.
+#[test]
+fn a_connection_that_is_restored_is_not_opened() {
+    in_new_netns("true", || {
+        with_tcp(&Filter::default(), |counting| {
+            let before = statistics();
+            // Nobody listens, so what is sent is answered by a reset.
+            let mut client = new_socket();
+            set_repair(&client, true);
+            connect_to(&client, (V4, 1).into());
+            set_repair(&client, false);
+            // The kernel has sent a segment to find out the window.
+            let _ = client.write(b"n");
+            drop(client);
+            let after = statistics();
+            let grown = |name: &str| after[name] - before[name];
+            let (_, tcp) = own(counting);
+            assert!(tcp.out_segs > 0);
+            assert_eq!(grown("ActiveOpens"), 0);
+            assert_eq!((tcp.active_opens, tcp.connects), (0, 0));
+            assert_eq!(tcp.out_bytes, 0);
+            assert_eq!(tcp.estab_resets, grown("EstabResets"));
+        });
+    });
+}
