@@ -153,7 +153,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 			return 0;
 		protocol = UDP;
 	}
-	if (filter.cgroups && !in_wanted_cgroup())
+	if (filter.tasks && !is_wanted_task(ret))
 		return 0;
 	if (by_ends && !is_matching(&found, sk, protocol, direction, ret))
 		return 0;

@@ -22,6 +22,10 @@ struct filter {
 	__u32 follow;
 	/* Only count tasks while they are in one of this many cgroups, or below one; 0 for all. */
 	__u32 cgroups;
+	/* Only count tasks that match a filter of who.h. */
+	__u32 who;
+	/* Whether it depends on the task at the moment of an event: `cgroups` or `who`. */
+	__u32 tasks;
 	__u32 _pad;
 	struct wanted_cgroup cgroup[MAX_CGROUPS];
 };
@@ -44,11 +48,8 @@ static __always_inline bool is_wanted(__u32 tgid)
 	return bpf_map_lookup_elem(&wanted, &tgid) != NULL;
 }
 
-/*
- * Whether the running task is in a wanted cgroup or below one. Not inline: it would take registers
- * from the counting path, which mostly runs without this filter.
- */
-static __noinline bool in_wanted_cgroup(void)
+/* Whether the running task is in a wanted cgroup or below one. */
+static __always_inline bool in_wanted_cgroup(void)
 {
 	for (__u32 i = 0; i < MAX_CGROUPS && i < filter.cgroups; i++) {
 		if (bpf_get_current_ancestor_cgroup_id(filter.cgroup[i].level) ==

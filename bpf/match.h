@@ -50,8 +50,6 @@ struct {
 	__type(value, __u32);
 } networks SEC(".maps");
 
-enum answer { NO, YES, UNKNOWN };
-
 static __always_inline bool has_port(const struct port_set *set, __u64 port)
 {
 	__u32 byte = port / 8;

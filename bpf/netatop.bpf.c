@@ -17,6 +17,7 @@ const volatile __u64 ring_wakeup = 4096;
 #include "filter.h"
 #include "slot.h"
 #include "block.h"
+#include "who.h"
 #include "handover.h"
 #include "count.h"
 #include "snapshot.h"
@@ -93,6 +94,19 @@ SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(on_cgroup_rmdir, struct cgroup *cgroup, const char *path)
 {
 	return hand_over_cgroup(cgroup, path, true);
+}
+
+/* The same events for a filter by unit, whether or not rows name cgroups. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(unit_mkdir, struct cgroup *cgroup, const char *path)
+{
+	return add_unit_cgroup(cgroup, path);
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(unit_rmdir, struct cgroup *cgroup, const char *path)
+{
+	return remove_unit_cgroup(cgroup);
 }
 
 SEC("iter/task")

@@ -38,7 +38,7 @@ static __always_inline bool is_current_wanted(void)
 {
 	if (filter.tracked && !is_tracked(bpf_get_current_task_btf()))
 		return false;
-	return !filter.cgroups || in_wanted_cgroup();
+	return !filter.tasks || match_current() == YES;
 }
 
 /* A socket call: who makes it is the owner from now on. */
@@ -309,6 +309,8 @@ static __always_inline int tcp_adopt(struct bpf_iter__task_file *ctx)
 		return 0;
 	task = bpf_core_cast(task, struct task_struct);
 	if (filter.cgroups && !is_in_wanted_cgroup(task))
+		return 0;
+	if (filter.who && match_who(task) != YES)
 		return 0;
 	account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
 	if (account && account->key.task >> 32 > 1)

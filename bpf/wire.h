@@ -131,8 +131,13 @@ struct losses {
 	/* What a filter left out because it depends on a remote end that is not known. */
 	__u64 unmatched_msgs;
 	__u64 unmatched_bytes;
+	/* What a filter by unit left out because it is not known whose cgroup it is. */
+	__u64 undecided_msgs;
+	__u64 undecided_bytes;
+	/* New cgroups of which that is not known: no room, or the path is too long. */
+	__u64 undecided_cgroups;
 };
-_Static_assert(sizeof(struct losses) == 312, "struct losses is shared with user space");
+_Static_assert(sizeof(struct losses) == 336, "struct losses is shared with user space");
 
 enum remote_role { REMOTE_CLIENT = 1, REMOTE_SERVER = 2 };
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use ipnet::IpNet;
 
-use super::values::{Pids, Ports, count, duration, interval, network, pids, ports, top};
+use super::values::{Pids, Ports, comm, count, duration, interval, network, pids, ports, top};
 use crate::model::{GroupBy, Layout, RemoteMode};
 use crate::output::{Existing, OutputFormat};
 use crate::record::{Options, Targets};
 use crate::rollup::SortKey;
 use crate::session::Schedule;
+use crate::text::Glob;
 
 /// Each line has a command and its effect, separated by two blanks or more, in at most 80 columns.
 const EXAMPLES: &str = "Examples, with sudo or as root:
@@ -57,6 +58,20 @@ pub struct Record {
     /// absolute or relative to the cgroup v2 root
     #[arg(short, long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroups: Vec<PathBuf>,
+
+    /// Measure only the processes whose name (column comm) matches this pattern, such as 'python*'
+    #[arg(long = "comm", value_name = "GLOB", value_parser = comm, value_hint = ValueHint::Other)]
+    pub comms: Vec<Glob>,
+
+    /// Measure only the processes of these users (names or numbers), separated by commas
+    #[arg(long = "uid", value_name = "USER", value_delimiter = ',',
+          value_hint = ValueHint::Username, allow_negative_numbers = true)]
+    pub uids: Vec<String>,
+
+    /// Measure only the processes of this systemd unit, which may start later; NAME may be a pattern,
+    /// such as 'php*.service'
+    #[arg(long = "unit", value_name = "NAME", value_hint = ValueHint::Other)]
+    pub units: Vec<String>,
 
     /// Measure only traffic of which either end has one of these ports, separated by commas
     #[arg(long = "port", value_name = "PORT", value_parser = ports,
@@ -169,6 +184,9 @@ impl Record {
                 pids: self.pids.iter().flat_map(|pids| pids.0.clone()).collect(),
                 follow: self.follow,
                 cgroups: self.cgroups.clone(),
+                comms: self.comms.clone(),
+                uids: self.uids.clone(),
+                units: self.units.clone(),
                 ports: self
                     .ports
                     .iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::text::shown;
+use crate::text::{Glob, shown};
 
 /// Parses a length of time: units, or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -82,6 +82,23 @@ fn is_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// A pattern of the names of processes. The kernel keeps 15 bytes of a name (`TASK_COMM_LEN` of
+/// include/linux/sched.h, with the 0 at its end).
+pub(super) fn comm(text: &str) -> Result<Glob, String> {
+    const LONGEST: usize = 15;
+    let glob = Glob::parse(text)?;
+    if glob.shortest() <= LONGEST {
+        return Ok(glob);
+    }
+    let is_plain = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    Err(match text.get(..LONGEST) {
+        Some(kept) if is_plain => format!("the kernel keeps 15 bytes of a name: {kept}"),
+        _ => "no name is that long: the kernel keeps 15 bytes of a name".to_owned(),
+    })
 }
 
 /// Ports, with commas in between.

@@ -92,6 +92,13 @@ impl Cgroups {
         self.paths.get(&id)?.as_ref()
     }
 
+    /// The ids and paths of all cgroups whose path is known.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.paths
+            .iter()
+            .filter_map(|(id, cgroup)| Some((*id, &**cgroup.as_ref()?.path())))
+    }
+
     /// How many removed cgroups are still remembered.
     #[must_use]
     pub fn removed(&self) -> usize {

@@ -17,7 +17,8 @@ pub use cgroups::{
 };
 pub use name::host_name;
 pub use resolver::Resolver;
-pub use users::{group_of, user_name};
+pub use unit::{UNIT_TYPES, is_manager, is_unit};
+pub use users::{group_of, user_id, user_name};
 
 /// Parsers of text from outside, for `fuzzing`.
 pub(crate) mod parsers {

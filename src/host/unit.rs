@@ -5,7 +5,7 @@
 //! its beginning: below a unit, a delegated cgroup can have any name, also that of another unit.
 
 /// The types of units: `unit_type_table` of systemd's src/basic/unit-def.c.
-const TYPES: [&str; 11] = [
+pub const UNIT_TYPES: [&str; 11] = [
     "service",
     "scope",
     "slice",
@@ -45,8 +45,8 @@ fn next_unit<'p>(directories: &mut impl Iterator<Item = &'p str>) -> Option<&'p 
     // LXC's directory of a container that is called, for example, `web.service` (see `container`).
     let is_lxc = directory.starts_with("lxc.");
     let unit = unescape(directory);
-    let is_unit = is_valid(unit) && !unit.ends_with(".slice");
-    (is_unit && !is_lxc).then_some(unit)
+    let is_named = is_unit(unit) && !unit.ends_with(".slice");
+    (is_named && !is_lxc).then_some(unit)
 }
 
 /// Removes the underscore that systemd puts before a name that could be one of the kernel's files
@@ -57,11 +57,12 @@ fn unescape(directory: &str) -> &str {
 
 /// Slices have no instances (`valid_slice_name`).
 fn is_slice(unit: &str) -> bool {
-    unit.ends_with(".slice") && is_valid(unit) && !unit.contains('@')
+    unit.ends_with(".slice") && is_unit(unit) && !unit.contains('@')
 }
 
 /// Whether this is the name of a plain unit or of an instance (`unit_name_is_valid`).
-fn is_valid(unit: &str) -> bool {
+#[must_use]
+pub fn is_unit(unit: &str) -> bool {
     let Some((name, kind)) = unit.rsplit_once('.') else {
         return false;
     };
@@ -71,13 +72,14 @@ fn is_valid(unit: &str) -> bool {
         None => !name.is_empty(),
     };
     unit.len() < UNIT_NAME_MAX
-        && TYPES.contains(&kind)
+        && UNIT_TYPES.contains(&kind)
         && name.bytes().all(is_allowed)
         && has_instance
 }
 
 /// Whether the unit is a manager with units of its own (`skip_user_manager`).
-fn is_manager(unit: &str) -> bool {
+#[must_use]
+pub fn is_manager(unit: &str) -> bool {
     let instance = unit
         .strip_suffix(".service")
         .and_then(|name| name.split_once('@'));
@@ -149,7 +151,7 @@ mod tests {
         ) {
             if let Some(unit) = unit(&path) {
                 let names: Vec<&str> = unit.split('/').collect();
-                prop_assert!(names.len() <= 2 && names.iter().all(|name| is_valid(name)), "{unit}");
+                prop_assert!(names.len() <= 2 && names.iter().all(|name| is_unit(name)), "{unit}");
                 // Nothing is made up.
                 prop_assert!(names.iter().all(|name| path.contains(name)), "{unit}");
             }

@@ -14,6 +14,21 @@ pub fn user_name(uid: u32) -> String {
     }
 }
 
+/// The number of the user of this name, or that is given as a number, which need not be in the user
+/// database. `None` if it is neither.
+#[must_use]
+pub fn user_id(name: &str) -> Option<u32> {
+    let of_name = || User::from_name(name).ok()?.map(|user| user.uid.as_raw());
+    // The last number means no user: chown(2).
+    let of_number = || {
+        let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+        name.parse()
+            .ok()
+            .filter(|uid| is_number && *uid != u32::MAX)
+    };
+    of_name().or_else(of_number)
+}
+
 /// The name of the group of the file `path`, or its number as text if the group has no name. `None`
 /// if there is no such file.
 #[must_use]

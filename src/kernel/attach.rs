@@ -139,12 +139,17 @@ pub(super) fn load<'a>(
         map.set_autocreate(false)
             .map_err(|error| refused("leave out a map", &error))?;
     }
+    filter
+        .who
+        .size(maps, capacity.unit_cgroups)
+        .map_err(|error| refused("size the maps", &error))?;
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         // Early enough to drain the ring buffer before it is full, late enough to be rare.
         rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
         filter.write_to(&mut rodata.filter);
+        filter.who.write_to(&mut rodata.who);
         rodata.notes_are_hashed = u32::from(notes_are_hashed);
         ends.write_to(&mut rodata.matching);
         if let Some(remote) = capacity.remote {
@@ -160,6 +165,7 @@ pub(super) fn load<'a>(
     let counting = Counting::of(capacity, filter);
     let is = |one| counting == one;
     let tcp = capacity.tcp.is_some();
+    let units = filter.who.units.is_some();
     let progs = &mut open.progs;
     for (program, needed) in [
         (&mut progs.on_exit, typed),
@@ -193,6 +199,8 @@ pub(super) fn load<'a>(
         (&mut progs.mark, tracked),
         (&mut progs.on_cgroup_mkdir, cgroups),
         (&mut progs.on_cgroup_rmdir, cgroups),
+        (&mut progs.unit_mkdir, units),
+        (&mut progs.unit_rmdir, units),
         (&mut progs.tcp_send, tcp),
         (&mut progs.tcp_recv, tcp),
         (&mut progs.tcp_set_state, tcp),
@@ -293,7 +301,14 @@ pub(super) fn attach(
     filter
         .ends
         .fill(&skel.maps)
+        .and_then(|()| filter.who.fill(&skel.maps))
         .map_err(|error| refused("set the filter", &error))?;
+    if filter.who.units.is_some() {
+        for program in [&skel.progs.unit_mkdir, &skel.progs.unit_rmdir] {
+            events.push(attached(program.attach())?);
+        }
+        filter.who.add_existing(&skel.maps)?;
+    }
     if capacity.cgroup_bytes > 0 {
         for program in [&skel.progs.on_cgroup_mkdir, &skel.progs.on_cgroup_rmdir] {
             events.push(attached(program.attach())?);

@@ -2,6 +2,7 @@
 //! The only module that uses libbpf.
 
 mod attach;
+mod automaton;
 mod decode;
 mod ends;
 mod facts;
@@ -29,9 +30,12 @@ mod tracefs;
 mod tracer;
 mod trial;
 mod udp_ends;
+mod unit_paths;
 mod unslotted;
+mod who;
 
 pub use attach::Storage;
+pub use automaton::{Automaton, TooComplex};
 pub use ends::EndFilter;
 pub use facts::{HostFacts, is_realtime};
 pub use finding::{Finding, Status};
@@ -42,7 +46,9 @@ pub use setup::{Capacity, Filter, MAX_CGROUPS, RemoteRows, TcpRows, WantedCgroup
 pub use tracer::{Tracer, libbpf_messages};
 pub use trial::try_programs;
 pub use udp_ends::UdpEnds;
+pub use unit_paths::UnitPattern;
 pub use unslotted::UnslottedBlocks;
+pub use who::{MAX_UIDS, TaskFilter};
 
 /// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {

@@ -3,6 +3,7 @@
 use super::ends::EndFilter;
 use super::skel::types;
 use super::udp_ends::UdpEnds;
+use super::who::TaskFilter;
 use crate::host::proc::{host_netns, threads};
 use crate::model::RemoteMode;
 
@@ -30,6 +31,9 @@ pub struct Capacity {
     /// Bytes of the ring buffer of created and removed cgroups, as for `ring_bytes`. With 0, no
     /// cgroup programs are loaded; use 0 if names of cgroups are not needed.
     pub cgroup_bytes: u32,
+    /// Entries of the map of cgroups that belong to wanted units, with a filter by unit only. The map
+    /// takes about 80 bytes an entry, allocated in advance.
+    pub unit_cgroups: u32,
     /// Rows for remote ends. `None`: traffic is not split by remote end, and nothing is loaded for it.
     pub remote: Option<RemoteRows>,
     /// Rows for TCP's own account. `None`: it is not recorded, and nothing is loaded for it.
@@ -97,6 +101,7 @@ impl Default for Capacity {
             overflow: 1 << 17,
             spare: 1 << 11,
             cgroup_bytes: 0,
+            unit_cgroups: 1 << 14,
             remote: None,
             tcp: None,
         }
@@ -152,6 +157,8 @@ pub struct Filter {
     /// Count tasks only while they are in one of these cgroups or below. Empty: all. At most
     /// [`MAX_CGROUPS`].
     pub cgroups: Vec<WantedCgroup>,
+    /// Count tasks only while they match this.
+    pub who: TaskFilter,
     /// Count only traffic with these ends.
     pub ends: EndFilter,
 }
@@ -180,6 +187,8 @@ impl Filter {
             to.level = from.level;
             raw.cgroups += 1;
         }
+        raw.who = u32::from(self.who.is_used());
+        raw.tasks = u32::from(self.who.is_used() || raw.cgroups > 0);
     }
 }
 

@@ -25,6 +25,7 @@ pub fn try_programs(facts: &HostFacts, tcp: bool) -> Result<(), Error> {
             threads: false,
             rows: 1,
         }),
+        unit_cgroups: 1,
         cgroup_bytes: if can_name_cgroups() { page_size() } else { 0 },
     };
     let mut storage = Storage::default();

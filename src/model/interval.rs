@@ -29,6 +29,12 @@ pub struct Losses {
     pub unmatched_msgs: u64,
     /// The bytes of these messages.
     pub unmatched_bytes: u64,
+    /// Messages that a filter by unit left out because the unit of their cgroup is not known.
+    pub undecided_msgs: u64,
+    /// The bytes of these messages.
+    pub undecided_bytes: u64,
+    /// New cgroups whose unit is not known: there was no room for them, or their path is too long.
+    pub undecided_cgroups: u64,
     /// Created or removed cgroups that could not be reported. Their names are missing.
     pub cgroups: u64,
     /// Events for which the kernel could not run a program. Their traffic is unknown.

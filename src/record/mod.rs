@@ -5,6 +5,7 @@ mod run;
 mod summary;
 mod targets;
 mod terminal;
+mod who;
 mod writer;
 
 pub use run::{Options, run};

@@ -9,6 +9,7 @@ use super::Targets;
 use super::command::PausedCommand;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
+use super::who::task_filter;
 use super::writer::writer;
 use crate::error::Error;
 use crate::host::{Cgroups, Resolver, booted, can_name_cgroups};
@@ -73,6 +74,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     }
     let processes = targets::open_pids(&targets.pids)?;
     let cgroups = targets::open_cgroups(&targets.cgroups)?;
+    let who = task_filter(targets)?;
     let destination = Destination::decide(Request {
         output: options.output.as_deref(),
         format: options.format,
@@ -106,6 +108,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         pids: command.as_ref().map_or(pids, |command| vec![command.pid()]),
         follow: targets.follow || command.is_some(),
         cgroups: cgroups.iter().map(|cgroup| cgroup.wanted).collect(),
+        who,
         ends: EndFilter {
             ports: targets.ports.clone(),
             networks: targets.networks.clone(),

@@ -126,6 +126,21 @@ pub(super) fn describe(
         ),
     );
     add(
+        losses.undecided_cgroups,
+        "new cgroup",
+        "new cgroups",
+        "of unknown unit: no room, or the path is too long",
+    );
+    add(
+        losses.undecided_msgs,
+        "message",
+        "messages",
+        &format!(
+            "left out ({}), unit not known",
+            bytes(losses.undecided_bytes)
+        ),
+    );
+    add(
         losses.missed_events,
         "event",
         "events",
@@ -223,6 +238,9 @@ mod tests {
             remote_missed: 8,
             unmatched_msgs: 8,
             unmatched_bytes: 9000,
+            undecided_cgroups: 2,
+            undecided_msgs: 10,
+            undecided_bytes: 11_000,
             tcp_no_account: 8,
             tcp_no_row: 9,
             ..Losses::default()
@@ -259,6 +277,8 @@ mod tests {
                 "9 times there was no room for a row of TCP's account: it is unattributed",
                 "8 UDP calls not seen by the programs that tell remote ends: these may be wrong",
                 "8 messages left out (9.0 KB), remote end not known: unconnected UDP, and no address in the call",
+                "2 new cgroups of unknown unit: no room, or the path is too long",
+                "10 messages left out (11.0 KB), unit not known",
                 "5 events missed by the kernel, of unknown size",
             ]
         );

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::error::Error;
 use crate::host::{NO_CGROUPS, cgroup_mount, is_initial_cgroup_namespace};
 use crate::kernel::{MAX_CGROUPS, WantedCgroup};
-use crate::text::shown_path;
+use crate::text::{Glob, shown_path};
 
 /// The targets given on the command line. If all fields are empty, everything is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,12 @@ pub struct Targets {
     pub follow: bool,
     /// Cgroups whose processes are recorded: paths as the user typed them.
     pub cgroups: Vec<PathBuf>,
+    /// Patterns of the names of processes, one of which the recorded ones match. Empty: all.
+    pub comms: Vec<Glob>,
+    /// Users whose processes are recorded: names or numbers as the user typed them. Empty: all.
+    pub uids: Vec<String>,
+    /// Units whose processes are recorded, as the user typed them. Empty: all.
+    pub units: Vec<String>,
     /// Ports, of which either end of the recorded traffic has one. Empty: all.
     pub ports: Vec<u16>,
     /// Networks, in one of which is the remote end of the recorded traffic. Empty: all.

@@ -2,11 +2,13 @@
 //! may use this module.
 
 mod escape;
+mod glob;
 mod message;
 mod shown;
 mod units;
 
 pub use escape::escaped;
+pub use glob::{ByteSet, Glob, Part};
 pub use message::{
     is_stdout_closed, limit_waits, limit_waits_after, to_stderr, to_stderr_raw, to_stdout,
 };

@@ -61,6 +61,7 @@ const TINY: Capacity = Capacity {
     ring_bytes: 4096,
     overflow: 8,
     spare: 8192,
+    unit_cgroups: 1,
     cgroup_bytes: 0,
 };
 
