@@ -20,12 +20,12 @@ struct filter {
 	__u32 tracked;
 	/* Also track the processes that a tracked one forks, not only its threads. */
 	__u32 follow;
-	/* Only count tasks while they are in one of this many cgroups, or below one; 0 for all. */
-	__u32 cgroups;
-	/* Only count tasks that match a filter of who.h. */
-	__u32 who;
 	/* Whether it depends on the task at the moment of an event: `cgroups` or `who`. */
 	__u32 tasks;
+	/* Only count tasks that match a filter of who.h. */
+	__u32 who;
+	/* Only count tasks while they are in one of this many cgroups, or below one; 0 for all. */
+	__u32 cgroups;
 	__u32 _pad;
 	struct wanted_cgroup cgroup[MAX_CGROUPS];
 };

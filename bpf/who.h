@@ -126,7 +126,7 @@ static __always_inline enum answer match_current(void)
  * known, the event is counted as a loss. Not inline: it would take registers from the counting
  * path, which mostly runs without these filters.
  */
-static __noinline bool is_wanted_task(__u64 bytes)
+static __noinline bool is_wanted_task(int bytes)
 {
 	enum answer answer = match_current();
 

@@ -54,3 +54,6 @@ mod tcp_reuse;
 mod tcp_rows;
 mod tcp_running;
 mod terminals;
+mod who;
+mod who_record;
+mod who_units;

@@ -26,6 +26,7 @@ mod storm;
 mod stream;
 mod tasks;
 mod threads;
+mod told;
 mod truth;
 mod uring;
 
@@ -97,6 +98,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("burst", Operation(health::burst)),
     ("listener", Tasks(health::listener)),
     ("prefork", Tasks(health::prefork)),
+    ("told", Tasks(told::told)),
     ("flow", Tasks(flow::tcp)),
     ("udp-flow", Tasks(flow::udp)),
 ];
