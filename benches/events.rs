@@ -11,10 +11,11 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use netatop::kernel::{
-    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, TcpRows, TracepointKind, Tracer,
-    UdpEnds, WantedCgroup,
+    Automaton, Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, TaskFilter, TcpRows,
+    TracepointKind, Tracer, UdpEnds, UnitPattern, WantedCgroup,
 };
 use netatop::model::RemoteMode;
+use netatop::text::Glob;
 
 /// Number of receives per round. All data fits into the receive buffer.
 const EVENTS: usize = 100_000;
@@ -49,6 +50,69 @@ fn cases_by_ends(port: u16) -> Vec<Case> {
         ("filtered out by --no-loopback", of(no_loopback)),
     ]
 }
+
+/// By the name of the process, which is the bench's own, by its user and by its unit.
+fn cases_by_who() -> Vec<Case> {
+    let of = |who: TaskFilter| {
+        let filter = Filter {
+            who,
+            ..Filter::default()
+        };
+        Some((filter, TracepointKind::Typed, Capacity::of_host()))
+    };
+    let names = |globs: &[&str]| {
+        let globs: Vec<Glob> = globs
+            .iter()
+            .map(|glob| Glob::parse(glob).expect("a glob"))
+            .collect();
+        of(TaskFilter {
+            names: Some(Automaton::of_names(&globs).expect("small")),
+            ..TaskFilter::default()
+        })
+    };
+    let uids = |uids: Vec<u32>| {
+        of(TaskFilter {
+            uids,
+            ..TaskFilter::default()
+        })
+    };
+    let unit = UnitPattern {
+        manager: None,
+        name: Glob::parse("netatop-bench.service").expect("a glob"),
+    };
+    let units = of(TaskFilter {
+        units: Some(Automaton::of_units(&[unit]).expect("small")),
+        ..TaskFilter::default()
+    });
+    let comm = std::fs::read_to_string("/proc/self/comm").expect("comm");
+    let comm = comm.trim();
+    vec![
+        ("counted, by --comm NAME", names(&[comm])),
+        ("counted, by --comm '*'", names(&["*"])),
+        (
+            "counted, by --uid",
+            uids(vec![nix::unistd::getuid().as_raw()]),
+        ),
+        ("filtered out by --comm NAME", names(&["nginx"])),
+        (
+            "filtered out by --comm '*NAME*', of 15 bytes",
+            names(&["*nginx*"]),
+        ),
+        ("filtered out by --comm, 20 patterns", names(&TWENTY)),
+        ("filtered out by --uid", uids(vec![4321])),
+        (
+            "filtered out by --uid, 64 users",
+            uids((4321..4385).collect()),
+        ),
+        ("filtered out by --unit", units),
+    ]
+}
+
+/// Each could match a name of which the first bytes are known.
+const TWENTY: [&str; 20] = [
+    "*a1*", "*b2*", "*c3*", "*d4*", "*e5*", "*f6*", "*g7*", "*h8*", "*i9*", "*j0*", "k?z*", "l?y*",
+    "m?x*", "n?w*", "o?v*", "p?u*", "q?t*", "r?s*", "s?r*", "t?q*",
+];
 
 /// By remote end, with TCP's own account, and both.
 fn cases_with_more() -> Vec<Case> {
@@ -160,11 +224,14 @@ fn main() {
     } else {
         1
     };
+    // The longest name that a process can have.
+    std::fs::write("/proc/self/comm", "events-of-netat").expect("the name");
     let (mut sender, mut receiver) = pair();
     let mut cases = cases();
     cases.extend(cases_by_ends(
         receiver.local_addr().expect("address").port(),
     ));
+    cases.extend(cases_by_who());
     cases.extend(cases_with_more());
     let mut measured = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {

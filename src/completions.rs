@@ -44,8 +44,8 @@ pub fn completions(shell: Shell, command: &Command) -> String {
     with_hints(shell, &String::from_utf8_lossy(&text))
 }
 
-/// Adds what clap's generators have no hint for: process ids, users, cgroups, and commands after
-/// `--`.
+/// Adds what clap's generators have no hint for: process ids, users, cgroups, units, and commands
+/// after `--`.
 fn with_hints(shell: Shell, text: &str) -> String {
     let mut hinted = String::with_capacity(text.len());
     let mut option = "";
@@ -62,6 +62,15 @@ fn with_hints(shell: Shell, text: &str) -> String {
     hinted
 }
 
+/// A command that lists the units of which there is a cgroup: the types of units that have processes,
+/// as host::unit knows them.
+fn seen_units() -> String {
+    const MOUNT: &str = r#"$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)"#;
+    let types = ["service", "scope", "mount", "socket", "swap"];
+    let names = types.map(|kind| format!("-name '*.{kind}'")).join(" -o ");
+    format!(r#"find "{MOUNT}" -type d \( {names} \) -printf '%f\n' 2>/dev/null | sort -u"#)
+}
+
 /// A line of bash's completions, behind the line of `option`.
 fn bash(option: &str, line: &str) -> String {
     const ANY: &str = r#"COMPREPLY=($(compgen -f "${cur}"))"#;
@@ -70,6 +79,7 @@ fn bash(option: &str, line: &str) -> String {
     const USERS: &str = r#"COMPREPLY=($(compgen -u -- "${cur}"))"#;
     // As --cgroup takes them: relative to where cgroup v2 is mounted.
     const CGROUPS: &str = r#"COMPREPLY=($(cd "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)" && compgen -d -- "${cur}"))"#;
+    const UNITS: &str = r#"COMPREPLY=($(compgen -W "$(SEEN)" -- "${cur}"))"#;
     const AFTER_DASHES: &str = r#"    for ((i = 2; i < COMP_CWORD; i++)); do
         if [[ ${COMP_WORDS[i]} == -- ]]; then
             if ((i == COMP_CWORD - 1)); then
@@ -82,7 +92,8 @@ fn bash(option: &str, line: &str) -> String {
     done"#;
     match option {
         "--pid)" | "-p)" => line.replace(ANY, PIDS),
-        "--user)" => line.replace(ANY, USERS),
+        "--user)" | "--uid)" => line.replace(ANY, USERS),
+        "--unit)" => line.replace(ANY, &UNITS.replace("SEEN", &seen_units())),
         "--cgroup)" | "-c)" => line.replace(ANY, CGROUPS).replace(DIRECTORIES, CGROUPS),
         // For --cgroup, the only option with directories: more of them, of the working directory.
         _ if line.trim() == "compopt -o plusdirs" => line.replace("plusdirs", "nospace"),
@@ -92,12 +103,16 @@ fn bash(option: &str, line: &str) -> String {
 }
 
 fn zsh(line: &str) -> String {
+    // In single quotes, with brackets and colons that mean something to _arguments.
+    let units = format!(":NAME:{{compadd -- ${{(f)\"$({})\"}}}}", seen_units());
+    let units = units.replace('\'', r"'\''");
     // Its own _pids offers only processes of the same terminal.
     const PIDS: &str = ":PID:{compadd -- $(cd /proc && echo <->)}";
     const CGROUPS: &str = ":PATH:{_files -/ -W $(sed -n \"s/^[^ ]* \\([^ ]*\\) cgroup2 .*/\\1/p\" /proc/self/mounts)}";
     let line = line
         .replace(":PID:_default", PIDS)
-        .replace(":PATH:_files -/", CGROUPS);
+        .replace(":PATH:_files -/", CGROUPS)
+        .replace(":NAME:_default", &units);
     if line.contains("'*::command -- ") {
         line.replace(":_default'", ":_normal'")
     } else {
@@ -111,6 +126,10 @@ fn fish(line: &str) -> String {
                             contains -- -- (commandline -opc)\" -f -a \"(__fish_complete_command)\"";
     if line.contains(" -l pid ") {
         format!(r#"{line} -f -a "(__fish_complete_pids)""#)
+    } else if line.contains(" -l unit ") {
+        const MOUNT: &str = r#"(string match -r -g '^\S+ (\S+) cgroup2 ' </proc/self/mounts)[1]"#;
+        let found = r#"find $mount -type d -regex '.*\.\(service\|scope\|mount\|socket\|swap\)' 2>/dev/null | string replace -r '.*/' '' | sort -u"#;
+        format!(r#"{line} -f -a "(set -l mount {MOUNT}; {found})""#).replace("$mount", r"\$mount")
     } else if line.contains(" -l cgroup ") {
         format!(
             "{}\n{COMMANDS}",

@@ -66,6 +66,17 @@ pub fn targets() -> Vec<Target> {
         ("shown", |bytes| {
             let _ = text::shown(&lossy(bytes));
         }),
+        ("glob", |bytes| {
+            let text = lossy(bytes);
+            for glob in [
+                text::Glob::parse(&text),
+                text::Glob::parse_without_escapes(&text),
+            ] {
+                if let Ok(automaton) = glob.map(|glob| kernel::Automaton::of_names(&[glob])) {
+                    black_box(automaton.map(|automaton| automaton.matches(bytes)));
+                }
+            }
+        }),
         ("escaped", |bytes| {
             let _ = text::escaped(&lossy(bytes), &['\n']);
         }),

@@ -178,9 +178,9 @@ mod tests {
     #[test]
     fn process_ids_and_users_are_hinted_at() {
         for (shell, hints) in [
-            (Shell::Bash, [("[0-9]*", 2), ("compgen -u", 1)]),
-            (Shell::Zsh, [("echo <->", 2), (":_users", 1)]),
-            (Shell::Fish, [("_complete_pids", 1), ("_complete_users", 1)]),
+            (Shell::Bash, [("[0-9]*", 2), ("compgen -u", 2)]),
+            (Shell::Zsh, [("echo <->", 2), (":_users", 2)]),
+            (Shell::Fish, [("_complete_pids", 1), ("_complete_users", 2)]),
         ] {
             let text = completions(shell, &Cli::command());
             for (hint, times) in hints {

@@ -70,7 +70,7 @@ pub struct Record {
 
     /// Measure only the processes of this systemd unit, which may start later; NAME may be a pattern,
     /// such as 'php*.service'
-    #[arg(long = "unit", value_name = "NAME", value_hint = ValueHint::Other)]
+    #[arg(long = "unit", value_name = "NAME")]
     pub units: Vec<String>,
 
     /// Measure only traffic of which either end has one of these ports, separated by commas

@@ -185,6 +185,31 @@ fn a_cgroup() -> Option<String> {
     names.iter().find(is_alone).cloned()
 }
 
+/// The cgroup of a unit; `None` if this user may not make one.
+struct UnitDirectory {
+    path: PathBuf,
+    name: String,
+}
+
+impl UnitDirectory {
+    fn make() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let line = mounts.lines().find(|line| line.contains(" cgroup2 "))?;
+        let name = format!("netatop-unit-{}.service", std::process::id());
+        let path = PathBuf::from(line.split(' ').nth(1)?).join(&name);
+        // The tests of several shells run at the same time.
+        let made = fs::create_dir(&path);
+        let is_there = made.is_ok() || path.is_dir();
+        is_there.then_some(Self { path, name })
+    }
+}
+
+impl Drop for UnitDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
 fn offers(shell: &str) {
     Terminal::open(shell).offers("", &["check", "completions", "record"]);
     Terminal::open(shell).offers("record --f", &["--follow", "--force", "--format"]);
@@ -195,6 +220,11 @@ fn offers(shell: &str) {
     if let Some(cgroup) = a_cgroup() {
         let typed = format!("record -c {}", &cgroup[..cgroup.len() - 1]);
         Terminal::open(shell).offers(&typed, &[&format!("-c {cgroup}")]);
+    }
+    Terminal::open(shell).offers("record --uid roo", &["--uid root"]);
+    if let Some(unit) = UnitDirectory::make() {
+        let typed = format!("record --unit {}", &unit.name[..unit.name.len() - 3]);
+        Terminal::open(shell).offers(&typed, &[&format!("--unit {}", unit.name)]);
     }
     let offered = Offered::start();
     let typed = format!("record --pid {}", offered.begun());
