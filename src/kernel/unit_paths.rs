@@ -325,7 +325,7 @@ mod tests {
     const DIRECTORY: &str = r"(_?(system|a-b|a@b|)\.slice|_{0,2}(a|b|a@b|@|a@|lxc\.a|user@(1|x|17)|capsule@c|\\a)\.(service|scope|unit)|lxc|a b|_)";
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn paths_are_read_as_for_the_column(
             paths in prop::collection::vec(prop::collection::vec(DIRECTORY, 0..5), 60),

@@ -26,6 +26,12 @@ impl ByteSet {
         word.is_some_and(|word| word >> (byte % 64) & 1 == 1)
     }
 
+    /// Whether the set has all bytes that a name can have.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        (1..=u8::MAX).all(|byte| self.contains(byte))
+    }
+
     fn insert(&mut self, byte: u8) {
         if let Some(word) = self.0.get_mut(usize::from(byte / 64)) {
             *word |= 1 << (byte % 64);
