@@ -60,27 +60,28 @@ impl Automaton {
         while let Some(state) = found.get(states.len() - 2).cloned() {
             let mut next = [NO; 256];
             for byte in 0..=u8::MAX {
-                let first = alike[usize::from(byte)];
-                if first < byte {
-                    next[usize::from(byte)] = next[usize::from(first)];
-                    continue;
-                }
-                next[usize::from(byte)] = match step(&state, byte) {
-                    Next::No => NO,
-                    Next::Yes => YES,
-                    Next::State(_) if byte == 0 => NO,
-                    Next::State(other) => {
-                        let number = *numbers.entry(other).or_insert_with_key(|other| {
-                            found.push(other.clone());
-                            found.len() - 1
-                        });
-                        let number = number + 2;
-                        if number >= MAX_STATES {
-                            return Err(TooComplex);
+                let first = alike.get(usize::from(byte)).filter(|first| **first < byte);
+                let to = match first.and_then(|first| next.get(usize::from(*first)).copied()) {
+                    Some(to) => to,
+                    None => match step(&state, byte) {
+                        Next::Yes => YES,
+                        Next::State(other) if byte != 0 => {
+                            let number = *numbers.entry(other).or_insert_with_key(|other| {
+                                found.push(other.clone());
+                                found.len() - 1
+                            });
+                            let number = number + 2;
+                            if number >= MAX_STATES {
+                                return Err(TooComplex);
+                            }
+                            u16::try_from(number).map_err(|_| TooComplex)?
                         }
-                        u16::try_from(number).map_err(|_| TooComplex)?
-                    }
+                        Next::No | Next::State(_) => NO,
+                    },
                 };
+                if let Some(place) = next.get_mut(usize::from(byte)) {
+                    *place = to;
+                }
             }
             states.push(next);
         }
@@ -116,7 +117,8 @@ impl Automaton {
         let mut state = YES + 1;
         for byte in text.iter().chain(&[0]) {
             let next = self.states.get(usize::from(state));
-            state = next.map_or(NO, |next| next[usize::from(*byte)]);
+            let next = next.and_then(|next| next.get(usize::from(*byte)));
+            state = next.copied().unwrap_or(NO);
         }
         state == YES
     }

@@ -167,7 +167,7 @@ impl<'t> Parser<'t> {
                     .class()
                     .ok_or("an unknown class; example: [[:digit:]]")?;
                 (0..=u8::MAX)
-                    .filter(|byte| class(byte))
+                    .filter(class)
                     .for_each(|byte| set.insert(byte));
                 continue;
             }
