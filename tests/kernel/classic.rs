@@ -15,7 +15,14 @@ const TESTS: [&str; 4] = [
 
 /// Tests that follow new tasks. The programs need kernel functions for this, which classic
 /// tracepoints can call since Linux 6.12.
-const FOLLOWING: [&str; 4] = ["filters::", "ends::", "remote_datagram::", "remote_uring::"];
+const FOLLOWING: [&str; 6] = [
+    "filters::",
+    "ends::",
+    "remote_datagram::",
+    "remote_uring::",
+    "who::",
+    "who_units::",
+];
 
 const MOUNT_AND_RUN: &str = "test -d /sys/kernel/tracing/events || \
     mount -t tracefs tracefs /sys/kernel/tracing || exit; exec \"$@\"";

@@ -78,7 +78,14 @@ impl Directories {
 
 impl Drop for Directories {
     fn drop(&mut self) {
-        self.0.iter().for_each(|path| remove(path));
+        for path in &self.0 {
+            // After a failure, directories of others may still be in it.
+            if std::thread::panicking() {
+                let _ = fs::remove_dir(path);
+            } else {
+                remove(path);
+            }
+        }
     }
 }
 
