@@ -157,6 +157,7 @@ fn report(count: u32) -> Report {
             cgroup: Some("/system.slice/postgresql@15-main.service".into()),
             unit: Some("postgresql@15-main.service".into()),
             container: None,
+            cmdline: None,
             start: time(1_790_000_000 + i64::from(record.identity.tid)),
             start_ns: record.identity.process.start,
             state: State::Running,

@@ -24,6 +24,7 @@ const volatile __u64 ring_wakeup = 4096;
 #include "track.h"
 #include "cgroup.h"
 #include "tcp.h"
+#include "command.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -276,4 +277,29 @@ SEC("iter/bpf_sk_storage_map")
 int tcp_charge(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	return tcp_charge_living(ctx);
+}
+
+/* Command lines, beside whichever programs count. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec)
+{
+	return exec_command();
+}
+
+SEC("tp_btf/task_newtask")
+int BPF_PROG(on_fork, struct task_struct *task)
+{
+	return new_process(task);
+}
+
+SEC("tp/sched/sched_process_exec")
+int classic_exec(void *ctx)
+{
+	return exec_command();
+}
+
+SEC("tp/task/task_newtask")
+int classic_fork(struct trace_event_raw_task_newtask *ctx)
+{
+	return new_process_numbered(ctx->pid, ctx->clone_flags);
 }

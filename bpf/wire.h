@@ -243,4 +243,48 @@ struct tcp_losses {
 };
 _Static_assert(sizeof(struct tcp_losses) == 184, "struct tcp_losses is shared with user space");
 
+/*
+ * The longest command line that is handed over, in bytes, and what a longer one says of its length.
+ */
+enum { COMMAND_TEXT_BYTES = 4096, COMMAND_MOST_BYTES = 1 << 30 };
+
+enum command_kind {
+	/* The process has executed a program. */
+	COMMAND_EXEC = 1,
+	/* The same, but the arguments could not be read. */
+	COMMAND_UNREAD = 2,
+	/* A new process, with the command line of its parent. */
+	COMMAND_FORK = 3,
+};
+
+/* The command line of a process from now on. */
+struct command_record {
+	/* Start of the process, and of its parent, as in struct thread_record. */
+	__u64 start;
+	__u64 parent_start;
+	/* Process ids in the initial pid namespace. Only COMMAND_FORK has a parent. */
+	__u32 tgid;
+	__u32 parent;
+	enum command_kind kind;
+	/* Length of all arguments. A record ends after as many of them as it has room for. */
+	__u32 bytes;
+	/* The arguments, each with a 0 at its end. */
+	char text[COMMAND_TEXT_BYTES];
+};
+enum { COMMAND_HEAD_BYTES = 32 };
+_Static_assert(sizeof(struct command_record) == COMMAND_HEAD_BYTES + COMMAND_TEXT_BYTES,
+	       "struct command_record is shared with user space");
+
+/* What the programs on command lines could not hand over. All totals only grow. */
+struct command_losses {
+	/* Records for which there was no room. */
+	__u64 lost;
+	/* Command lines that could not be read. */
+	__u64 unread;
+	/* As in struct losses. */
+	__u64 to_ring;
+};
+_Static_assert(sizeof(struct command_losses) == 24,
+	       "struct command_losses is shared with user space");
+
 #endif

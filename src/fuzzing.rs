@@ -34,6 +34,13 @@ pub fn targets() -> Vec<Target> {
         ("cgroup", |bytes| {
             let _ = kernel::parsers::cgroup(bytes);
         }),
+        ("command_record", |bytes| {
+            let _ = kernel::parsers::command(bytes);
+        }),
+        ("process_arguments", |bytes| {
+            let command = host::CommandLine::new(bytes, bytes.len() % 2 == 1);
+            let _ = (command.line(), command.program());
+        }),
         ("remote_row", |bytes| {
             let (key, counters) = bytes.split_at(bytes.len().min(64));
             let _ = kernel::parsers::row(key, counters);

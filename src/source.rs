@@ -4,7 +4,8 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::Error;
 use crate::model::{
-    CgroupChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, TcpRecord, ThreadRecord,
+    CgroupChange, CommandChange, Extent, Ledger, Losses, ProcessId, RemoteRecord, TcpRecord,
+    ThreadRecord,
 };
 
 /// All counters at one moment, or only those that have changed.
@@ -49,6 +50,14 @@ pub trait Source {
     ///
     /// A cgroup is returned here before a sample or a drain returns traffic from it.
     fn cgroups(&mut self) -> Vec<CgroupChange> {
+        Vec::new()
+    }
+
+    /// Takes the changes of command lines so far, in the order in which they happened to a process.
+    /// Empty if they were not requested.
+    ///
+    /// A change is returned here before a sample or a drain returns the exit of its process.
+    fn commands(&mut self) -> Vec<CommandChange> {
         Vec::new()
     }
 

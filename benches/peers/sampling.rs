@@ -230,6 +230,7 @@ fn report(interval: &Interval) -> Report {
             cgroup: Some("/".into()),
             unit: None,
             container: None,
+            cmdline: None,
             start: Utc::now(),
             start_ns: usage.last.process.start,
             state: usage.state,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use ipnet::IpNet;
 
-use super::values::{Pids, Ports, comm, count, duration, interval, network, pids, ports, top};
+use super::values::{
+    Pids, Ports, comm, count, depth, duration, interval, network, pids, ports, top,
+};
 use crate::model::{GroupBy, Layout, RemoteMode};
 use crate::output::{Existing, OutputFormat};
 use crate::record::{Options, Targets};
@@ -108,6 +110,15 @@ pub struct Record {
     )]
     pub group_by: GroupBy,
 
+    /// With --group-by cgroup, sum up the cgroups below the directories at this depth: 1 for those in
+    /// the root
+    #[arg(long, value_name = "N", value_parser = depth, allow_negative_numbers = true)]
+    pub depth: Option<usize>,
+
+    /// Also write the command line of each process. It can contain passwords
+    #[arg(long, conflicts_with = "group_by")]
+    pub cmdline: bool,
+
     /// Split rows by the remote end of the traffic: by the address and the port of the service
     /// (also without MODE), by the address, or by the socket
     #[arg(
@@ -203,6 +214,8 @@ impl Record {
                 remote: self.remote,
                 names: self.resolve,
                 tcp: self.tcp,
+                cmdline: self.cmdline,
+                depth: self.depth,
             },
             sort: self.sort,
             top: self.top,

@@ -199,6 +199,13 @@ pub(super) fn top(text: &str) -> Result<usize, String> {
     }
 }
 
+pub(super) fn depth(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a depth below the root, 1 or more".to_owned()),
+        Ok(depth) => Ok(depth),
+    }
+}
+
 pub(super) fn count(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("must be a number of reports, 1 or more".to_owned()),

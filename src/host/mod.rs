@@ -3,9 +3,14 @@
 mod boot;
 mod cgroup;
 mod cgroups;
+mod command_line;
+mod commands;
 mod container;
+mod interpreter;
+mod known;
 mod name;
 pub mod proc;
+mod program;
 mod resolver;
 mod unit;
 mod users;
@@ -15,6 +20,9 @@ pub use cgroup::Cgroup;
 pub use cgroups::{
     Cgroups, NO_CGROUPS, can_name_cgroups, cgroup_mount, has_cgroup1, is_initial_cgroup_namespace,
 };
+pub use command_line::CommandLine;
+pub use commands::Commands;
+pub use known::Known;
 pub use name::host_name;
 pub use resolver::Resolver;
 pub use unit::{UNIT_TYPES, is_manager, is_unit};

@@ -80,6 +80,14 @@ pub(super) fn load<'a>(
     } else {
         left_out.push(&mut maps.cgroups);
     }
+    let commands = capacity.command_bytes > 0;
+    if commands {
+        maps.commands
+            .set_max_entries(capacity.command_bytes)
+            .map_err(|error| refused("size the maps", &error))?;
+    } else {
+        left_out.extend([&mut maps.commands, &mut maps.command_space]);
+    }
     let ends = &filter.ends;
     if ends.ports.is_empty() {
         left_out.push(&mut maps.ports);
@@ -148,6 +156,7 @@ pub(super) fn load<'a>(
         rodata.ring_wakeup = u64::from(capacity.ring_bytes / 4);
         rodata.slot_sets_mask = capacity.slot_sets() - 1;
         rodata.cgroups_wakeup = u64::from(capacity.cgroup_bytes / 4);
+        rodata.commands_wakeup = u64::from(capacity.command_bytes / 4);
         filter.write_to(&mut rodata.filter);
         filter.who.write_to(&mut rodata.who);
         rodata.notes_are_hashed = u32::from(notes_are_hashed);
@@ -201,6 +210,10 @@ pub(super) fn load<'a>(
         (&mut progs.on_cgroup_rmdir, cgroups),
         (&mut progs.unit_mkdir, units),
         (&mut progs.unit_rmdir, units),
+        (&mut progs.on_exec, typed && commands),
+        (&mut progs.on_fork, typed && commands),
+        (&mut progs.classic_exec, !typed && commands),
+        (&mut progs.classic_fork, !typed && commands),
         (&mut progs.tcp_send, tcp),
         (&mut progs.tcp_recv, tcp),
         (&mut progs.tcp_set_state, tcp),

@@ -3,6 +3,7 @@
 
 mod attach;
 mod automaton;
+mod commands;
 mod decode;
 mod ends;
 mod facts;
@@ -16,6 +17,7 @@ mod remote;
 mod requirements;
 #[cfg(test)]
 mod requirements_tests;
+mod ring;
 mod row_sets;
 mod rows;
 mod sampling;
@@ -36,6 +38,7 @@ mod who;
 
 pub use attach::Storage;
 pub use automaton::{Automaton, TooComplex};
+pub use commands::COMMAND_BYTES;
 pub use ends::EndFilter;
 pub use facts::{HostFacts, is_realtime};
 pub use finding::{Finding, Status};
@@ -52,6 +55,7 @@ pub use who::{MAX_UIDS, TaskFilter};
 
 /// Parsers of records, for `fuzzing`.
 pub(crate) mod parsers {
+    pub(crate) use super::commands::change as command;
     pub(crate) use super::decode::{cgroup, losses, thread_record};
     pub(crate) use super::remote::row;
     pub(crate) use super::tcp::row as tcp_row;

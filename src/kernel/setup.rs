@@ -34,6 +34,9 @@ pub struct Capacity {
     /// Entries of the map of cgroups that belong to wanted units, with a filter by unit only. The map
     /// takes about 80 bytes an entry, allocated in advance.
     pub unit_cgroups: u32,
+    /// Bytes of the ring buffer of command lines, as for `ring_bytes`. With 0, no programs for them
+    /// are loaded.
+    pub command_bytes: u32,
     /// Rows for remote ends. `None`: traffic is not split by remote end, and nothing is loaded for it.
     pub remote: Option<RemoteRows>,
     /// Rows for TCP's own account. `None`: it is not recorded, and nothing is loaded for it.
@@ -102,6 +105,7 @@ impl Default for Capacity {
             spare: 1 << 11,
             cgroup_bytes: 0,
             unit_cgroups: 1 << 14,
+            command_bytes: 0,
             remote: None,
             tcp: None,
         }

@@ -22,6 +22,13 @@ pub(super) fn tcp_losses(maps: &NetatopMaps<'_>) -> Option<types::tcp_losses> {
     super::decode::read(&unsafe { words(shared) })
 }
 
+/// The current losses of command lines. `None` if the memory is not mapped.
+pub(super) fn command_losses(maps: &NetatopMaps<'_>) -> Option<types::command_losses> {
+    let shared = &raw const maps.bss_data.as_deref()?.command_losses;
+    // SAFETY: `struct command_losses` (bpf/wire.h) consists of aligned 64-bit integers.
+    super::decode::read(&unsafe { words(shared) })
+}
+
 /// Copies a struct word by word, from the first to the last.
 ///
 /// # Safety

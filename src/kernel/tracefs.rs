@@ -8,10 +8,11 @@ use rustix::io::Errno;
 /// Mount points of tracefs, in the order in which libbpf tries them.
 const PLACES: [&str; 2] = ["/sys/kernel/debug/tracing", "/sys/kernel/tracing"];
 /// The classic tracepoints that netatop uses.
-const EVENTS: [&str; 4] = [
+const EVENTS: [&str; 5] = [
     "sock/sock_send_length",
     "sock/sock_recv_length",
     "sched/sched_process_exit",
+    "sched/sched_process_exec",
     "task/task_newtask",
 ];
 

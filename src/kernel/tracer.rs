@@ -5,9 +5,10 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer};
 
 use super::attach::{Counting, Links, Storage, attach, load, programs, refused, udp_ends};
+use super::commands::{self, Commands};
 use super::decode;
 use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
@@ -15,6 +16,7 @@ use super::kind::TracepointKind;
 use super::liveness;
 use super::misses::recursion_misses;
 use super::requirements::missing;
+use super::ring;
 use super::rows::Rows;
 use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
@@ -25,7 +27,7 @@ use super::udp_ends::{UdpEnds, functions};
 use super::unslotted::UnslottedBlocks;
 use crate::error::Error;
 use crate::model::{
-    CgroupChange, Extent, Losses, ProcessId, RemoteRecord, TcpRecord, ThreadRecord,
+    CgroupChange, CommandChange, Extent, Losses, ProcessId, RemoteRecord, TcpRecord, ThreadRecord,
 };
 use crate::source::{Sample, Source};
 use crate::text::to_stderr_raw;
@@ -36,6 +38,8 @@ pub struct Tracer<'a> {
     links: Links,
     /// TCP's own account, if it is recorded.
     accounts: Option<Accounts>,
+    /// Command lines, if rows need them.
+    commands: Option<Commands>,
     ring: RingBuffer<'a>,
     skel: NetatopSkel<'a>,
     kind: TracepointKind,
@@ -110,17 +114,18 @@ impl<'a> Tracer<'a> {
         let skel = load(storage, capacity, filter, kind)?;
         let exits = Rc::new(RefCell::new(Vec::new()));
         let cgroups = Rc::new(RefCell::new(Vec::new()));
-        let has_cgroups = capacity.cgroup_bytes > 0;
-        let ring = ring(
-            &skel,
-            Rc::clone(&exits),
-            has_cgroups.then(|| Rc::clone(&cgroups)),
-        )
-        .map_err(|error| refused("open the ring buffers", &error))?;
+        let (exits_to, cgroups_to) = (Rc::clone(&exits), Rc::clone(&cgroups));
+        let (ring, mut commands) = ring::open(&skel, capacity, kind, exits_to, cgroups_to)
+            .map_err(|error| refused("open the ring buffers", &error))?;
         let rows = capacity
             .remote
             .map(|remote| Rows::new(remote, &skel.maps))
             .transpose()?;
+        // Before the programs that count, so that whoever is counted has a command line.
+        if let Some(commands) = &mut commands {
+            let attached = commands.attach(&skel);
+            attached.map_err(|error| refused("attach the programs", &error))?;
+        }
         let links = attach(&skel, filter, kind, capacity)?;
         let accounts = capacity
             .tcp
@@ -130,6 +135,7 @@ impl<'a> Tracer<'a> {
         Ok(Self {
             links,
             accounts,
+            commands,
             ring,
             skel,
             kind,
@@ -268,25 +274,6 @@ struct Progress {
 /// Number of records taken from the overflow map in one batch.
 const OVERFLOW_KEYS: u32 = 1024;
 
-fn ring<'a>(
-    skel: &NetatopSkel<'_>,
-    exits: Rc<RefCell<Vec<ThreadRecord>>>,
-    cgroups: Option<Rc<RefCell<Vec<CgroupChange>>>>,
-) -> libbpf_rs::Result<RingBuffer<'a>> {
-    let mut builder = RingBufferBuilder::new();
-    builder.add(&skel.maps.exits, move |bytes| {
-        exits.borrow_mut().extend(decode::thread_record(bytes));
-        0
-    })?;
-    if let Some(cgroups) = cgroups {
-        builder.add(&skel.maps.cgroups, move |bytes| {
-            cgroups.borrow_mut().extend(decode::cgroup(bytes));
-            0
-        })?;
-    }
-    builder.build()
-}
-
 impl SampleParts for Tracer<'_> {
     fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error> {
         self.take_rows(true)?;
@@ -319,7 +306,7 @@ impl SampleParts for Tracer<'_> {
     fn losses(&mut self) -> Result<Losses, Error> {
         let raw = self.raw_losses()?;
         let of_tcp = tcp::losses(&self.skel.maps)?;
-        Ok(Losses {
+        let mut losses = Losses {
             no_memory: decode::counters(&raw.no_memory),
             exits: decode::counters(&raw.exits),
             no_task: decode::counters(&raw.no_task),
@@ -339,7 +326,12 @@ impl SampleParts for Tracer<'_> {
             tcp_unattributed: tcp::tcp(&of_tcp.unattributed),
             tcp_no_row: of_tcp.no_row,
             tcp_no_account: of_tcp.no_account,
-        })
+            ..Losses::default()
+        };
+        if let Some(commands) = &self.commands {
+            commands.add_losses(&self.skel, &mut losses)?;
+        }
+        Ok(losses)
     }
 }
 
@@ -359,11 +351,13 @@ impl Source for Tracer<'_> {
         let mut attempts = 0;
         loop {
             let progress = self.progress()?;
+            let commands = commands::to_read(&self.skel.maps)?.to_ring;
             self.drain_ring()?;
             let overflow = self.drain_overflow(progress.overflow_total);
+            let has_commands = self.commands.as_ref().is_none_or(|c| c.has_taken(commands));
+            let is_done = self.from_ring >= progress.to_ring && has_commands;
             attempts += 1;
-            if (overflow.is_ok() && self.from_ring >= progress.to_ring) || attempts == MAX_ATTEMPTS
-            {
+            if (overflow.is_ok() && is_done) || attempts == MAX_ATTEMPTS {
                 overflow
                     .map_err(|error| Error::failed("the overflow map could not be read", error))?;
                 return Ok(mem::take(&mut *self.exits.borrow_mut()));
@@ -374,6 +368,13 @@ impl Source for Tracer<'_> {
 
     fn cgroups(&mut self) -> Vec<CgroupChange> {
         mem::take(&mut *self.cgroups.borrow_mut())
+    }
+
+    fn commands(&mut self) -> Vec<CommandChange> {
+        self.commands
+            .as_mut()
+            .map(Commands::take)
+            .unwrap_or_default()
     }
 
     fn wakeup(&self) -> Option<BorrowedFd<'_>> {

@@ -26,6 +26,7 @@ pub fn try_programs(facts: &HostFacts, tcp: bool) -> Result<(), Error> {
             rows: 1,
         }),
         unit_cgroups: 1,
+        command_bytes: 0,
         cgroup_bytes: if can_name_cgroups() { page_size() } else { 0 },
     };
     let mut storage = Storage::default();

@@ -43,6 +43,10 @@ pub struct Losses {
     pub tcp_unattributed: Tcp,
     /// How often there was no room for a row of TCP's account.
     pub tcp_no_row: u64,
+    /// Command lines that could not be reported.
+    pub commands_lost: u64,
+    /// Command lines that the kernel could not read. They were looked up in /proc.
+    pub commands_unread: u64,
     /// How often there was no memory to keep the account of a socket.
     pub tcp_no_account: u64,
 }

@@ -12,8 +12,10 @@ pub enum GroupBy {
     #[value(alias = "pid")]
     Process,
     /// All processes with the same name
-    #[value(alias = "name", alias = "command")]
+    #[value(alias = "name")]
     Comm,
+    /// All processes of the same program; of an interpreter, with the same script
+    Command,
     /// All processes in the same cgroup
     Cgroup,
     /// All processes of the same systemd unit
@@ -38,4 +40,17 @@ pub struct Layout {
     pub names: bool,
     /// Rows have columns of TCP's own account.
     pub tcp: bool,
+    /// Rows have a column for the command line. Only if they are processes.
+    pub cmdline: bool,
+    /// Groups by cgroup are those at this depth below the root, which has depth 0. `None`: each cgroup
+    /// is a group.
+    pub depth: Option<usize>,
+}
+
+impl Layout {
+    /// Whether rows need the command lines of processes.
+    #[must_use]
+    pub fn needs_commands(self) -> bool {
+        self.cmdline || self.group_by == GroupBy::Command
+    }
 }

@@ -3,6 +3,7 @@
 //! This module does not know where records come from, so all of it is tested without a kernel.
 
 mod cgroup;
+mod command;
 mod counters;
 mod interval;
 mod layout;
@@ -16,6 +17,7 @@ mod rows;
 mod tcp;
 
 pub use cgroup::CgroupChange;
+pub use command::{CommandChange, CommandSource};
 pub use counters::Counters;
 pub use interval::{Extent, Interval, Losses, Usage};
 pub use layout::{GroupBy, Layout};

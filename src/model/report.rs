@@ -41,8 +41,8 @@ pub enum Who {
     Process(Process),
     /// All processes with the same key.
     Group {
-        /// The common name, cgroup path, unit, container or user. Empty for processes
-        /// whose cgroup, unit or container is not known, or that have none.
+        /// The common name, program, cgroup path, unit, container or user. Empty for processes
+        /// whose program, cgroup, unit or container is not known, or that have none.
         key: String,
         /// Number of processes with traffic in the group.
         processes: u64,
@@ -73,6 +73,8 @@ pub struct Process {
     pub unit: Option<Rc<str>>,
     /// Container of the cgroup. `None` if there is none, or if the path of the cgroup does not tell.
     pub container: Option<Rc<str>>,
+    /// Command line. `None` if rows do not have it, if it is not known, and for threads of the kernel.
+    pub cmdline: Option<Rc<str>>,
     /// Start of the process by the host's clock.
     pub start: DateTime<Utc>,
     /// Start of the process in nanoseconds since boot. Changes of the clock do not affect it.

@@ -191,6 +191,15 @@ const CONTAINER: Column = Column::new(
      container, or if its cgroup does not tell",
     |c| process(c, |p| text(p.container.as_deref())),
 );
+/// The command line of a process. Rows have it with [`Layout::cmdline`].
+const CMDLINE: Column = Column::new(
+    "cmdline",
+    "",
+    "command line, at most 4096 bytes of it: the arguments with blanks in between, in single quotes \
+     where they contain white space, quotes or a backslash; a longer one ends with …; only with \
+     --cmdline; absent for threads of the kernel, and if it was not known in time",
+    |c| process(c, |p| text(p.cmdline.as_deref())),
+);
 const START: Column = Column::new(
     "start",
     "RFC 3339, UTC",
@@ -220,6 +229,13 @@ const STATE: Column = Column::new(
 const GROUP_COMM: Column = Column::new("comm", "", "name that the processes share", |c| {
     name(c, |_| Value::Absent)
 });
+const GROUP_COMMAND: Column = Column::new(
+    "command",
+    "",
+    "program that the processes share, such as nginx or python3 worker.py; absent for processes whose \
+     command line is not known",
+    key_or_absent,
+);
 const GROUP_CGROUP: Column = Column::new(
     "cgroup",
     "",
@@ -261,6 +277,7 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         (GroupBy::Process, false) => &[PID, COMM, UID, CGROUP, START, START_NS, STATE],
         (GroupBy::Process, true) => &[PID, TID, COMM, UID, CGROUP, START, START_NS, STATE],
         (GroupBy::Comm, _) => &[GROUP_COMM, PROCESSES],
+        (GroupBy::Command, _) => &[GROUP_COMMAND, PROCESSES],
         (GroupBy::Cgroup, _) => &[GROUP_CGROUP, PROCESSES],
         (GroupBy::Unit, _) => &[GROUP_UNIT, PROCESSES],
         (GroupBy::Container, _) => &[GROUP_CONTAINER, PROCESSES],
@@ -273,6 +290,10 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         GroupBy::Process => &[UNIT, CONTAINER],
         _ => &[],
     };
+    let cmdline: &[Column] = match layout.cmdline {
+        true => &[CMDLINE],
+        false => &[],
+    };
     [
         &[TIME, INTERVAL, HOST],
         identity,
@@ -281,6 +302,7 @@ pub fn columns(layout: Layout) -> Vec<Column> {
         name,
         tcp,
         names,
+        cmdline,
     ]
     .concat()
 }
@@ -328,7 +350,7 @@ fn name<'a>(
     }
 }
 
-/// The key of a group by cgroup, unit or container: an empty one stands for processes without it.
+/// The key of a group by program, cgroup, unit or container: an empty one stands for processes without it.
 /// None of them has an empty name: the path of the root is `/`.
 fn key_or_absent<'a>(context: &Context<'a>) -> Value<'a> {
     match &context.row.who {

@@ -12,10 +12,10 @@ use super::targets::{self, describe_changes};
 use super::who::task_filter;
 use super::writer::writer;
 use crate::error::Error;
-use crate::host::{Cgroups, Resolver, booted, can_name_cgroups};
+use crate::host::{Cgroups, Commands, Resolver, booted, can_name_cgroups};
 use crate::kernel::{
-    Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, TcpRows, Tracer, UdpEnds,
-    libbpf_messages, remedy_for_misses,
+    COMMAND_BYTES, Capacity, EndFilter, Filter, HostFacts, RemoteRows, Storage, TcpRows, Tracer,
+    UdpEnds, libbpf_messages, remedy_for_misses,
 };
 use crate::model::{GroupBy, Layout};
 use crate::output::{Destination, Existing, Format, Kind, OutputFormat, Request, Sink};
@@ -63,11 +63,14 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             "--sort pid needs rows of processes: groups have no process id".to_owned(),
         ));
     }
+    if options.layout.depth.is_some() && options.layout.group_by != GroupBy::Cgroup {
+        return Err(Error::Usage("--depth needs --group-by cgroup".to_owned()));
+    }
     let needs_cgroups = match options.layout.group_by {
         GroupBy::Cgroup => Some("--group-by cgroup"),
         GroupBy::Unit => Some("--group-by unit"),
         GroupBy::Container => Some("--group-by container"),
-        GroupBy::Process | GroupBy::Comm | GroupBy::User => None,
+        GroupBy::Process | GroupBy::Comm | GroupBy::Command | GroupBy::User => None,
     };
     if let Some(option) = needs_cgroups {
         targets::need_cgroups(option)?;
@@ -232,6 +235,11 @@ impl Recording<'_> {
         let names_cgroups = writer.names_cgroups() && can_name_cgroups();
         let capacity = Capacity {
             cgroup_bytes: if names_cgroups { CGROUP_BYTES } else { 0 },
+            command_bytes: if options.layout.needs_commands() {
+                COMMAND_BYTES
+            } else {
+                0
+            },
             remote: options.layout.remote.map(|mode| {
                 RemoteRows::of_host(mode, options.layout.threads, self.filter.ends.udp_ends)
             }),
@@ -248,6 +256,9 @@ impl Recording<'_> {
         } else {
             Cgroups::default()
         };
+        // The same for command lines.
+        let commands = options.layout.needs_commands();
+        let commands = commands.then(|| Commands::of(&self.filter.pids));
         // If no process has ended by now, its id cannot have been reused before the filter was set.
         targets::ensure_running(&self.processes)?;
         clock.watch(self.processes);
@@ -279,7 +290,8 @@ impl Recording<'_> {
         // Start the clock before the command is released: a short command may end at once.
         let session = Session::new(&mut tracer, clock, &mut *writer, sink, rows, cgroups)
             .with_progress(self.progress)
-            .with_names(names);
+            .with_names(names)
+            .with_commands(commands);
         if let Some(command) = self.command {
             command.release()?;
         }

@@ -70,6 +70,24 @@ pub(super) fn describe(
         "cgroup changes",
         "were lost, ring buffer full: some names may be missing",
     );
+    add(
+        summary.without_command,
+        "process",
+        "processes",
+        "without command line: ended before it could be read",
+    );
+    add(
+        losses.commands_lost,
+        "command line",
+        "command lines",
+        "lost, ring buffer full: netatop was delayed",
+    );
+    add(
+        losses.commands_unread,
+        "command line",
+        "command lines",
+        "not in memory at exec: looked up in /proc",
+    );
     let notes = match udp_ends {
         UdpEnds::Functions | UdpEnds::NotNeeded => "unconnected UDP, and the kernel had no memory",
         UdpEnds::CgroupHooks | UdpEnds::HashedCgroupHooks => {
@@ -243,6 +261,8 @@ mod tests {
             undecided_bytes: 11_000,
             tcp_no_account: 8,
             tcp_no_row: 9,
+            commands_lost: 10,
+            commands_unread: 1,
             ..Losses::default()
         };
         let summary = Summary {
@@ -258,6 +278,7 @@ mod tests {
                 out_segs: 10,
                 ..Tcp::default()
             },
+            without_command: 2,
             ..Summary::default()
         };
         let text = describe(&summary, None, UdpEnds::CgroupHooks);
@@ -270,6 +291,9 @@ mod tests {
                 "1 message could not be counted by thread: the kernel had no memory",
                 "2 messages belonged to no task",
                 "4 new tasks could not be followed, no memory: their traffic is missing",
+                "2 processes without command line: ended before it could be read",
+                "10 command lines lost, ring buffer full: netatop was delayed",
+                "1 command line not in memory at exec: looked up in /proc",
                 "6 messages without remote end: unconnected UDP, and no address in the call",
                 "7 messages without remote end: no room for more rows",
                 "10 TCP segments unattributed: their connections have no known owner",

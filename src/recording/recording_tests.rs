@@ -89,6 +89,8 @@ fn every_column_of_a_recording_is_known() {
                 remote: Some(RemoteMode::Socket),
                 names: true,
                 tcp: true,
+                cmdline: group_by == GroupBy::Process,
+                depth: None,
             };
             let columns = columns(layout);
             let names = columns.iter().map(|column| column.id.to_owned());

@@ -8,9 +8,10 @@ use foldhash::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::parts::{Amount, MaybeRemote, Parts};
-use super::rows::{Group, Rows};
+use super::rows::{Called, Group, Rows};
 use crate::host::{Cgroup, user_name};
-use crate::model::{Counters, GroupBy, Identity, Row};
+use crate::model::{Counters, GroupBy, Identity, Layout, Row};
+use crate::text::up_to_depth;
 
 /// Counters, and the number of processes that they belong to.
 #[derive(Clone, Debug, Default)]
@@ -38,14 +39,8 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Adds a process with all its traffic. A process must not be added twice.
-    pub(super) fn add(
-        &mut self,
-        rows: &Rows,
-        last: &Identity,
-        cgroup: Option<&Cgroup>,
-        parts: Parts,
-    ) {
-        let mut key = self.key(rows.layout.group_by, last, cgroup);
+    pub(super) fn add(&mut self, rows: &Rows, last: &Identity, called: &Called, parts: Parts) {
+        let mut key = self.key(rows.layout, last, called);
         let mut left = parts.len();
         let is_alone = left <= 1;
         let is_shared = !is_alone && rows.top.is_some();
@@ -71,10 +66,19 @@ impl Groups {
         }
     }
 
-    fn key(&mut self, by: GroupBy, last: &Identity, cgroup: Option<&Cgroup>) -> String {
+    fn key(&mut self, layout: Layout, last: &Identity, called: &Called) -> String {
         let text = |name: Option<&Rc<str>>| name.map(|name| name.to_string()).unwrap_or_default();
-        match by {
-            GroupBy::Cgroup => text(cgroup.map(Cgroup::path)),
+        let cgroup = called.cgroup.as_deref();
+        match layout.group_by {
+            GroupBy::Cgroup => {
+                let path = cgroup.map_or("", |cgroup| cgroup.path());
+                up_to_depth(path, layout.depth).to_owned()
+            }
+            GroupBy::Command => match &called.command {
+                // As ps(1) writes processes without arguments: mostly threads of the kernel.
+                Some(command) if command.is_empty() => format!("[{}]", last.comm.to_str_lossy()),
+                command => text(command.as_ref().and_then(|command| command.program())),
+            },
             GroupBy::Unit => text(cgroup.and_then(Cgroup::unit)),
             GroupBy::Container => text(cgroup.and_then(Cgroup::container)),
             GroupBy::User => self

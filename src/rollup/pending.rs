@@ -6,7 +6,6 @@
 //! end, a running process needs memory for each of its remote ends.
 
 use std::mem;
-use std::rc::Rc;
 
 use foldhash::HashSet;
 use foldhash::fast::RandomState;
@@ -15,8 +14,8 @@ use indexmap::map::Entry as MapEntry;
 
 use super::groups::{Groups, Sum};
 use super::parts::{Amount, Parts};
-use super::rows::{Named, Rows};
-use crate::host::{Cgroup, Cgroups};
+use super::rows::{Called, Named, Rows};
+use crate::host::Known;
 use crate::model::{
     Counters, GroupBy, Health, Identity, Interval, ProcessId, Row, State, Usage, Who,
 };
@@ -50,7 +49,7 @@ struct Entry {
     /// From its newest record.
     last: Identity,
     state: State,
-    cgroup: Option<Rc<Cgroup>>,
+    called: Called,
     parts: Parts,
     /// The value of `Pending::intervals` when the entry last changed.
     changed: u64,
@@ -61,7 +60,7 @@ struct Entry {
 impl Entry {
     /// Takes out its parts, as rows.
     fn take_rows(&mut self) -> impl Iterator<Item = Named> {
-        let (last, state, cgroup) = (self.last, self.state, self.cgroup.clone());
+        let (last, state, called) = (self.last, self.state, self.called.clone());
         let parts = mem::take(&mut self.parts).into_iter();
         parts.map(move |(remote, amount)| Named {
             usage: Usage {
@@ -71,7 +70,7 @@ impl Entry {
                 tcp: amount.tcp,
                 remote,
             },
-            cgroup: cgroup.clone(),
+            called: called.clone(),
         })
     }
 }
@@ -99,21 +98,21 @@ impl Pending {
         &mut self,
         rows: &Rows,
         interval: Interval,
-        cgroups: &Cgroups,
+        known: &Known,
         alive: impl FnMut(ProcessId) -> bool,
     ) {
-        self.enter(rows, interval, cgroups);
+        self.enter(rows, interval, known);
         if self.parts > self.fold_above {
             self.fold(rows, alive);
             self.fold_above = 2 * self.parts + self.room;
         }
     }
 
-    fn enter(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) {
+    fn enter(&mut self, rows: &Rows, interval: Interval, known: &Known) {
         self.intervals += 1;
         self.add_unattributed(interval.unattributed, interval.unattributed_tcp);
         for usage in interval.usage {
-            self.add_usage(rows, usage, cgroups);
+            self.add_usage(rows, usage, known);
         }
         for process in interval.ended {
             if let Some(entry) = self.entries.get_mut(&(process, None)) {
@@ -126,10 +125,10 @@ impl Pending {
         self.unattributed += Amount { counters, tcp };
     }
 
-    fn add_usage(&mut self, rows: &Rows, usage: Usage, cgroups: &Cgroups) {
+    fn add_usage(&mut self, rows: &Rows, usage: Usage, known: &Known) {
         let (last, threads) = (usage.last, rows.layout.threads);
         let remote = usage.remote.filter(|_| rows.layout.remote.is_some());
-        let cgroup = cgroups.get(last.cgroup).cloned();
+        let called = Called::of(&last, known);
         let amount = Amount {
             counters: usage.counters,
             tcp: usage.tcp,
@@ -140,7 +139,7 @@ impl Pending {
         {
             MapEntry::Occupied(mut place) => {
                 let entry = place.get_mut();
-                (entry.last, entry.cgroup) = (last, cgroup);
+                (entry.last, entry.called) = (last, called);
                 // The other remote ends of this interval may have said that it has ended.
                 if entry.changed != self.intervals || usage.state == State::Exited {
                     entry.state = usage.state;
@@ -152,7 +151,7 @@ impl Pending {
                 place.insert(Entry {
                     last,
                     state: usage.state,
-                    cgroup,
+                    called,
                     parts: Parts::One(remote, amount),
                     changed: self.intervals,
                     in_other: false,
@@ -221,12 +220,12 @@ impl Pending {
 
     fn add_to_groups(&mut self, rows: &Rows, entry: Entry) {
         self.groups
-            .add(rows, &entry.last, entry.cgroup.as_deref(), entry.parts);
+            .add(rows, &entry.last, &entry.called, entry.parts);
     }
 
     /// Adds the last interval, and makes rows of all usage added since the last call. The sum of
     /// the rows is the sum of the intervals, with any options.
-    pub fn take(&mut self, rows: &Rows, interval: Interval, cgroups: &Cgroups) -> Vec<Row> {
+    pub fn take(&mut self, rows: &Rows, interval: Interval, known: &Known) -> Vec<Row> {
         let mut all = mem::replace(self, Self::with_room(self.room));
         let is_grouped = rows.layout.group_by != GroupBy::Process;
         // Without earlier entries, remote ends and TCP's own account there is nothing to merge.
@@ -236,12 +235,12 @@ impl Pending {
                 all.add_unattributed(interval.unattributed, interval.unattributed_tcp);
                 for usage in interval.usage {
                     let (last, counters, tcp) = (usage.last, usage.counters, usage.tcp);
-                    let cgroup = cgroups.get(last.cgroup).map(AsRef::as_ref);
+                    let called = Called::of(&last, known);
                     let parts = Parts::One(None, Amount { counters, tcp });
-                    all.groups.add(rows, &last, cgroup, parts);
+                    all.groups.add(rows, &last, &called, parts);
                 }
             } else {
-                all.enter(rows, interval, cgroups);
+                all.enter(rows, interval, known);
                 for entry in mem::take(&mut all.entries).into_values() {
                     all.add_to_groups(rows, entry);
                 }
@@ -251,9 +250,9 @@ impl Pending {
             let named = if is_merged {
                 all.add_unattributed(interval.unattributed, interval.unattributed_tcp);
                 let usage = interval.usage.into_iter();
-                usage.map(|usage| Named::new(usage, cgroups)).collect()
+                usage.map(|usage| Named::new(usage, known)).collect()
             } else {
-                all.enter(rows, interval, cgroups);
+                all.enter(rows, interval, known);
                 all.take_named()
             };
             let (made, rest) = rows.cut(named);

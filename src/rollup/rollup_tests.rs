@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{Pending, Rows, SortKey};
-use crate::host::Cgroups;
+use crate::host::{Cgroups, Known};
 use crate::model::{
     Comm, Counters, End, GroupBy, Identity, Interval, Layout, ProcessId, Protocol, Remote,
     RemoteMode, Row, State, Tcp, Usage, Who,
@@ -84,6 +84,7 @@ fn rows(group_by: GroupBy, threads: bool, split: bool, top: Option<usize>) -> Ro
             remote: split.then_some(RemoteMode::Address),
             names: false,
             tcp: true,
+            ..Layout::default()
         },
         sort: SortKey::default(),
         top,
@@ -99,18 +100,18 @@ fn interval(usage: Vec<Usage>) -> Interval {
 }
 
 /// The cgroups of [`usage`]: one is that of a service, and the other one is not known.
-fn cgroups() -> Cgroups {
-    Cgroups::of_test([(1, "/system.slice/nginx.service")])
+fn known() -> Known {
+    Cgroups::of_test([(1, "/system.slice/nginx.service")]).into()
 }
 
 /// The rows of all parts. All of them are folded if `room` is 0.
 fn made(rows: &Rows, parts: &[Vec<Usage>], room: usize) -> Vec<Row> {
-    let (mut pending, cgroups) = (Pending::with_room(room), cgroups());
+    let (mut pending, known) = (Pending::with_room(room), known());
     let (last, first) = parts.split_last().expect("a part");
     for part in first {
-        pending.add(rows, interval(part.clone()), &cgroups, |p| p.pid < LASTING);
+        pending.add(rows, interval(part.clone()), &known, |p| p.pid < LASTING);
     }
-    pending.take(rows, interval(last.clone()), &cgroups)
+    pending.take(rows, interval(last.clone()), &known)
 }
 
 /// The sum of rows. Each must have the account that belongs to its counters.
@@ -194,13 +195,13 @@ fn all_rows_of_a_process_say_that_it_has_ended() {
     }
     // Also if its last part has no traffic.
     let mut pending = Pending::with_room(1000);
-    let cgroups = Cgroups::default();
-    pending.add(&rows, interval(vec![running.clone()]), &cgroups, |_| true);
+    let known = Known::default();
+    pending.add(&rows, interval(vec![running.clone()]), &known, |_| true);
     let ended = Interval {
         ended: vec![running.last.process],
         ..Interval::default()
     };
-    let made = pending.take(&rows, ended, &cgroups);
+    let made = pending.take(&rows, ended, &known);
     assert!(matches!(
         &made.first().expect("a row").who,
         Who::Process(process) if process.state == State::Exited
@@ -216,13 +217,13 @@ fn memory_is_bounded_where_rows_are() {
         (GroupBy::Process, Some(3)),
     ] {
         let rows = rows(by, false, true, top);
-        let (mut pending, cgroups) = (Pending::with_room(100), Cgroups::default());
+        let (mut pending, known) = (Pending::with_room(100), Known::default());
         let mut most = 0;
         for part in 0..500 {
             let pids = LASTING + part * 50..LASTING + (part + 1) * 50;
             let both = |pid| [1, 2].map(|end| usage(pid, pid, Some(end), bytes(1)));
             let part = interval(pids.flat_map(both).collect());
-            pending.add(&rows, part, &cgroups, |_| false);
+            pending.add(&rows, part, &known, |_| false);
             most = most.max(pending.len());
         }
         assert!(most < 2_000, "{by:?}: {most}");

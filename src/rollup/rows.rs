@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
 
 use super::parts::Amount;
-use crate::host::{Cgroup, Cgroups};
-use crate::model::{Counters, Layout, Process, ProcessId, Remote, Row, Usage, Who};
+use crate::host::{Cgroup, CommandLine, Known};
+use crate::model::{Counters, Identity, Layout, Process, ProcessId, Remote, Row, Usage, Who};
 
 /// The sort key of rows. Numbers are sorted in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -92,18 +92,35 @@ pub(super) trait Candidate {
     fn row(self, rows: &Rows) -> Row;
 }
 
-/// Usage of a process or thread, with its cgroup.
+/// What a process is called, apart from what its records say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Called {
+    /// `None` if the path is not known.
+    pub(super) cgroup: Option<Rc<Cgroup>>,
+    /// `None` if it is not known, or if rows do not need it.
+    pub(super) command: Option<Rc<CommandLine>>,
+}
+
+impl Called {
+    pub(super) fn of(last: &Identity, known: &Known) -> Self {
+        Self {
+            cgroup: known.cgroup(last).cloned(),
+            command: known.command(last),
+        }
+    }
+}
+
+/// Usage of a process or thread, and what it is called.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub(super) usage: Usage,
-    /// `None` if the path is not known.
-    pub(super) cgroup: Option<Rc<Cgroup>>,
+    pub(super) called: Called,
 }
 
 impl Named {
-    pub(super) fn new(usage: Usage, cgroups: &Cgroups) -> Self {
-        let cgroup = cgroups.get(usage.last.cgroup).cloned();
-        Self { usage, cgroup }
+    pub(super) fn new(usage: Usage, known: &Known) -> Self {
+        let called = Called::of(&usage.last, known);
+        Self { usage, called }
     }
 }
 
@@ -131,7 +148,8 @@ impl Candidate for Named {
 
     fn row(self, rows: &Rows) -> Row {
         let (last, threads) = (&self.usage.last, rows.layout.threads);
-        let cgroup = self.cgroup.as_deref();
+        let cgroup = self.called.cgroup.as_deref();
+        let command = self.called.command.as_ref().filter(|_| rows.layout.cmdline);
         let since_boot = i64::try_from(last.process.start).unwrap_or(i64::MAX);
         let start = rows
             .booted
@@ -145,6 +163,7 @@ impl Candidate for Named {
                 cgroup: cgroup.map(Cgroup::path).cloned(),
                 unit: cgroup.and_then(Cgroup::unit).cloned(),
                 container: cgroup.and_then(Cgroup::container).cloned(),
+                cmdline: command.and_then(|command| command.line()).cloned(),
                 start: start.unwrap_or(rows.booted),
                 start_ns: last.process.start,
                 state: self.usage.state,
@@ -233,7 +252,7 @@ mod tests {
                 usage: starts.map(usage).to_vec(),
                 ..Interval::default()
             };
-            Pending::with_room(0).take(&rows, interval, &Cgroups::default())
+            Pending::with_room(0).take(&rows, interval, &Known::default())
         };
         assert_eq!(order([1, 2, 3]), order([3, 1, 2]));
         assert_eq!(order([1, 2, 3]), order([2, 3, 1]));

@@ -1,6 +1,7 @@
 //! A recording in progress: when to sample, what to write, when to end.
 
 mod clock;
+mod known;
 mod progress;
 #[cfg(test)]
 mod session_tests;
@@ -13,7 +14,7 @@ pub use clock::{Clock, ReaderWait, SystemClock, Woken};
 pub use progress::Progress;
 
 use crate::error::Error;
-use crate::host::Cgroups;
+use crate::host::{Cgroups, Commands, Known};
 use crate::model::{Comm, Counters, Extent, Interval, Ledger, Losses, Remote, Report, Tcp, Who};
 use crate::output::{Format, Sink};
 use crate::rollup::{Pending, ProcessCount, Rows};
@@ -22,10 +23,6 @@ use crate::source::Source;
 /// How many additional entries, mostly of ended processes, may be in memory before they are folded (moved to
 /// [`Pending`], see `fold`).
 const ROOM: usize = 8192;
-
-/// After the hierarchy of cgroups was read, it is not read again for this many times the duration of
-/// the reading. So lost changes never cost more than a twentieth of a CPU.
-const SCAN_PAUSE: u32 = 20;
 
 /// How often new remote ends are looked for, so that their names are known when rows are written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -68,6 +65,8 @@ pub struct Summary {
     pub unattributed_tcp: Tcp,
     /// The losses by cause.
     pub losses: Losses,
+    /// Processes whose command line was not known in time.
+    pub without_command: u64,
     /// Tracked processes that are still running: pid and name, each once.
     pub living: Vec<(u32, Comm)>,
 }
@@ -110,7 +109,9 @@ pub struct Session<'a> {
     /// The ledger is folded when more than this many entries have changed.
     fold_above: usize,
     room: usize,
-    cgroups: Cgroups,
+    known: Known,
+    /// How many changes of command lines were lost when they were last forgotten.
+    forgotten_losses: u64,
     /// How many changes of cgroups were lost when the hierarchy was read last.
     scanned_losses: u64,
     /// It is not read again before this.
@@ -147,7 +148,8 @@ impl<'a> Session<'a> {
             fold_above: ROOM,
             room: ROOM,
             rows,
-            cgroups,
+            known: cgroups.into(),
+            forgotten_losses: 0,
             scanned_losses: 0,
             next_scan: now,
             started: now,
@@ -176,6 +178,13 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn with_names(mut self, names: Option<Names<'a>>) -> Self {
         self.names = names;
+        self
+    }
+
+    /// Sets where command lines come from, if rows need them.
+    #[must_use]
+    pub fn with_commands(mut self, commands: Option<Commands>) -> Self {
+        self.known.commands = commands.map(Into::into);
         self
     }
 
@@ -246,6 +255,7 @@ impl<'a> Session<'a> {
         self.write_overall()?;
         self.sink.finish()?;
         self.summary.processes = self.processes.count();
+        self.summary.without_command = self.without_command();
         self.summary.elapsed = self.last.saturating_duration_since(self.started);
         let mut living: Vec<_> = self
             .ledger
@@ -260,9 +270,9 @@ impl<'a> Session<'a> {
 
     fn drain(&mut self) -> Result<(), Error> {
         let exits = self.source.drain()?;
-        self.name_cgroups();
+        self.apply_changes();
         self.ledger.exits(&exits);
-        if self.ledger.changed() > self.fold_above || self.cgroups.removed() > ROOM {
+        if self.ledger.changed() > self.fold_above || self.is_known_full() {
             self.fold()?;
         }
         Ok(())
@@ -277,15 +287,15 @@ impl<'a> Session<'a> {
         if let Some(overall) = &mut self.overall {
             overall
                 .pending
-                .add(&overall.rows, interval.clone(), &self.cgroups, |process| {
+                .add(&overall.rows, interval.clone(), &self.known, |process| {
                     source.is_alive(process)
                 });
         }
         self.pending
-            .add(&self.rows, interval, &self.cgroups, |process| {
+            .add(&self.rows, interval, &self.known, |process| {
                 source.is_alive(process)
             });
-        self.cgroups.forget_removed();
+        self.known_is_used();
         self.fold_above = 2 * self.ledger.len() + self.room;
         Ok(())
     }
@@ -304,33 +314,12 @@ impl<'a> Session<'a> {
     /// Takes a sample into the ledger.
     fn sample(&mut self, extent: Extent) -> Result<(), Error> {
         let sample = self.source.sample(extent)?;
-        self.name_cgroups();
+        self.apply_changes();
         self.scan_cgroups(sample.losses.cgroups, extent);
+        self.forget_commands(sample.losses.commands_lost);
         sample.enter(&mut self.ledger);
         self.summary.losses = sample.losses;
         Ok(())
-    }
-
-    /// Scans the hierarchy again if more changes of cgroups were `lost` since the last scan.
-    fn scan_cgroups(&mut self, lost: u64, extent: Extent) {
-        let begun = self.clock.now();
-        // No sample follows the last one.
-        let is_due = extent == Extent::All || begun >= self.next_scan;
-        if lost == self.scanned_losses || !is_due {
-            return;
-        }
-        self.cgroups.scan();
-        let ended = self.clock.now();
-        let pause = SCAN_PAUSE * ended.saturating_duration_since(begun);
-        self.next_scan = ended.checked_add(pause).unwrap_or(ended);
-        self.scanned_losses = lost;
-    }
-
-    /// Applies the changes of cgroups that the kernel reported.
-    fn name_cgroups(&mut self) {
-        for change in self.source.cgroups() {
-            self.cgroups.apply(change);
-        }
     }
 
     /// Ends an interval and writes its rows.
@@ -342,7 +331,7 @@ impl<'a> Session<'a> {
             let source = &*self.source;
             overall
                 .pending
-                .add(&overall.rows, interval.clone(), &self.cgroups, |process| {
+                .add(&overall.rows, interval.clone(), &self.known, |process| {
                     source.is_alive(process)
                 });
             overall.intervals += 1;
@@ -350,9 +339,9 @@ impl<'a> Session<'a> {
         let report = Report {
             time,
             interval: now.saturating_duration_since(self.last),
-            rows: self.pending.take(&self.rows, interval, &self.cgroups),
+            rows: self.pending.take(&self.rows, interval, &self.known),
         };
-        self.cgroups.forget_removed();
+        self.known_is_used();
         self.last = now;
         self.summary.total += report.total();
         self.summary.tcp += report.total_tcp();

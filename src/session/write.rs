@@ -51,7 +51,7 @@ impl Session<'_> {
         };
         let mut rows = overall
             .pending
-            .take(&overall.rows, Interval::default(), &self.cgroups);
+            .take(&overall.rows, Interval::default(), &self.known);
         self.name(&mut rows);
         let report = Report {
             time: self.clock.utc(),

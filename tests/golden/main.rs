@@ -82,6 +82,8 @@ const PROCESSES: Layout = Layout {
     remote: None,
     names: false,
     tcp: false,
+    cmdline: false,
+    depth: None,
 };
 
 const THREADS: Layout = Layout {
@@ -90,6 +92,13 @@ const THREADS: Layout = Layout {
     remote: None,
     names: false,
     tcp: false,
+    cmdline: false,
+    depth: None,
+};
+
+const COMMAND_LINES: Layout = Layout {
+    cmdline: true,
+    ..PROCESSES
 };
 
 const fn by(group_by: GroupBy) -> Layout {
@@ -99,6 +108,8 @@ const fn by(group_by: GroupBy) -> Layout {
         remote: None,
         names: false,
         tcp: false,
+        cmdline: false,
+        depth: None,
     }
 }
 
@@ -153,6 +164,17 @@ fn threads_have_a_column_of_their_own_in_csv_and_json() {
 }
 
 #[test]
+fn command_lines_are_the_last_column_in_csv_and_json_and_the_name_in_a_table() {
+    let reports = [reports::with_command_lines()];
+    assert_golden("cmdline.csv", &csv(COMMAND_LINES, &reports));
+    assert_golden("cmdline.jsonl", &json(COMMAND_LINES, &reports));
+    let lines = |look| table(COMMAND_LINES, look, reports::with_command_lines());
+    assert_golden("cmdline.table", &lines(PLAIN));
+    assert_golden("cmdline_80.table", &lines(columns(80)));
+    assert_golden("cmdline_200.table", &lines(columns(200)));
+}
+
+#[test]
 fn groups_have_their_key_and_the_number_of_processes_in_csv_and_json() {
     let comm = [reports::by_comm()];
     assert_golden("by_comm.csv", &csv(by(GroupBy::Comm), &comm));
@@ -169,6 +191,9 @@ fn groups_have_their_key_and_the_number_of_processes_in_csv_and_json() {
         "by_container.jsonl",
         &json(by(GroupBy::Container), &container),
     );
+    let command = [reports::by_command()];
+    assert_golden("by_command.csv", &csv(by(GroupBy::Command), &command));
+    assert_golden("by_command.jsonl", &json(by(GroupBy::Command), &command));
     let user = [reports::by_user()];
     assert_golden("by_user.csv", &csv(by(GroupBy::User), &user));
     assert_golden("by_user.jsonl", &json(by(GroupBy::User), &user));

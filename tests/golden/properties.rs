@@ -64,6 +64,7 @@ fn layout() -> impl Strategy<Value = Layout> {
         (GroupBy::Process, false),
         (GroupBy::Process, true),
         (GroupBy::Comm, false),
+        (GroupBy::Command, false),
         (GroupBy::Cgroup, false),
         (GroupBy::Unit, false),
         (GroupBy::Container, false),
@@ -75,14 +76,18 @@ fn layout() -> impl Strategy<Value = Layout> {
         Some(RemoteMode::Address),
         Some(RemoteMode::Socket),
     ]);
-    let all = (kinds, modes, any::<(bool, bool)>());
-    all.prop_map(|((group_by, threads), remote, (names, tcp))| Layout {
-        group_by,
-        threads,
-        remote,
-        names: names && remote.is_some(),
-        tcp,
-    })
+    let all = (kinds, modes, any::<(bool, bool, bool)>());
+    all.prop_map(
+        |((group_by, threads), remote, (names, tcp, cmdline))| Layout {
+            group_by,
+            threads,
+            remote,
+            names: names && remote.is_some(),
+            tcp,
+            cmdline: cmdline && group_by == GroupBy::Process,
+            depth: None,
+        },
+    )
 }
 
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -123,24 +128,25 @@ fn remote(mode: Option<RemoteMode>) -> BoxedStrategy<Option<Rc<Remote>>> {
     remote.boxed()
 }
 
-fn process(threads: bool) -> impl Strategy<Value = Who> {
+fn process(layout: Layout) -> impl Strategy<Value = Who> {
     (
         any::<(u32, u32, u32, u64, bool)>(),
         comm(),
-        prop::array::uniform3(prop::option::of(text())),
+        prop::array::uniform4(prop::option::of(text())),
         time(),
     )
         .prop_map(
             move |((pid, tid, uid, start_ns, exited), comm, places, start)| {
-                let [cgroup, unit, container] = places.map(|text| text.map(Into::into));
+                let [cgroup, unit, container, cmdline] = places.map(|text| text.map(Into::into));
                 Who::Process(Process {
                     pid,
-                    tid: threads.then_some(tid),
+                    tid: layout.threads.then_some(tid),
                     comm,
                     uid,
                     cgroup,
                     unit,
                     container,
+                    cmdline: cmdline.filter(|_| layout.cmdline),
                     start,
                     start_ns,
                     state: if exited {
@@ -162,7 +168,7 @@ fn who(layout: Layout) -> BoxedStrategy<Who> {
         Just(Who::Unattributed),
     ];
     match layout.group_by {
-        GroupBy::Process => prop_oneof![4 => process(layout.threads), 1 => rest].boxed(),
+        GroupBy::Process => prop_oneof![4 => process(layout), 1 => rest].boxed(),
         _ => {
             let group =
                 (text(), processes).prop_map(|(key, processes)| Who::Group { key, processes });
@@ -254,6 +260,7 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
         ]);
     } else {
         let key = match layout.group_by {
+            GroupBy::Command => "command",
             GroupBy::Cgroup => "cgroup",
             GroupBy::Unit => "unit",
             GroupBy::Container => "container",
@@ -280,14 +287,14 @@ fn values(report: &Report, row: &Row, layout: Layout) -> Vec<(&'static str, Valu
         values.push(("unit", of(|p| p.unit.as_deref().into())));
         values.push(("container", of(|p| p.container.as_deref().into())));
     }
+    if layout.cmdline {
+        values.push(("cmdline", of(|p| p.cmdline.as_deref().into())));
+    }
     values
 }
 
 fn is_place(group_by: GroupBy) -> bool {
-    matches!(
-        group_by,
-        GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container
-    )
+    !matches!(group_by, GroupBy::Comm | GroupBy::User)
 }
 
 /// A value in csv: numbers and text look the same, and an absent value is empty.

@@ -19,6 +19,8 @@ const fn split(group_by: GroupBy, mode: RemoteMode) -> Layout {
         remote: Some(mode),
         names: false,
         tcp: false,
+        cmdline: false,
+        depth: None,
     }
 }
 

@@ -44,6 +44,7 @@ pub fn process(pid: u32, comm: &[u8]) -> Process {
         cgroup: Some("/user.slice".into()),
         unit: None,
         container: None,
+        cmdline: None,
         start: noon(-3_600_000),
         start_ns: 81_000_000_123,
         state: State::Running,
@@ -229,6 +230,31 @@ pub fn by_unit() -> Report {
         ),
         group("", 4, [0, 0, 0, 0, 0, 0, 2, 128]),
     ])
+}
+
+/// Groups by program, and processes whose program is not known.
+pub fn by_command() -> Report {
+    report(vec![
+        group("python3 worker.py", 3, [5, 500, 5, 500, 0, 0, 0, 0]),
+        group("[nfsd]", 1, [1, 9, 1, 9, 0, 0, 0, 0]),
+        group("", 4, [0, 0, 0, 0, 0, 0, 2, 128]),
+    ])
+}
+
+/// Processes with command lines, and one without.
+pub fn with_command_lines() -> Report {
+    let mut report = ordinary();
+    let lines = [
+        Some("nginx -g 'daemon off;' -c /etc/nginx/a,b.conf"),
+        None,
+        Some("sh -c 'echo \"it'\\''s\u{1b}[31m\n\"'"),
+    ];
+    for (row, line) in report.rows.iter_mut().zip(lines) {
+        if let Who::Process(process) = &mut row.who {
+            process.cmdline = line.map(Into::into);
+        }
+    }
+    report
 }
 
 /// Groups by container, and processes in none.

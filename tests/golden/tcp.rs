@@ -15,6 +15,8 @@ const fn health(group_by: GroupBy, remote: Option<RemoteMode>) -> Layout {
         remote,
         names: false,
         tcp: true,
+        cmdline: false,
+        depth: None,
     }
 }
 

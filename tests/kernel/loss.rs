@@ -63,6 +63,7 @@ const TINY: Capacity = Capacity {
     spare: 8192,
     unit_cgroups: 1,
     cgroup_bytes: 0,
+    command_bytes: 0,
 };
 
 #[test]

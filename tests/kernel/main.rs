@@ -9,6 +9,7 @@ mod cgroups;
 mod check;
 mod classic;
 mod command;
+mod commands;
 mod credentials;
 mod end_to_end;
 mod endings;

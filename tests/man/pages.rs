@@ -175,6 +175,8 @@ fn columns() -> Vec<Column> {
         remote: None,
         names: false,
         tcp: false,
+        cmdline: true,
+        depth: None,
     };
     output::columns(layout)
 }
@@ -196,6 +198,8 @@ fn grouped_columns() -> Vec<Column> {
             remote: None,
             names: false,
             tcp: false,
+            cmdline: false,
+            depth: None,
         };
         for column in output::columns(layout) {
             let mut there = known.iter().chain(&grouped);

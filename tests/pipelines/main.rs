@@ -22,6 +22,8 @@ const LAYOUT: Layout = Layout {
     remote: None,
     names: false,
     tcp: false,
+    cmdline: false,
+    depth: None,
 };
 
 /// One row of the recording: the second of the minute, the process if any, its bytes.
@@ -53,6 +55,7 @@ fn row(second: i64, pid: Option<u32>, bytes: u64) -> Row {
             cgroup: Some("/user.slice".into()),
             unit: None,
             container: None,
+            cmdline: None,
             start: at(second - 60),
             start_ns: 0,
             state: State::Running,

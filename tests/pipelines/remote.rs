@@ -176,6 +176,7 @@ fn row(known: &Known, group_by: GroupBy) -> Row {
                 cgroup: Some(known.cgroup.into()),
                 unit: None,
                 container: container(known).map(Into::into),
+                cmdline: None,
                 start: at(0),
                 start_ns: 1,
                 state: State::Running,
@@ -230,6 +231,8 @@ fn write(path: &Path, mut format: impl Format, group_by: GroupBy) {
 fn check(name: &str, group_by: GroupBy, names: bool, truth: &str) {
     let layout = Layout {
         tcp: false,
+        cmdline: false,
+        depth: None,
         group_by,
         threads: false,
         remote: Some(RemoteMode::Service),

@@ -114,6 +114,7 @@ fn who(dice: &mut Dice, layout: Layout) -> Who {
         cgroup: (number > 2).then(|| format!("/system.slice/{number}.service").into()),
         unit: (number > 2).then(|| format!("{number}.service").into()),
         container: (number > 5).then(|| format!("12345678901{number}").into()),
+        cmdline: None,
         start: at(number as i64),
         start_ns: number * 1_000_000_007,
         state: State::Running,

@@ -328,9 +328,15 @@ impl Identity {
             ellipsis: Ellipsis::Middle,
         };
         match (layout.group_by, layout.threads) {
+            // A command line takes the place of the name.
+            (GroupBy::Process, false) if layout.cmdline => Self {
+                wanted: 40,
+                ..comm(&[PID], "COMMAND")
+            },
             (GroupBy::Process, false) => comm(&[PID], "COMMAND"),
             (GroupBy::Process, true) => comm(&[PID, TID], "THREAD"),
             (GroupBy::Comm, _) => comm(&[PROCS], "COMMAND"),
+            (GroupBy::Command, _) => place("PROGRAM"),
             (GroupBy::User, _) => comm(&[PROCS], "USER"),
             (GroupBy::Cgroup, _) => place("CGROUP"),
             (GroupBy::Unit, _) => place("UNIT"),

@@ -115,7 +115,10 @@ impl Table {
                     .flatten()
                     .map(|id| id.to_string())
                     .collect(),
-                name: self.printable(p.comm.to_str_lossy()),
+                name: match &p.cmdline {
+                    Some(line) => self.printable(line.as_ref().into()),
+                    None => self.printable(p.comm.to_str_lossy()),
+                },
                 exited: p.state == State::Exited,
                 user: self.printable((self.user_name)(p.uid).into()).into_owned(),
                 place: self.printable(place(p).into()),
@@ -310,7 +313,7 @@ impl Format for Table {
             GroupBy::Cgroup | GroupBy::Unit | GroupBy::Container => true,
             // Only a terminal can be wide enough for users and units.
             GroupBy::Process => (self.width)().is_some(),
-            GroupBy::Comm | GroupBy::User => false,
+            GroupBy::Comm | GroupBy::Command | GroupBy::User => false,
         }
     }
 

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::{bytes, interval, rows, sum, sum_of, usage};
-use crate::host::Cgroups;
+use crate::host::{Cgroups, Known};
 use crate::model::{GroupBy, Usage, Who};
 use crate::rollup::Pending;
 
 #[test]
 fn processes_without_a_unit_or_container_are_one_group() {
-    let cgroups = Cgroups::of_test([
+    let known: Known = Cgroups::of_test([
         (1, "/system.slice/nginx.service"),
         (2, "/system.slice/nginx.service/workers"),
         (3, "/lxc.payload.web"),
         (4, "/lxc.payload.web/system.slice/nginx.service"),
         (5, "/"),
-    ]);
+    ])
+    .into();
     // One more has a cgroup that is not known.
     let part: Vec<Usage> = (1..=6)
         .map(|number| {
@@ -28,9 +29,9 @@ fn processes_without_a_unit_or_container_are_one_group() {
         let rows = rows(by, false, false, None);
         let mut pending = Pending::with_room(room);
         for _ in 0..4 {
-            pending.add(&rows, interval(part.clone()), &cgroups, |_| false);
+            pending.add(&rows, interval(part.clone()), &known, |_| false);
         }
-        let made = pending.take(&rows, interval(Vec::new()), &cgroups);
+        let made = pending.take(&rows, interval(Vec::new()), &known);
         let sum_of_rows = sum(&made);
         assert_eq!(sum_of_rows.bytes(), 4 * sum_of(&part).bytes());
         let made = made.into_iter().map(|row| match row.who {

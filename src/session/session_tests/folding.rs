@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::scripted::*;
 use super::sums::counters;
-use crate::host::Cgroups;
+use crate::host::{Cgroups, Known};
 use crate::model::{
     Comm, Counters, Extent, GroupBy, Health, Identity, Interval, Layout, ProcessId, Row, State,
     ThreadRecord, Usage,
@@ -191,7 +191,7 @@ fn memory_is_bounded_where_rows_are() {
             ..rows()
         };
         let mut pending = Pending::with_room(100);
-        let cgroups = Cgroups::default();
+        let known = Known::default();
         let mut most = 0;
         for part in 0..1_000u32 {
             let pids = LASTING + part * 100..LASTING + (part + 1) * 100;
@@ -199,12 +199,12 @@ fn memory_is_bounded_where_rows_are() {
                 usage: pids.map(usage).collect(),
                 ..Interval::default()
             };
-            pending.add(&rows, interval, &cgroups, |_: ProcessId| false);
+            pending.add(&rows, interval, &known, |_: ProcessId| false);
             most = most.max(pending.len());
         }
         assert!(most < 2_000, "{layout:?}: {most}");
         assert_eq!(pending.total(), sent(100_000));
-        let made = pending.take(&rows, Interval::default(), &cgroups);
+        let made = pending.take(&rows, Interval::default(), &known);
         assert_eq!(
             made.iter().map(|row| row.counters).sum::<Counters>(),
             sent(100_000)
