@@ -37,6 +37,7 @@ pub fn targets() -> Vec<Target> {
         ("command_record", |bytes| {
             let _ = kernel::parsers::command(bytes);
         }),
+        ("container_files", host::parsers::container_files),
         ("process_arguments", |bytes| {
             let command = host::CommandLine::new(bytes, bytes.len() % 2 == 1);
             let _ = (command.line(), command.program());

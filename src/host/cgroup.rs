@@ -3,7 +3,10 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::{container, unit};
+use super::container::{self, Found};
+use super::containers::Containers;
+use super::runtimes::Container;
+use super::unit;
 
 /// A cgroup: its path, and the names that the path tells. They are found when they are first asked
 /// for.
@@ -12,6 +15,8 @@ pub struct Cgroup {
     path: Rc<str>,
     unit: OnceCell<Option<Rc<str>>>,
     container: OnceCell<Option<Rc<str>>>,
+    /// Where the names of containers come from. `None`: only from the path.
+    containers: Option<Rc<Containers>>,
 }
 
 impl Cgroup {
@@ -22,7 +27,31 @@ impl Cgroup {
             path: path.into(),
             unit: OnceCell::new(),
             container: OnceCell::new(),
+            containers: None,
         }
+    }
+
+    /// The same, with names of containers from the files of their runtimes.
+    pub(super) fn with(path: impl Into<Rc<str>>, containers: Option<&Rc<Containers>>) -> Self {
+        Self {
+            containers: containers.cloned(),
+            ..Self::new(path)
+        }
+    }
+
+    /// Begins to look up the name of its container, which may soon be gone.
+    pub(super) fn ask(&self) {
+        if let Some(containers) = &self.containers
+            && let Some(Found::Id(found)) = container::container(&self.path)
+        {
+            containers.ask(&self.known_by(found.id));
+        }
+    }
+
+    fn known_by(&self, id: String) -> Container {
+        // The containers of root are the same in a session of root.
+        let user = unit::user(&self.path).filter(|user| *user != 0);
+        Container { id, user }
     }
 
     /// The path below the cgroup root.
@@ -39,12 +68,21 @@ impl Cgroup {
         self.unit.get_or_init(find).as_ref()
     }
 
-    /// The container: its name for LXC and systemd-nspawn, and the first twelve digits of its id for
-    /// other runtimes, after the pod of Kubernetes (`podUID/ID`). `None` if it is in no container, or
-    /// if the path does not tell.
+    /// The container by its name, if its runtime leaves the name in a file: `NAMESPACE/POD/CONTAINER`
+    /// in Kubernetes, and after `user@UID.service/` if it is rootless. Otherwise the first twelve
+    /// digits of its id, after the pod of Kubernetes (`podUID/ID`). `None` if it is in no container,
+    /// or if the path does not tell.
     #[must_use]
     pub fn container(&self) -> Option<&Rc<str>> {
-        let find = || container::container(&self.path).map(Rc::from);
+        let find = || match container::container(&self.path)? {
+            Found::Name(name) => Some(Rc::from(name)),
+            Found::Id(found) => {
+                let short = found.short();
+                let containers = self.containers.as_ref();
+                let name = containers.and_then(|all| all.name(&self.known_by(found.id)));
+                Some(name.unwrap_or_else(|| Rc::from(short)))
+            }
+        };
         self.container.get_or_init(find).as_ref()
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use foldhash::{HashMap, HashSet};
 use rustix::fs::{FsWord, statfs};
 
+use super::containers::Containers;
 use super::{Cgroup, proc};
 use crate::model::CgroupChange;
 
@@ -20,6 +21,8 @@ pub struct Cgroups {
     mount: Option<PathBuf>,
     /// Paths by cgroup id. `None` for a path that the kernel did not report in full.
     paths: HashMap<u64, Option<Rc<Cgroup>>>,
+    /// The names of containers.
+    containers: Option<Rc<Containers>>,
     /// Ids of removed cgroups: since the last call of `forget_removed`, and before that call.
     removed: [Vec<u64>; 2],
 }
@@ -51,8 +54,11 @@ impl Cgroups {
     /// initial cgroup namespace, no paths are known.
     #[must_use]
     pub fn new() -> Self {
+        let mount = can_name_cgroups().then(cgroup_mount).flatten();
+        let containers = mount.as_ref().and_then(|_| Containers::of_host());
         let mut cgroups = Self {
-            mount: can_name_cgroups().then(cgroup_mount).flatten(),
+            mount,
+            containers: containers.map(Rc::new),
             ..Self::default()
         };
         cgroups.scan();
@@ -76,12 +82,17 @@ impl Cgroups {
         if self.mount.is_none() {
             return;
         }
-        let path = change.path.map(|path| Rc::new(Cgroup::new(path)));
+        let containers = self.containers.as_ref();
+        let path = change.path.map(|path| Cgroup::with(path, containers));
+        let path = path.map(Rc::new);
         if change.removed {
             // The cgroup may have been removed before the hierarchy was read.
             self.paths.entry(change.id).or_insert(path);
             self.removed[0].push(change.id);
         } else {
+            if let Some(cgroup) = &path {
+                cgroup.ask();
+            }
             self.paths.insert(change.id, path);
         }
     }
@@ -150,7 +161,7 @@ impl Cgroups {
         self.paths
             .entry(id)
             .or_default()
-            .get_or_insert_with(|| Rc::new(Cgroup::new(path)));
+            .get_or_insert_with(|| Rc::new(Cgroup::with(path, self.containers.as_ref())));
     }
 }
 

@@ -28,20 +28,47 @@ const DIRECTORIES: [&str; 3] = ["libpod-", "libpod-payload-", "crio-"];
 /// pkg/oci/spec_opts.go has `/NAMESPACE/ID`). Podman is not here: it has pods in such a place.
 const PARENTS: [&str; 3] = ["docker", "default", "k8s.io"];
 
+/// What the path of a cgroup tells of its container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Containers of LXC and machines of systemd have their own name.
+    Name(String),
+    /// The other runtimes have files that may name it.
+    Id(WithId),
+}
+
+/// A container that has an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WithId {
+    /// The uid of its pod in Kubernetes.
+    pod: Option<String>,
+    /// 64 digits.
+    pub(super) id: String,
+}
+
+impl WithId {
+    /// The first twelve digits of the id, as `docker ps` and `podman ps` print them. In a pod of
+    /// Kubernetes they follow the uid of the pod: `podUID/ID`.
+    pub(super) fn short(&self) -> String {
+        let short = self.id.get(..12).unwrap_or(&self.id);
+        match &self.pod {
+            Some(uid) => format!("pod{uid}/{short}"),
+            None => short.to_owned(),
+        }
+    }
+}
+
 /// The container of a cgroup with this path below the cgroup root. `None` if it is in no container,
 /// or if the path does not tell.
-///
-/// A container with an id has its first twelve digits as name, as `docker ps` and `podman ps` print
-/// them. In a pod of Kubernetes they follow the uid of the pod: `podUID/ID`. Containers of LXC and
-/// machines of systemd have their own name.
-pub(super) fn container(path: &str) -> Option<String> {
+pub(super) fn container(path: &str) -> Option<Found> {
     let mut directories = path.rsplit('/').filter(|directory| !directory.is_empty());
     let (mut child, mut directory) = (None, directories.next()?);
     loop {
         let parent = directories.next();
         let found = lxc(parent, directory)
-            .or_else(|| with_id(parent, directory))
-            .or_else(|| machine(directory, child));
+            .map(Found::Name)
+            .or_else(|| with_id(parent, directory).map(Found::Id))
+            .or_else(|| machine(directory, child).map(Found::Name));
         if found.is_some() {
             return found;
         }
@@ -49,8 +76,7 @@ pub(super) fn container(path: &str) -> Option<String> {
     }
 }
 
-/// A container that has an id.
-fn with_id(parent: Option<&str>, directory: &str) -> Option<String> {
+fn with_id(parent: Option<&str>, directory: &str) -> Option<WithId> {
     // containerd with the cgroupfs driver makes a directory of this name where the kubelet uses the
     // systemd driver, and so passes a path that is meant for systemd.
     if let Some((slice, id)) = directory.split_once(":cri-containerd:") {
@@ -73,12 +99,11 @@ fn with_id(parent: Option<&str>, directory: &str) -> Option<String> {
     named(uid, id)
 }
 
-/// The name of a container with this id, in the pod with this uid.
-fn named(uid: Option<String>, id: &str) -> Option<String> {
-    let short = id.get(..12).filter(|_| is_id(id))?;
-    Some(match uid {
-        Some(uid) => format!("pod{uid}/{short}"),
-        None => short.to_owned(),
+/// A container with this id, in the pod with this uid.
+fn named(pod: Option<String>, id: &str) -> Option<WithId> {
+    is_id(id).then(|| WithId {
+        pod,
+        id: id.to_owned(),
     })
 }
 
@@ -191,6 +216,14 @@ fn unescape(escaped: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The name of a container that no file names.
+    fn container(path: &str) -> Option<String> {
+        Some(match super::container(path)? {
+            Found::Name(name) => name,
+            Found::Id(container) => container.short(),
+        })
+    }
     use proptest::prelude::*;
 
     const ID: &str = "9687bac58d5c4d1606aa46af33d1a21c1d1652e0ac9fb3fc0fc86e3495f42869";

@@ -6,12 +6,16 @@ mod cgroups;
 mod command_line;
 mod commands;
 mod container;
+mod containers;
 mod interpreter;
 mod known;
 mod name;
 pub mod proc;
 mod program;
 mod resolver;
+mod runtimes;
+#[cfg(test)]
+mod runtimes_tests;
 mod unit;
 mod users;
 
@@ -32,4 +36,5 @@ pub use users::{group_of, user_id, user_name};
 pub(crate) mod parsers {
     pub(crate) use super::cgroups::find_mounts;
     pub(crate) use super::proc::{parse_clock_offset, parse_loadavg, parse_stat, parse_status};
+    pub(crate) use super::runtimes::parse as container_files;
 }

@@ -77,6 +77,14 @@ pub fn is_unit(unit: &str) -> bool {
         && has_instance
 }
 
+/// The user whose manager a cgroup with this path belongs to. `None` if it belongs to none.
+pub(super) fn user(path: &str) -> Option<u32> {
+    let mut directories = path.split('/').filter(|directory| !directory.is_empty());
+    let unit = next_unit(&mut directories).filter(|unit| is_manager(unit))?;
+    let uid = unit.strip_prefix("user@")?.strip_suffix(".service")?;
+    uid.parse().ok()
+}
+
 /// Whether the unit is a manager with units of its own (`skip_user_manager`).
 #[must_use]
 pub fn is_manager(unit: &str) -> bool {

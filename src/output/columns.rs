@@ -186,8 +186,8 @@ const UNIT: Column = Column::new(
 const CONTAINER: Column = Column::new(
     "container",
     "",
-    "container: the first 12 digits of its id (Docker, Podman, containerd, CRI-O), in a pod of \
-     Kubernetes podUID/ID; the name for LXC and systemd-nspawn; absent if the process is in no \
+    "container: its name, in a pod of Kubernetes NAMESPACE/POD/CONTAINER; if its runtime leaves no \
+     name, the first 12 digits of its id, in a pod podUID/ID; absent if the process is in no \
      container, or if its cgroup does not tell",
     |c| process(c, |p| text(p.container.as_deref())),
 );
