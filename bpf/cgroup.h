@@ -47,8 +47,9 @@ static __always_inline int hand_over_cgroup(struct cgroup *cgroup, const char *p
 		if (has_zero(bytes))
 			break;
 	}
+	/* The files that name a container can soon be gone, so the reader looks at once. */
 	waiting = bpf_ringbuf_query(&cgroups, BPF_RB_AVAIL_DATA);
-	flags = waiting >= cgroups_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	flags = !removed || waiting >= cgroups_wakeup ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 	if (words > CGROUP_PATH_WORDS)
 		return 0;
 	if (bpf_ringbuf_output(&cgroups, &cgroup_record,

@@ -31,6 +31,7 @@ mod operations;
 mod outcome;
 mod output;
 mod places;
+mod podman;
 mod refusals;
 mod remote;
 mod remote_again;
