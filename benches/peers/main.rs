@@ -55,6 +55,7 @@ fn main() {
             connections::dial(port.parse().expect("a port"), count);
         }
         ["tcp"] => tcp(),
+        ["commands"] => commands(rounds(41)),
         ["compare"] => compare(rounds(21)),
         // `cargo test --benches` only checks that this builds.
         _ if arguments.iter().any(|word| word == "--bench") => all(),
@@ -166,6 +167,19 @@ fn remote_designs() {
         results.print_runs(load);
     }
     results.write("remote-runs");
+}
+
+/// Short processes, with and without their command lines.
+fn commands(rounds: usize) {
+    let tracers = vec![
+        Tracer::Nothing,
+        Tracer::Program("floor"),
+        Tracer::Netatop,
+        Tracer::CommandLines,
+    ];
+    let results = measure(tracers, &["processes"], rounds);
+    results.print_comparison();
+    results.write("commands");
 }
 
 /// Every load with every tracer, `rounds` times in turn.

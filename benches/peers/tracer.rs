@@ -29,6 +29,8 @@ pub enum Tracer {
     Tcp,
     /// netatop, with both.
     RemoteTcp,
+    /// netatop, with command lines.
+    CommandLines,
     Bpftrace,
     /// bpftrace, which counts by process and IPv4 address.
     BpftraceRemote,
@@ -74,6 +76,7 @@ impl Tracer {
             Self::Remote => "netatop record -r -i 1s".into(),
             Self::Tcp => "netatop record --tcp -i 1s".into(),
             Self::RemoteTcp => "netatop record -r --tcp -i 1s".into(),
+            Self::CommandLines => "netatop record --cmdline -i 1s".into(),
             Self::Bpftrace => "bpftrace, counting by pid".into(),
             Self::BpftraceRemote => "bpftrace, by pid, address and port".into(),
             Self::Nethogs => "nethogs lo".into(),
@@ -94,6 +97,7 @@ impl Tracer {
             Self::Nothing | Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
                 return None;
             }
+            Self::Nothing | Self::Netatop | Self::Remote | Self::CommandLines => return None,
             Self::Program(name) => return programs::compile(name).err(),
             Self::Bpftrace | Self::BpftraceRemote => "bpftrace",
             Self::Nethogs => "nethogs",
@@ -115,6 +119,7 @@ impl Tracer {
                 command
             }
             Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
+            Self::Netatop | Self::Remote | Self::CommandLines => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_netatop"));
                 command.args(["record", "-q", "-i", "1s", "-f", "json", "--force", "-o"]);
                 command.arg(output);
@@ -123,6 +128,8 @@ impl Tracer {
                 }
                 if self.has_accounts() {
                     command.arg("--tcp");
+                if *self == Self::CommandLines {
+                    command.arg("--cmdline");
                 }
                 command
             }
@@ -173,6 +180,12 @@ impl Tracer {
                 }
                 links
             }
+            // Two iterators and three tracepoints.
+            Self::Netatop => 5,
+            // The same, and programs at three functions or on four cgroup hooks, before the last two.
+            Self::Remote => 5 + if has_functions() { 3 } else { 4 },
+            // The same, and two each for command lines and for cgroups.
+            Self::CommandLines => 9,
             Self::Program(_) => 2,
             _ => 0,
         }
@@ -301,6 +314,7 @@ impl Running {
             Tracer::Netatop | Tracer::Remote | Tracer::Tcp | Tracer::RemoteTcp => {
                 from_netatop(&self.output)
             }
+            Tracer::Netatop | Tracer::Remote | Tracer::CommandLines => from_netatop(&self.output),
             Tracer::Bpftrace => from_bpftrace(&text),
             Tracer::Nothing | Tracer::BpftraceRemote | Tracer::Nethogs | Tracer::Bandwhich => {
                 HashMap::new()

@@ -17,7 +17,7 @@ use super::outcome::scaled;
 
 /// A recording to a file.
 pub struct Recording {
-    child: Child,
+    pub child: Child,
     messages: BufReader<ChildStderr>,
 }
 
@@ -44,7 +44,12 @@ pub fn recording(file: &Path, args: &[&str]) -> Recording {
 }
 
 /// Ends a recording, and returns its rows.
-pub fn rows(mut recording: Recording, file: &Path) -> Vec<Value> {
+pub fn rows(recording: Recording, file: &Path) -> Vec<Value> {
+    rows_and_messages(recording, file).0
+}
+
+/// The same, and what the recording said at its end.
+pub fn rows_and_messages(mut recording: Recording, file: &Path) -> (Vec<Value>, String) {
     send_signal(&recording.child, Signal::SIGTERM);
     let mut told = String::new();
     let messages = &mut recording.messages;
@@ -52,9 +57,9 @@ pub fn rows(mut recording: Recording, file: &Path) -> Vec<Value> {
     assert!(recording.child.wait().expect("wait").success(), "{told}");
     assert!(!told.contains("names may be missing"), "{told}");
     let text = fs::read_to_string(file).expect("rows");
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a whole line"))
-        .collect()
+    let rows = text.lines();
+    let rows = rows.map(|line| serde_json::from_str(line).expect("a whole line"));
+    (rows.collect(), told)
 }
 
 /// Runs a process that sends one datagram from this cgroup, and waits for the process to end.

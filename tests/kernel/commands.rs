@@ -7,9 +7,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::cgroups::{recording, rows};
+use super::cgroups::{recording, rows, rows_and_messages};
+use super::end_to_end::send_signal;
 use super::harness::workload;
 use super::outcome::scaled;
 
@@ -233,6 +235,35 @@ fn a_long_command_line_is_cut_visibly() {
         let found = &of_pid(&rows, pid)["cmdline"];
         assert_eq!(*found, line.as_str(), "{}", line.len());
     }
+}
+
+/// netatop is stopped until the ring buffer is full. Records of new processes are short and find room
+/// where those of exec do not, so a process seems to have the command line of its parent.
+#[test]
+fn after_a_loss_a_command_line_is_absent_and_never_wrong() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("rows.jsonl");
+    let recording = recording(&file, &["--cmdline"]);
+    send_signal(&recording.child, Signal::SIGSTOP);
+    let mut expected = BTreeMap::new();
+    for number in 0..1500 {
+        let files = format!("files={number:_<3500}");
+        let pid = run(&["udp", &files]);
+        expected.insert(pid, format!("{} udp {files}", workload().display()));
+    }
+    send_signal(&recording.child, Signal::SIGCONT);
+    let (rows, told) = rows_and_messages(recording, &file);
+    let mut without = 0;
+    for (pid, line) in expected {
+        match &of_pid(&rows, pid)["cmdline"] {
+            Value::Null => without += 1,
+            found => assert_eq!(*found, line.as_str()),
+        }
+    }
+    assert!(without > 0, "nothing was lost");
+    assert!(told.contains("command lines lost"), "{told}");
+    let missing = format!("{without} processes without command line");
+    assert!(told.contains(&missing), "{missing}: {told}");
 }
 
 /// Groups by program add up to what the processes did.
