@@ -61,7 +61,7 @@ impl CommandLine {
         self.line.get_or_init(make).as_ref()
     }
 
-    /// The program as people know it ([`program::name`]). `None` if the command line does not tell.
+    /// The program as people know it (see `program`). `None` if the command line does not tell.
     #[must_use]
     pub fn program(&self) -> Option<&Rc<str>> {
         let find = || program::name(&self.arguments(), self.is_cut).map(Rc::from);
