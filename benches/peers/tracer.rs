@@ -94,10 +94,12 @@ impl Tracer {
             return Some("tracefs is not mounted on /sys/kernel/tracing".to_owned());
         }
         let program = match self {
-            Self::Nothing | Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
-                return None;
-            }
-            Self::Nothing | Self::Netatop | Self::Remote | Self::CommandLines => return None,
+            Self::Nothing
+            | Self::Netatop
+            | Self::Remote
+            | Self::Tcp
+            | Self::RemoteTcp
+            | Self::CommandLines => return None,
             Self::Program(name) => return programs::compile(name).err(),
             Self::Bpftrace | Self::BpftraceRemote => "bpftrace",
             Self::Nethogs => "nethogs",
@@ -118,8 +120,7 @@ impl Tracer {
                     .arg(programs::compile(name).expect("compiled"));
                 command
             }
-            Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
-            Self::Netatop | Self::Remote | Self::CommandLines => {
+            Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp | Self::CommandLines => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_netatop"));
                 command.args(["record", "-q", "-i", "1s", "-f", "json", "--force", "-o"]);
                 command.arg(output);
@@ -128,6 +129,7 @@ impl Tracer {
                 }
                 if self.has_accounts() {
                     command.arg("--tcp");
+                }
                 if *self == Self::CommandLines {
                     command.arg("--cmdline");
                 }

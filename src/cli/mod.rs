@@ -40,7 +40,7 @@ pub enum Command {
     ///
     /// The report is a table for people, or CSV or JSON Lines for programs. A message is a socket
     /// call, not a packet. Bytes are those that socket calls transferred.
-    Record(Record),
+    Record(Box<Record>),
     /// Show what recordings say
     ///
     /// Reads what netatop record has written, and shows what was recorded, a timeline, the rows with
