@@ -169,25 +169,23 @@ impl Tracer {
     /// Number of BPF links when it is attached. 0 if the number does not show that.
     fn links(&self) -> usize {
         match self {
-            Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp => {
+            Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp | Self::CommandLines => {
                 // Two iterators and three tracepoints.
                 let mut links = 5;
                 // Programs at three functions or on four cgroup hooks, before the last two.
                 if self.has_remote_ends() {
                     links += if has_functions() { 3 } else { 4 };
                 }
-                // An iterator and four tracepoints.
+                // An iterator and five tracepoints.
                 if self.has_accounts() {
-                    links += 5;
+                    links += 6;
+                }
+                // Two each for command lines and for cgroups.
+                if *self == Self::CommandLines {
+                    links += 4;
                 }
                 links
             }
-            // Two iterators and three tracepoints.
-            Self::Netatop => 5,
-            // The same, and programs at three functions or on four cgroup hooks, before the last two.
-            Self::Remote => 5 + if has_functions() { 3 } else { 4 },
-            // The same, and two each for command lines and for cgroups.
-            Self::CommandLines => 9,
             Self::Program(_) => 2,
             _ => 0,
         }
@@ -313,10 +311,11 @@ impl Running {
                 let line = text.lines().last().unwrap_or("{}");
                 serde_json::from_str(line).unwrap_or_default()
             }
-            Tracer::Netatop | Tracer::Remote | Tracer::Tcp | Tracer::RemoteTcp => {
-                from_netatop(&self.output)
-            }
-            Tracer::Netatop | Tracer::Remote | Tracer::CommandLines => from_netatop(&self.output),
+            Tracer::Netatop
+            | Tracer::Remote
+            | Tracer::Tcp
+            | Tracer::RemoteTcp
+            | Tracer::CommandLines => from_netatop(&self.output),
             Tracer::Bpftrace => from_bpftrace(&text),
             Tracer::Nothing | Tracer::BpftraceRemote | Tracer::Nethogs | Tracer::Bandwhich => {
                 HashMap::new()
