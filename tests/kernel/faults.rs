@@ -210,7 +210,7 @@ fn too_few_files_are_named_whatever_they_are_too_few_for() {
         let close = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-";
         without(&format!("{close}; ulimit -n {limit}"), args)
     };
-    for limit in 9..80 {
+    for limit in 9..112 {
         let output = with(limit, "-d 10ms");
         let files = format!("at most {limit} files");
         assert_refused(&output, &[&files, "ulimit -n 1024"]);
@@ -219,9 +219,10 @@ fn too_few_files_are_named_whatever_they_are_too_few_for() {
         let output = with(limit, "-d 10ms");
         assert_refused(&output, &["Too many open files"]);
     }
-    let all = "-r --tcp --net 192.0.2.0/24 --port 1 --no-loopback --resolve -d 10ms -p $$ --follow";
+    let all = "-r --tcp --net 192.0.2.0/24 --port 1 --no-loopback --resolve --cmdline -t -f csv \
+               --comm 'x*' --uid root --unit none -d 10ms -p $$ --follow";
     for args in ["-d 10ms", "-- true", all] {
-        let output = with(80, args);
+        let output = with(112, args);
         assert!(output.status.success(), "{output:?}");
     }
 }
