@@ -8,10 +8,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use netatop::kernel::{Capacity, RemoteRows, Storage, UdpEnds};
 use netatop::model::{Protocol, RemoteMode, Role};
 use nix::libc;
-use nix::sys::socket::{self, sockopt};
+use nix::sys::socket::{self, SockaddrStorage, sockopt};
 use nix::unistd::{getpid, gettid};
 
-use super::harness::Counting;
+use super::harness::{Counting, wait_for};
 use super::remote::{MODES, Split, Truth, counted, family, split};
 use super::remote_socket::{LOOPBACKS, Socket, V4, open, talk};
 use super::remote_stream::{bind, client, connect, name, pair, server, socket_of};
@@ -71,7 +71,11 @@ fn a_stream_socket_that_is_bound_again() {
                     } else {
                         IpAddr::from(own.to_ipv6_mapped())
                     };
-                    bind(&socket, SocketAddr::new(own, port));
+                    // Another process can have the port for a moment.
+                    wait_for("the port", || {
+                        let own = SockaddrStorage::from(SocketAddr::new(own, port));
+                        socket::bind(socket.as_raw_fd(), &own).ok()
+                    });
                     connect(&socket, to);
                     port = name(&socket).port();
                     let (accepted, _) = listener.accept().expect("accept");
