@@ -19,7 +19,7 @@ static void *(*bpf_task_storage_get)(void *map, struct task_struct *task, void *
 				     __u64 flags) = (void *)156;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
 
-enum { BPF_MAP_TYPE_PERCPU_HASH = 5, BPF_MAP_TYPE_PERCPU_ARRAY = 6 };
+enum { BPF_MAP_TYPE_PERCPU_HASH = 5 };
 
 /* The arguments of a tp_btf program on sock_send_length or sock_recv_length. */
 struct args {

@@ -2,6 +2,7 @@
 //! depend on the layout of none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod benches;
 mod floor;
 mod growth;
 mod layout;

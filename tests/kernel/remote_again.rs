@@ -93,9 +93,18 @@ fn a_stream_socket_that_is_bound_again() {
 #[test]
 fn more_sockets_than_hints() {
     split(
-        || (0..3000).map(|_| pair(V4)).collect::<Vec<_>>(),
-        |pairs, truth| {
-            for (one, other) in pairs.iter().chain(&pairs[..100]) {
+        || (),
+        |(), truth| {
+            let kept = (0..20).map(|_| pair(V4)).collect::<Vec<_>>();
+            for (one, other) in &kept {
+                talk(truth, one, other);
+            }
+            for _ in 0..2500 {
+                let (one, other) = pair(V4);
+                talk(truth, &one, &other);
+            }
+            for (one, other) in &kept {
+                talk(truth, one, other);
                 talk(truth, one, other);
             }
         },
