@@ -49,6 +49,7 @@ mod remote_stream;
 mod remote_uring;
 mod soak;
 mod stress;
+mod systemd;
 mod tcp;
 mod tcp_memory;
 mod tcp_owner;
