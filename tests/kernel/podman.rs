@@ -36,6 +36,8 @@ exec 3>&1 >messages 2>&1
 	run --name netatop-web --cidfile named localhost/shell:1 /bin/bash -c "echo x >/dev/udp/127.0.0.1/9"
 	run --name netatop-plain --cidfile plain --rootfs "$PWD/root" /bin/bash -c "echo x >/dev/udp/127.0.0.1/9"
 ' bash "$(declare -f pod run)"
+# Podman leaves its directories behind. Those that are in use cannot be removed.
+find /sys/fs/cgroup/libpod_parent -depth -type d -exec rmdir {} \; || true
 "#;
 
 const RUNTIME: &str = r#"#!/bin/sh
