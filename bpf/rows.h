@@ -187,24 +187,27 @@ static __always_inline void wake_reader(void)
 		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
 }
 
+/* Counts a row that was made in a hash map, and wakes the reader once there are enough to take. */
+static __always_inline void count_new_row(__u64 *made, __u64 taken, __u32 wakeup)
+{
+	if (__sync_add_and_fetch(made, 1) - taken == wakeup)
+		wake_reader();
+}
+
 /* The counters of a key in the hash map, which it gets if it has none; NULL if the map is full. */
 static __always_inline struct remote_counters *hashed_row(const struct remote_key *key)
 {
 	struct remote_counters none = {}, *row;
 	__u32 zero = 0;
 	void *rows = bpf_map_lookup_elem(&current_rows, &zero);
-	__u64 made;
 
 	if (!rows)
 		return NULL;
 	row = bpf_map_lookup_elem(rows, key);
 	if (row)
 		return row;
-	if (!bpf_map_update_elem(rows, key, &none, BPF_NOEXIST)) {
-		made = __sync_add_and_fetch(&losses.rows_made, 1);
-		if (made - rows_taken == remote.wakeup)
-			wake_reader();
-	}
+	if (!bpf_map_update_elem(rows, key, &none, BPF_NOEXIST))
+		count_new_row(&losses.rows_made, rows_taken, remote.wakeup);
 	return bpf_map_lookup_elem(rows, key);
 }
 

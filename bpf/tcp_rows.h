@@ -55,15 +55,11 @@ static __always_inline struct tcp_row *tcp_row_in(void *rows, const struct remot
 						  const struct tcp_owner *owner)
 {
 	struct tcp_row *row = bpf_map_lookup_elem(rows, key);
-	__u64 made;
 
 	if (row)
 		return row;
-	if (!bpf_map_update_elem(rows, key, (void *)no_tcp_row, BPF_NOEXIST)) {
-		made = __sync_add_and_fetch(&tcp_losses.rows_made, 1);
-		if (made - tcp_rows_taken == tcp.wakeup)
-			wake_reader();
-	}
+	if (!bpf_map_update_elem(rows, key, (void *)no_tcp_row, BPF_NOEXIST))
+		count_new_row(&tcp_losses.rows_made, tcp_rows_taken, tcp.wakeup);
 	row = bpf_map_lookup_elem(rows, key);
 	if (row)
 		row->owner = *owner;

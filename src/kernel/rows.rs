@@ -3,7 +3,7 @@
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, MapMut};
 
 use super::remote::row;
 use super::row_sets::RowSets;
@@ -82,28 +82,27 @@ impl Rows {
         let second = self.generation % 2 == 1;
         shared::set_rows_taken(maps, made);
         shared::set_rows_generation(maps, self.generation + 1);
-        let next = if second {
-            &maps.first_rows
-        } else {
-            &maps.second_rows
-        };
         // The call returns when no program uses the old generation any more, either.
-        exchange(&maps.current_rows, next)?;
+        exchange(&maps.current_rows, hashed(maps, !second))?;
         self.generation += 1;
         self.made = made;
         let used = shared::take_rows_used(maps, second);
         self.sets.take(second, used, &mut self.taken);
-        let full = if second {
-            &maps.second_rows
-        } else {
-            &maps.first_rows
-        };
-        take_all(full, &mut self.taken, row)
+        take_all(hashed(maps, second), &mut self.taken, row)
     }
 
     /// Returns what was taken.
     pub(super) fn taken(&mut self) -> Vec<RemoteRecord> {
         mem::take(&mut self.taken)
+    }
+}
+
+/// One of the two hash maps.
+fn hashed<'m, 'o>(maps: &'m NetatopMaps<'o>, second: bool) -> &'m MapMut<'o> {
+    if second {
+        &maps.second_rows
+    } else {
+        &maps.first_rows
     }
 }
 

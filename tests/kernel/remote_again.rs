@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use netatop::kernel::{Capacity, RemoteRows, Storage, UdpEnds};
 use netatop::model::{Protocol, RemoteMode, Role};
@@ -13,17 +13,8 @@ use nix::unistd::{getpid, gettid};
 
 use super::harness::{Counting, wait_for};
 use super::remote::{MODES, Split, Truth, counted, family, split};
-use super::remote_socket::{LOOPBACKS, Socket, V4, open, talk};
+use super::remote_socket::{LOOPBACKS, Socket, V4, disconnect, open, talk};
 use super::remote_stream::{bind, client, connect, name, pair, server, socket_of};
-
-fn disconnect(socket: &OwnedFd) {
-    // SAFETY: all zeroes is an address of no family.
-    let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
-    let size = size_of_val(&nobody) as u32;
-    // SAFETY: the address is as long as it says.
-    let gone = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, size) };
-    assert_eq!(gone, 0, "{}", std::io::Error::last_os_error());
-}
 
 /// A stream socket with a port of its own, which connects to one server after the other.
 #[test]

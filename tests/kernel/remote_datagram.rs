@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::remote::{in_child, split};
-use super::remote_socket::{LOOPBACKS, MAPPED, NO_FLAGS, Socket, V4, V6};
-use nix::libc;
+use super::remote_socket::{LOOPBACKS, MAPPED, NO_FLAGS, Socket, V4, V6, disconnect};
 use nix::sys::socket::{self, MsgFlags};
 
 /// An address to which a socket may not send: the call fails after the address was looked at.
@@ -282,13 +281,7 @@ fn a_socket_that_is_connected_again_and_disconnected() {
             client.connect(other.local());
             client.send(truth, 20);
             client.send_to(truth, 21, one.local());
-            // SAFETY: all zeroes is an address of no family.
-            let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
-            // SAFETY: the address is as long as it says.
-            let gone = unsafe {
-                libc::connect(client.raw(), &raw const nobody, size_of_val(&nobody) as u32)
-            };
-            assert_eq!(gone, 0);
+            disconnect(client.fd());
             assert!(client.peer().is_none());
             client.send_to(truth, 30, one.local());
             one.recv_from(truth);

@@ -267,6 +267,17 @@ pub fn plain(address: &SockaddrStorage) -> Option<SocketAddr> {
         .or_else(|| v6.map(|v6| SocketAddrV6::from(*v6).into()))
 }
 
+/// connect(2) to no address. TCP resets the connection, and the kernel clears the counters.
+#[track_caller]
+pub fn disconnect(socket: &impl AsRawFd) {
+    // SAFETY: all zeroes is an address of no family.
+    let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+    let size = size_of_val(&nobody) as u32;
+    // SAFETY: the address is as long as it says.
+    let gone = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, size) };
+    assert_eq!(gone, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// `socket(2)`.
 pub fn open(family: i32, kind: i32, protocol: i32) -> OwnedFd {
     // SAFETY: no pointers are passed.

@@ -3,45 +3,27 @@
 use std::io::{Read, Write};
 use std::mem::size_of;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::AsRawFd;
 
 use netatop::kernel::Filter;
 use netatop::model::Extent;
 use nix::libc;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+use nix::sys::socket::{SockaddrStorage, connect};
 
 use super::remote_netns::in_new_netns;
-use super::remote_socket::V4;
+use super::remote_socket::{V4, disconnect};
+use super::remote_stream::socket_of;
 use super::tcp::{has_nft, own, packets, rules, statistics, with_tcp};
 
 const CONNECTIONS: u64 = 300;
 const SIZE: usize = 3_000;
 
 fn new_socket() -> TcpStream {
-    let made = socket(
-        AddressFamily::Inet,
-        SockType::Stream,
-        SockFlag::empty(),
-        None,
-    );
-    // SAFETY: the descriptor is new, and nobody else owns it.
-    unsafe { TcpStream::from_raw_fd(made.expect("a socket").into_raw_fd()) }
+    socket_of(V4, 0).into()
 }
 
 fn connect_to(socket: &TcpStream, to: SocketAddr) {
     connect(socket.as_raw_fd(), &SockaddrStorage::from(to)).expect("connect");
-}
-
-/// connect(2) to no address: the connection is reset, and the kernel clears the counters.
-fn disconnect(socket: &TcpStream) {
-    let no_address = libc::sockaddr {
-        sa_family: libc::AF_UNSPEC as _,
-        sa_data: [0; 14],
-    };
-    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
-    // SAFETY: the address is valid for reading, and has this length.
-    let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const no_address, length) };
-    assert_eq!(result, 0);
 }
 
 /// Samples are taken while the counters grow, are cleared, and begin anew.
