@@ -12,8 +12,8 @@ use super::setup::Capacity;
 use super::skel::NetatopSkel;
 use crate::model::{CgroupChange, ThreadRecord};
 
-/// Opens the ring buffers that `capacity` has. They are read in this order: when an exit record is
-/// read, all that its thread has reported before is read after it, so it is known too.
+/// Opens the ring buffers that `capacity` has. Exit records are read first. What a thread has reported
+/// before its end is then in one of the later buffers already, and is read in the same turn.
 pub(super) fn open<'a>(
     skel: &NetatopSkel<'_>,
     capacity: Capacity,
