@@ -168,8 +168,7 @@ __noinline __u32 find_index(const struct remote_key *key, __u32 half)
 			continue;
 		index = __sync_fetch_and_add(half ? &rows_used.second : &rows_used.first, 1);
 		row = row_at(half, index);
-		/* There are as many rows as words, so this cannot be. The verifier does not know
-		 * it. */
+		/* Only for the verifier: there are as many rows as words in the sets. */
 		if (!row || index / ROWS_IN_SET > remote.sets_mask)
 			return NO_ROW;
 		row->key = *key;
