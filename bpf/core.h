@@ -327,9 +327,8 @@ struct bpf_iter__bpf_sk_storage_map {
 	struct sock *sk;
 };
 
-struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	void *key;
+struct bpf_iter__tcp {
+	struct sock_common *sk_common;
 };
 
 /* Records of the classic tracepoints sock_send_length and sock_recv_length, and of task_newtask. */

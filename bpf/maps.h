@@ -134,8 +134,28 @@ struct {
 /* What could not be attributed. User space reads it in the mapped memory of .bss. */
 struct losses losses;
 
-/* Set by user space: dump_slots shows all slots in use, not only those that have changed. */
-__u32 dump_all SEC(".data.dump") = 0;
+/* The records of a snapshot. User space maps the array and reads it between two runs. */
+enum { SNAPSHOT_RECORDS = 256, SETS_IN_RUN = 64 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SNAPSHOT_RECORDS);
+	__type(key, __u32);
+	__type(value, struct thread_record);
+} snapshot SEC(".maps");
+
+/* What user space and dump_slots tell each other. */
+struct dump {
+	/* Show all slots in use, not only those that have changed. */
+	__u32 all;
+	/* The next set to visit. */
+	__u32 set;
+	/* Number of records that the last run wrote. */
+	__u32 records;
+};
+
+struct dump dump SEC(".data.dump") = {};
 
 /* Set by user space: losses.rows_made when it last took the rows of remote ends. */
 __u64 rows_taken SEC(".data.dump") = 0;
@@ -150,6 +170,21 @@ __u32 unknown_zero SEC(".data.dump") = 0;
 struct tcp_losses tcp_losses;
 
 __u64 tcp_rows_taken SEC(".data.dump") = 0;
+
+/*
+ * With tcp.by_files: the accounts that user space does not reach, since no process has their socket
+ * open, are those that the last pass has not seen.
+ */
+struct tcp_passes {
+	/* Number of accounts of living sockets. */
+	__u64 accounts;
+	/* How many of them the last two passes have seen, or were made since. */
+	__u64 seen[2];
+	/* Set by user space: the number of the pass. The lowest bit selects one of `seen`. */
+	__u32 pass;
+};
+
+struct tcp_passes tcp_passes SEC(".data.dump") = {};
 
 /* Set by user space: rows of `--tcp` are made in the second map. */
 __u32 tcp_rows_second SEC(".data.dump") = 0;

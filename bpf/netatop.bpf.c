@@ -116,10 +116,14 @@ int mark(struct bpf_iter__task *ctx)
 	return mark_task(ctx->task);
 }
 
-SEC("iter/bpf_map_elem")
-int dump_slots(struct bpf_iter__bpf_map_elem *ctx)
+/*
+ * Attached to nothing: user space runs it. Its kind of program does not sleep, and the kernel runs
+ * it as an RCU reader (bpf_prog_test_run_raw_tp() in net/bpf/test_run.c).
+ */
+SEC("raw_tp")
+int dump_slots(void *ctx)
 {
-	return dump_slot_set(ctx);
+	return dump_sets();
 }
 
 /* Goes to every task, so user space reads it only while there are blocks outside of the slots. */
@@ -256,7 +260,7 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int old, int new)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy, struct sock *sk)
 {
-	return tcp_end(sk);
+	return tcp_end(sk, true);
 }
 
 SEC("tp_btf/tcp_send_reset")
@@ -276,7 +280,23 @@ int tcp_find(struct bpf_iter__task_file *ctx)
 SEC("iter/bpf_sk_storage_map")
 int tcp_charge(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	return tcp_charge_living(ctx);
+	return tcp_charge_living(ctx->sk);
+}
+
+/*
+ * The same where the kernel refuses that program: the sockets that a process has open, and all of
+ * this network namespace.
+ */
+SEC("iter/task_file")
+int tcp_charge_files(struct bpf_iter__task_file *ctx)
+{
+	return tcp_charge_open(ctx->file);
+}
+
+SEC("iter/tcp")
+int tcp_charge_netns(struct bpf_iter__tcp *ctx)
+{
+	return tcp_charge_listed(ctx->sk_common);
 }
 
 /* Command lines, beside whichever programs count. */

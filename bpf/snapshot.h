@@ -114,69 +114,74 @@ static __always_inline __u64 sum_of(const struct counters *c)
 	       c->udp_send_msgs + c->udp_send_bytes + c->udp_recv_msgs + c->udp_recv_bytes;
 }
 
-/* Writes one slot if it has changed. True if the record did not fit into the buffer. */
-static __always_inline bool dump_slot(struct seq_file *seq, struct slot_set *set, __u32 at)
+/* Writes one slot if it has changed. */
+static __always_inline void dump_slot(struct slot_set *set, __u32 at)
 {
-	struct thread_record record = {};
-	__u64 sum, owner;
+	struct thread_record *record;
+	__u32 number = dump.records;
+	__u64 block, sum, owner;
 
 	if (!set->id[at])
-		return false;
+		return;
+	record = bpf_map_lookup_elem(&snapshot, &number);
+	if (!record)
+		return;
 	/* An atomic operation for the order of loads: see give_back_slot(). */
-	record.block = __sync_fetch_and_add(&set->id[at], 0);
+	block = __sync_fetch_and_add(&set->id[at], 0);
 	/* A free slot keeps no id, unless its owner ended while it was given one. */
 	owner = set->owner[at] & ~(__u64)LEAVING;
 	if (!owner)
-		return false;
-	record.counters = set->counters[at];
+		return;
+	record->counters = set->counters[at];
 	/* The sum is that of the copy. The slot can have changed since. */
 	barrier();
-	sum = sum_of(&record.counters);
-	if (!dump_all && ((!sum && !remote.mode) ||
-			  (set->shown_id[at] == record.block && set->shown_sum[at] == sum)))
-		return false;
+	sum = sum_of(&record->counters);
+	if (!dump.all && ((!sum && !remote.mode) ||
+			  (set->shown_id[at] == block && set->shown_sum[at] == sum)))
+		return;
 	/*
 	 * A task that owns a slot had not passed its exit when this program began, so its memory
 	 * stays until the program ends (RCU). If the kernel missed on_exit for the task, the
 	 * memory can belong to something else by now. Reading it is harmless, and the missed
 	 * event is reported.
 	 */
-	identify(&record, owner, 0);
+	identify(record, owner, 0);
 	/* If the task has ended meanwhile, its exit record has the counters. */
-	if (!record.block || __sync_fetch_and_add(&set->id[at], 0) != record.block)
-		return false;
-	if (bpf_seq_write(seq, &record, sizeof(record)))
-		return true;
-	set->shown_id[at] = record.block;
+	if (!block || __sync_fetch_and_add(&set->id[at], 0) != block)
+		return;
+	record->block = block;
+	set->shown_id[at] = block;
 	set->shown_sum[at] = sum;
-	return false;
+	dump.records++;
 }
 
-/* Writes the slots of a set that have changed since the last snapshot; all with `dump_all`. */
-static __always_inline int dump_slot_set(struct bpf_iter__bpf_map_elem *ctx)
+/*
+ * Writes the slots of a set that have changed since the last snapshot; all with `dump.all`. Global,
+ * so the verifier checks it once.
+ */
+__noinline int dump_set(__u32 number)
 {
-	struct slot_set *set;
-	__u32 *number = ctx->key, key, at;
+	struct slot_set *set = bpf_map_lookup_elem(&slots, &number);
 
-	/* The kernel calls once more after the last set. */
-	if (!number)
-		return 0;
-	key = *number;
-	set = bpf_map_lookup_elem(&slots, &key);
-	if (!set)
-		return 0;
-	for (at = 0; at < SLOTS_IN_SET; at++) {
-		if (dump_slot(ctx->meta->seq, set, at))
+	for (__u32 at = 0; set && at < SLOTS_IN_SET; at++)
+		dump_slot(set, at);
+	return 0;
+}
+
+/*
+ * Writes what some of the sets have to show. User space runs it until it has visited all of them.
+ * One run visits few enough to end soon, since the CPU does nothing else meanwhile. It visits a set
+ * only if there is room for all of its slots.
+ */
+static __always_inline int dump_sets(void)
+{
+	dump.records = 0;
+	for (__u32 sets = 0; sets < SETS_IN_RUN; sets++) {
+		if (dump.set > slot_sets_mask || dump.records > SNAPSHOT_RECORDS - SLOTS_IN_SET)
 			break;
+		dump_set(dump.set);
+		dump.set++;
 	}
-	if (at == SLOTS_IN_SET)
-		return 0;
-	/*
-	 * The buffer is full: the kernel discards everything that this call wrote, gives the
-	 * buffer to its reader, and calls again for this set.
-	 */
-	for (at = 0; at < SLOTS_IN_SET; at++)
-		set->shown_id[at] = 0;
 	return 0;
 }
 

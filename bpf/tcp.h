@@ -78,7 +78,11 @@ static __always_inline void tcp_open(struct sock *trusted, __u32 flags)
 	struct account *account;
 
 	if (!is_current_wanted()) {
-		bpf_sk_storage_delete(&accounts, trusted);
+		account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
+		if (account) {
+			forget_account(account);
+			bpf_sk_storage_delete(&accounts, trusted);
+		}
 		return;
 	}
 	account = make_account(trusted, true);
@@ -107,6 +111,7 @@ static __always_inline void tcp_accept(struct sock *trusted)
 		add_unattributed(&opened);
 		return;
 	}
+	count_account(account);
 	bpf_spin_lock(&account->lock);
 	account->synacks = 0;
 	account->out_segs = 0;
@@ -219,15 +224,18 @@ static __always_inline int tcp_change(struct sock *trusted, int old, int new)
 	return 0;
 }
 
-/* The last moment of a socket, on the CPU that has it. */
-static __always_inline int tcp_end(struct sock *trusted)
+/* The last moment of a connection, on the CPU that has the socket; or also of the socket. */
+static __always_inline int tcp_end(struct sock *trusted, bool is_last)
 {
 	struct sock *sk = bpf_core_cast(trusted, struct sock);
 	struct account *account = bpf_sk_storage_get(&accounts, trusted, NULL, 0);
 	struct tcp_counters growth = {};
 
-	if (account && is_plain_tcp(sk))
-		settle(sk, account, &growth, true);
+	if (!account || !is_plain_tcp(sk))
+		return 0;
+	settle(sk, account, &growth, true);
+	if (is_last)
+		forget_account(account);
 	return 0;
 }
 
@@ -241,22 +249,40 @@ static __always_inline int tcp_abort(struct sock *trusted, struct sk_buff *answe
 	 */
 	if ((__u64)answered != unknown_zero || !trusted)
 		return 0;
-	return tcp_end(trusted);
+	return tcp_end(trusted, false);
 }
 
-static __always_inline int tcp_charge_living(struct bpf_iter__bpf_sk_storage_map *ctx)
+/* Charges a living socket, if it has an account. */
+static __always_inline int tcp_charge_living(struct sock *sk)
 {
 	struct tcp_counters growth = {};
 	struct account *account;
-	struct sock *sk = ctx->sk;
 
 	/* The kernel calls once more after the last socket. */
 	if (!sk)
 		return 0;
 	account = bpf_sk_storage_get(&accounts, sk, NULL, 0);
-	if (account)
-		settle(bpf_core_cast(sk, struct sock), account, &growth, false);
+	if (!account)
+		return 0;
+	see_account(account);
+	settle(bpf_core_cast(sk, struct sock), account, &growth, false);
 	return 0;
+}
+
+/* The same for the socket of an open file. */
+static __always_inline int tcp_charge_open(struct file *file)
+{
+	struct socket *socket = file ? bpf_sock_from_file(file) : NULL;
+
+	return socket ? tcp_charge_living(socket->sk) : 0;
+}
+
+/* The same for a socket of a network namespace. Some of them are no whole sockets. */
+static __always_inline int tcp_charge_listed(struct sock_common *common)
+{
+	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
+
+	return tcp ? tcp_charge_living((struct sock *)tcp) : 0;
 }
 
 /* As in_wanted_cgroup() for a task that is not running. */

@@ -114,6 +114,41 @@ static __always_inline void note_ends(struct sock *sk, struct account *account)
 	bpf_spin_unlock(&account->lock);
 }
 
+/* A pass has reached an account. */
+static __always_inline void see_account(struct account *account)
+{
+	__u32 pass = tcp_passes.pass;
+
+	if (!tcp.by_files || account->pass == pass)
+		return;
+	account->pass = pass;
+	__sync_fetch_and_add(&tcp_passes.seen[pass & 1], 1);
+}
+
+/* An account is new. Its socket has nothing yet that a pass would have to charge. */
+static __always_inline void count_account(struct account *account)
+{
+	__u32 pass = tcp_passes.pass;
+
+	if (!tcp.by_files)
+		return;
+	account->pass = pass;
+	__sync_fetch_and_add(&tcp_passes.accounts, 1);
+	__sync_fetch_and_add(&tcp_passes.seen[pass & 1], 1);
+}
+
+/* An account is about to go. */
+static __always_inline void forget_account(struct account *account)
+{
+	__u32 pass = tcp_passes.pass;
+
+	if (!tcp.by_files)
+		return;
+	__sync_fetch_and_sub(&tcp_passes.accounts, 1);
+	if (account->pass == pass)
+		__sync_fetch_and_sub(&tcp_passes.seen[pass & 1], 1);
+}
+
 /* Charges growth to the owner, with what `growth` has already. */
 static __always_inline void settle(struct sock *sk, struct account *account,
 				   struct tcp_counters *growth, bool is_mine)
@@ -223,6 +258,8 @@ static __always_inline struct account *make_account(struct sock *trusted, bool i
 		__sync_fetch_and_add(&tcp_losses.no_account, 1);
 		return NULL;
 	}
+	if (!account->begun)
+		count_account(account);
 	read_tcp(sk, &now, is_mine);
 	fin = tcp->write_seq - 1;
 	if (now.state == TCP_FIN_WAIT1 || now.state == TCP_LAST_ACK || now.state == TCP_CLOSING)

@@ -45,7 +45,8 @@ struct account {
 	__u32 fin;
 	/* The kernel's counters have begun anew this often. */
 	__u32 begun;
-	__u32 _pad;
+	/* The last pass of user space that has seen the account: see struct tcp_passes. */
+	__u32 pass;
 	/*
 	 * When the SYN was sent, nanoseconds since boot; once established, how long it took to
 	 * connect, in microseconds. 0 if the SYN is older than the account.

@@ -8,6 +8,8 @@ struct tcp_settings {
 	__u32 threads;
 	/* The reader is woken when this many rows were made since it took them. */
 	__u32 wakeup;
+	/* Living sockets are found among open files, which are not all of them. */
+	__u32 by_files;
 };
 
 const volatile struct tcp_settings tcp;

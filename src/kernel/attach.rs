@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapType, OpenObject, ProgramMut};
@@ -15,6 +15,7 @@ use super::refusal::cause_of_refusal;
 use super::rows;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopProgs, NetatopSkel, NetatopSkelBuilder};
+use super::socket_walk::SocketWalk;
 use super::udp_ends::{self, HASHED_NOTES, UdpEnds};
 use crate::error::Error;
 use crate::host::proc::own_status;
@@ -22,7 +23,13 @@ use crate::host::{NO_CGROUPS, cgroup_mount};
 
 /// Storage for the loaded object. It must outlive the [`Tracer`](super::Tracer) made from it.
 #[derive(Default)]
-pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
+pub struct Storage {
+    object: ObjectStorage,
+    /// For a second attempt.
+    retried: ObjectStorage,
+}
+
+type ObjectStorage = Option<Box<MaybeUninit<OpenObject>>>;
 
 /// The error for an operation that the kernel refused although no requirement was missing.
 pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
@@ -44,14 +51,36 @@ pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
     Error::Failed(text)
 }
 
-/// Loads the programs and maps that this kind and this filter need.
+/// Loads the programs and maps that this kind and this filter need. Returns how living sockets are
+/// found, if they are looked at.
 pub(super) fn load<'a>(
     storage: &'a mut Storage,
     capacity: Capacity,
     filter: &Filter,
     kind: TracepointKind,
+) -> Result<(NetatopSkel<'a>, Option<SocketWalk>), Error> {
+    let best = capacity.tcp.map(|_| SocketWalk::Accounts);
+    let object = &mut storage.object;
+    match load_for(object, capacity, filter, kind, best) {
+        // Which program was refused is not known. If it was another one, the second attempt fails
+        // for the same reason.
+        Err(_) if best.is_some() => {
+            let walk = Some(SocketWalk::OpenFiles);
+            let skel = load_for(&mut storage.retried, capacity, filter, kind, walk)?;
+            Ok((skel, walk))
+        }
+        loaded => Ok((loaded?, best)),
+    }
+}
+
+fn load_for<'a>(
+    object: &'a mut ObjectStorage,
+    capacity: Capacity,
+    filter: &Filter,
+    kind: TracepointKind,
+    walk: Option<SocketWalk>,
 ) -> Result<NetatopSkel<'a>, Error> {
-    let object = storage.0.insert(Box::new(MaybeUninit::uninit()));
+    let object = object.insert(Box::new(MaybeUninit::uninit()));
     let mut open = NetatopSkelBuilder::default()
         .open(object)
         .map_err(|error| refused("open the programs", &error))?;
@@ -166,8 +195,8 @@ pub(super) fn load<'a>(
             // Classic programs cannot.
             rodata.remote.makes_cookies = u32::from(kind == TracepointKind::Typed);
         }
-        if let Some(tcp) = capacity.tcp {
-            tcp.write_to(&mut rodata.tcp);
+        if let (Some(tcp), Some(walk)) = (capacity.tcp, walk) {
+            tcp.write_to(walk, &mut rodata.tcp);
         }
     }
     let (typed, tracked) = (kind == TracepointKind::Typed, filter.is_tracked());
@@ -220,11 +249,11 @@ pub(super) fn load<'a>(
         (&mut progs.tcp_destroy, tcp),
         (&mut progs.tcp_reset, tcp),
         (&mut progs.tcp_find, tcp),
-        (&mut progs.tcp_charge, tcp),
     ] {
         program.set_autoload(needed);
     }
     udp_ends.choose(progs);
+    SocketWalk::choose(walk, progs);
     open.load()
         .map_err(|error| refused("load the programs", &error))
 }
@@ -294,7 +323,6 @@ pub(super) fn programs<'s, 'o>(
 /// The attached programs. Dropping the links detaches them.
 pub(super) struct Links {
     pub(super) _events: Vec<Link>,
-    pub(super) dump_slots: Link,
     pub(super) dump_tasks: Link,
 }
 
@@ -308,7 +336,6 @@ pub(super) fn attach(
     let attached = |result: libbpf_rs::Result<Link>| {
         result.map_err(|error| refused("attach the programs", &error))
     };
-    let dump_slots = attached(skel.progs.dump_slots.attach_iter(skel.maps.slots.as_fd()))?;
     let dump_tasks = attached(skel.progs.dump_tasks.attach())?;
     let mut events = Vec::new();
     filter
@@ -364,7 +391,6 @@ pub(super) fn attach(
     }
     Ok(Links {
         _events: events,
-        dump_slots,
         dump_tasks,
     })
 }

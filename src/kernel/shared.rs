@@ -47,16 +47,30 @@ unsafe fn words<T>(shared: *const T) -> Vec<u8> {
     bytes
 }
 
-/// Makes the iterators show all slots in use, or only those with new counters. Returns whether that
-/// was possible.
-pub(super) fn set_dump_all(maps: &mut NetatopMaps<'_>, all: bool) -> bool {
-    let Some(data) = maps.data_dump_data.as_deref_mut() else {
-        return false;
+/// Makes the next run of `dump_slots` begin with the first set, and show all slots in use or only
+/// those with new counters. `None` if the memory is not mapped.
+pub(super) fn begin_dump(maps: &mut NetatopMaps<'_>, all: bool) -> Option<()> {
+    let data = maps.data_dump_data.as_deref_mut()?;
+    // SAFETY: aligned integers in memory that stays mapped.
+    let [shows_all, set] = unsafe {
+        [
+            AtomicU32::from_ptr(&raw mut data.dump.all),
+            AtomicU32::from_ptr(&raw mut data.dump.set),
+        ]
     };
-    // SAFETY: as above, an aligned integer in memory that stays mapped.
-    let shared = unsafe { AtomicU32::from_ptr(&raw mut data.dump_all) };
-    shared.store(u32::from(all), Ordering::SeqCst);
-    true
+    shows_all.store(u32::from(all), Ordering::SeqCst);
+    set.store(0, Ordering::SeqCst);
+    Some(())
+}
+
+/// How far `dump_slots` has come. `None` if the memory is not mapped.
+pub(super) fn dump(maps: &NetatopMaps<'_>) -> Option<types::dump> {
+    let data = maps.data_dump_data.as_deref()?;
+    // Earlier reads must not move behind this one.
+    fence(Ordering::SeqCst);
+    // SAFETY: aligned integers in memory that stays mapped, and the program that changes them has
+    // returned.
+    Some(unsafe { (&raw const data.dump).read_volatile() })
 }
 
 /// Tells the programs how many rows of remote ends were made before user space took them.
@@ -109,4 +123,38 @@ pub(super) fn set_tcp_rows_second(maps: &mut NetatopMaps<'_>, second: bool) {
         let shared = unsafe { AtomicU32::from_ptr(&raw mut data.tcp_rows_second) };
         shared.store(u32::from(second), Ordering::SeqCst);
     }
+}
+
+/// Begins a pass over the sockets that are open files.
+pub(super) fn begin_tcp_pass(maps: &mut NetatopMaps<'_>, pass: u32) {
+    if let Some(data) = maps.data_dump_data.as_deref_mut() {
+        let passes = &raw mut data.tcp_passes;
+        // SAFETY: as above, aligned integers in memory that stays mapped.
+        let (seen, shared) = unsafe {
+            (
+                AtomicU64::from_ptr(&raw mut (*passes).seen[(pass & 1) as usize]),
+                AtomicU32::from_ptr(&raw mut (*passes).pass),
+            )
+        };
+        // In this order: from then on, the programs count in `seen`.
+        seen.store(0, Ordering::SeqCst);
+        shared.store(pass, Ordering::SeqCst);
+    }
+}
+
+/// The number of living sockets with an account that the pass has not seen.
+pub(super) fn unseen_accounts(maps: &mut NetatopMaps<'_>, pass: u32) -> u64 {
+    let Some(data) = maps.data_dump_data.as_deref_mut() else {
+        return 0;
+    };
+    let passes = &raw mut data.tcp_passes;
+    // SAFETY: as above, aligned integers in memory that stays mapped.
+    let (accounts, seen) = unsafe {
+        (
+            AtomicU64::from_ptr(&raw mut (*passes).accounts),
+            AtomicU64::from_ptr(&raw mut (*passes).seen[(pass & 1) as usize]),
+        )
+    };
+    let seen = seen.load(Ordering::SeqCst);
+    accounts.load(Ordering::SeqCst).saturating_sub(seen)
 }

@@ -1,7 +1,6 @@
 //! TCP's own account of sockets: its programs, and the rows that they make.
 
 use std::mem;
-use std::os::fd::AsFd;
 
 use libbpf_rs::{Link, ProgramMut};
 use plain::Plain;
@@ -13,6 +12,7 @@ use super::rows::{exchange, take_all};
 use super::setup::TcpRows;
 use super::shared;
 use super::skel::{NetatopMaps, NetatopProgs, NetatopSkel, types};
+use super::socket_walk::{Charging, SocketWalk};
 use crate::error::Error;
 use crate::model::{Identity, Tcp, TcpRecord};
 
@@ -28,7 +28,8 @@ impl TcpRows {
     }
 
     /// Writes the settings into the programs' constants.
-    pub(super) fn write_to(self, raw: &mut types::tcp_settings) {
+    pub(super) fn write_to(self, walk: SocketWalk, raw: &mut types::tcp_settings) {
+        raw.by_files = u32::from(walk == SocketWalk::OpenFiles);
         raw.threads = u32::from(self.threads);
         raw.wakeup = self.wakeup();
     }
@@ -48,7 +49,7 @@ pub(super) fn programs<'s, 'o>(progs: &'s NetatopProgs<'o>) -> [&'s ProgramMut<'
 /// The attached programs, and the rows.
 pub(super) struct Accounts {
     _events: Vec<Link>,
-    charge: Link,
+    charging: Charging,
     /// Whether the programs use `second_tcp_rows`.
     second: bool,
     taken: Vec<TcpRecord>,
@@ -60,17 +61,18 @@ pub(super) struct Accounts {
 
 impl Accounts {
     /// Attaches the programs, and finds the owners of older sockets.
-    pub(super) fn attach(skel: &NetatopSkel<'_>, rows: TcpRows) -> libbpf_rs::Result<Self> {
-        let charge = skel
-            .progs
-            .tcp_charge
-            .attach_iter(skel.maps.accounts.as_fd())?;
+    pub(super) fn attach(
+        skel: &NetatopSkel<'_>,
+        rows: TcpRows,
+        walk: SocketWalk,
+    ) -> libbpf_rs::Result<Self> {
+        let charging = Charging::attach(skel, walk)?;
         let events = programs(&skel.progs).map(ProgramMut::attach);
         let events = events.into_iter().collect::<libbpf_rs::Result<_>>()?;
         iter::run(&skel.progs.tcp_find.attach()?)?;
         Ok(Self {
             _events: events,
-            charge,
+            charging,
             second: false,
             taken: Vec::new(),
             made: 0,
@@ -80,10 +82,16 @@ impl Accounts {
 
     /// Charges all living sockets, and returns the rows since the last call.
     pub(super) fn sample(&mut self, maps: &mut NetatopMaps<'_>) -> Result<Vec<TcpRecord>, Error> {
-        iter::run(&self.charge)
+        self.charging
+            .run(maps)
             .map_err(|error| Error::failed("the sockets could not be read", error))?;
         self.take(maps, true)?;
         Ok(mem::take(&mut self.taken))
+    }
+
+    /// Number of living sockets that could not be charged in the last sample.
+    pub(super) fn unseen(&self) -> u64 {
+        self.charging.unseen()
     }
 
     /// Takes the rows. Without `always`, only if there are many.

@@ -22,6 +22,7 @@ use super::sampling::{MAX_ATTEMPTS, SampleParts, Sampling};
 use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
+use super::snapshot::Snapshot;
 use super::tcp::{self, Accounts};
 use super::udp_ends::{UdpEnds, functions};
 use super::unslotted::UnslottedBlocks;
@@ -56,8 +57,7 @@ pub struct Tracer<'a> {
     sampling: Sampling,
     /// Number of records in the last snapshot.
     expected: usize,
-    /// The extent for which the iterator over the slots is set.
-    extent: Extent,
+    snapshot: Snapshot,
     /// The rows of remote ends, if they are counted.
     rows: Option<Rows>,
 }
@@ -111,12 +111,14 @@ impl<'a> Tracer<'a> {
         filter: &Filter,
         kind: TracepointKind,
     ) -> Result<Self, Error> {
-        let skel = load(storage, capacity, filter, kind)?;
+        let (skel, walk) = load(storage, capacity, filter, kind)?;
         let exits = Rc::new(RefCell::new(Vec::new()));
         let cgroups = Rc::new(RefCell::new(Vec::new()));
         let (exits_to, cgroups_to) = (Rc::clone(&exits), Rc::clone(&cgroups));
         let (ring, mut commands) = ring::open(&skel, capacity, kind, exits_to, cgroups_to)
             .map_err(|error| refused("open the ring buffers", &error))?;
+        let snapshot = Snapshot::map(&skel.maps, capacity.slot_sets())
+            .map_err(|error| Error::failed("the memory of the programs", error))?;
         let rows = capacity
             .remote
             .map(|remote| Rows::new(remote, &skel.maps))
@@ -129,7 +131,8 @@ impl<'a> Tracer<'a> {
         let links = attach(&skel, filter, kind, capacity)?;
         let accounts = capacity
             .tcp
-            .map(|rows| Accounts::attach(&skel, rows))
+            .zip(walk)
+            .map(|(rows, walk)| Accounts::attach(&skel, rows, walk))
             .transpose()
             .map_err(|error| refused("attach the programs", &error))?;
         Ok(Self {
@@ -149,7 +152,7 @@ impl<'a> Tracer<'a> {
             from_ring: 0,
             sampling: Sampling::default(),
             expected: 0,
-            extent: Extent::Changes,
+            snapshot,
             rows,
         })
     }
@@ -187,19 +190,6 @@ impl<'a> Tracer<'a> {
             to_ring: raw.to_ring,
             unslotted: UnslottedBlocks::of(&raw).living(),
         })
-    }
-
-    /// Sets the extent of the next iteration over the slots.
-    fn set_extent(&mut self, extent: Extent) -> Result<(), Error> {
-        if extent != self.extent {
-            if !shared::set_dump_all(&mut self.skel.maps, extent == Extent::All) {
-                return Err(Error::Failed(
-                    "the iterator could not be configured".to_owned(),
-                ));
-            }
-            self.extent = extent;
-        }
-        Ok(())
     }
 
     /// How often the kernel skipped a program because that program (with classic tracepoints: any
@@ -288,9 +278,8 @@ impl SampleParts for Tracer<'_> {
     }
 
     fn living(&mut self, extent: Extent) -> Result<Vec<ThreadRecord>, Error> {
-        self.set_extent(extent)?;
         let mut records = Vec::with_capacity(self.expected);
-        read_records(&self.links.dump_slots, &mut self.buffer, &mut records)?;
+        self.snapshot.read(&mut self.skel, extent, &mut records)?;
         // Iterating over all tasks is expensive. It is only needed for threads without a slot.
         if self.progress()?.unslotted > 0 {
             read_records(&self.links.dump_tasks, &mut self.buffer, &mut records)?;
@@ -326,6 +315,7 @@ impl SampleParts for Tracer<'_> {
             tcp_unattributed: tcp::tcp(&of_tcp.unattributed),
             tcp_no_row: of_tcp.no_row,
             tcp_no_account: of_tcp.no_account,
+            tcp_unseen: self.accounts.as_ref().map_or(0, Accounts::unseen),
             ..Losses::default()
         };
         if let Some(commands) = &self.commands {

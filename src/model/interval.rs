@@ -49,6 +49,9 @@ pub struct Losses {
     pub commands_unread: u64,
     /// How often there was no memory to keep the account of a socket.
     pub tcp_no_account: u64,
+    /// Living sockets that the last sample could not read, so their newest growth is missing. Unlike the
+    /// others, this is no total.
+    pub tcp_unseen: u64,
 }
 
 /// Which threads a snapshot holds.

@@ -129,6 +129,12 @@ pub(super) fn describe(
         "there was no room for a row of TCP's account: it is unattributed",
     );
     add(
+        losses.tcp_unseen,
+        "TCP socket",
+        "TCP sockets",
+        "not read at the end: closed or not accepted, in another network namespace",
+    );
+    add(
         losses.remote_missed,
         "UDP call",
         "UDP calls",
