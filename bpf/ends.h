@@ -47,8 +47,9 @@ const volatile struct remote_settings remote;
 
 /* The remote end of an unconnected UDP call, which the cgroup programs leave for the tracepoint. */
 struct note {
-	/* Start of the thread, if notes are hashed. */
-	__u64 start;
+	/* Whose note it is: the id of the block in a slot; the start of the thread in a hash map.
+	 */
+	__u64 owner;
 	__u64 sock;
 	__u64 address[2];
 	__be16 port;
@@ -63,6 +64,17 @@ struct note {
 	__u32 _pad2;
 };
 
+/* The notes of threads with a slot, in the order of the slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	/* Never mapped. A mappable map begins at a page, so a note is a cache line. */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct note);
+} slot_notes SEC(".maps");
+
+/* The notes of other threads: mostly those before the first event. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -85,8 +97,19 @@ struct {
 /* Whether notes are in hashed_notes. */
 const volatile __u32 notes_are_hashed;
 
-/* The note of the running thread; NULL if it has none. */
-static __always_inline struct note *own_note(void)
+/*
+ * The note of the slot at an index of the set that a task can have a slot in. If the slot was that
+ * of another thread before, the note can still be that thread's: its owner says so.
+ */
+static __always_inline struct note *note_at(__u64 task, __u32 at)
+{
+	__u32 number = set_number(task) * SLOTS_IN_SET + at;
+
+	return bpf_map_lookup_elem(&slot_notes, &number);
+}
+
+/* The note of the running thread, which has no slot; NULL if it has none. */
+static __always_inline struct note *stored_note(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 key = bpf_get_current_task();
@@ -96,7 +119,22 @@ static __always_inline struct note *own_note(void)
 		return bpf_task_storage_get(&notes, task, NULL, 0);
 	note = bpf_map_lookup_elem(&hashed_notes, &key);
 	/* An ended thread can have had the same address. */
-	return note && note->start == task->start_boottime ? note : NULL;
+	return note && note->owner == task->start_boottime ? note : NULL;
+}
+
+/* The note of the running thread; NULL if it has none. */
+static __always_inline struct note *own_note(void)
+{
+	__u64 task = bpf_get_current_task();
+	struct slot_set *set = set_of(task);
+	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET;
+	struct note *note;
+
+	if (!set || at >= SLOTS_IN_SET)
+		return stored_note();
+	at = any_of(at, SLOTS_IN_SET);
+	note = note_at(task, at);
+	return note && note->owner == set->id[at] ? note : NULL;
 }
 
 /* The same, and makes it if there is none; NULL if there is no memory. */
@@ -104,14 +142,23 @@ static __always_inline struct note *make_note(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 key = bpf_get_current_task();
+	struct slot_set *set = set_of(key);
+	__u32 at = set ? place_in(set, key) : SLOTS_IN_SET;
 	struct note *note, fresh = {};
 
+	if (set && at < SLOTS_IN_SET) {
+		at = any_of(at, SLOTS_IN_SET);
+		note = note_at(key, at);
+		if (note)
+			note->owner = set->id[at];
+		return note;
+	}
 	if (!notes_are_hashed)
 		return bpf_task_storage_get(&notes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	note = own_note();
+	note = stored_note();
 	if (note)
 		return note;
-	fresh.start = task->start_boottime;
+	fresh.owner = task->start_boottime;
 	bpf_map_update_elem(&hashed_notes, &key, &fresh, BPF_ANY);
 	return bpf_map_lookup_elem(&hashed_notes, &key);
 }
@@ -167,21 +214,19 @@ struct ends {
 	__u64 local_port;
 	__u64 remote_port;
 	__u64 scope;
-	/* The remote end is that of the call, not of the socket. */
-	__u64 is_noted;
 };
 
 /* The ends that a filter has found. */
 struct found_ends {
 	struct ends ends;
+	/* The note of the call, if it has one. */
+	struct note *note;
 	bool is_remote_known;
 };
 
-/* Copies the remote end of a call from its note. False if there is none. */
-static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum direction direction)
+/* Whether the thread's note is for this call, which then has used it. */
+static __always_inline bool take_note(struct note *note, struct sock *sk, enum direction direction)
 {
-	struct note *note = own_note();
-
 	if (!note || note->sock != (__u64)sk || note->direction != direction)
 		return false;
 	/*
@@ -192,20 +237,17 @@ static __always_inline bool take_note(struct ends *ends, struct sock *sk, enum d
 		return false;
 	note->used = 1;
 	note->corked = direction == SEND && bpf_core_cast(sk, struct udp_sock)->pending;
-	ends->scope = note->scope;
-	ends->remote[0] = note->address[0];
-	ends->remote[1] = note->address[1];
-	ends->remote_port = bpf_ntohs(note->port);
-	ends->is_noted = 1;
 	return true;
 }
 
-/* Finds the ends of an event. False if the remote end is not known: its fields are 0 then. */
-static __always_inline bool find_ends(struct ends *ends, struct sock *sk, enum protocol protocol,
-				      enum direction direction, bool with_local_address)
+/*
+ * Finds the ends of an event. The remote end is that of the note, if any; else that of the socket.
+ * False if it is not known: its fields are 0 then.
+ */
+static __always_inline bool find_ends(struct ends *ends, struct sock *sk, const struct note *note,
+				      bool with_local_address)
 {
 	const __u64 *address;
-	bool is_connected;
 
 	ends->local_port = sk->__sk_common.skc_num;
 	if (!ends->local_port)
@@ -225,9 +267,14 @@ static __always_inline bool find_ends(struct ends *ends, struct sock *sk, enum p
 			ends->local[1] = address[1];
 		}
 	}
-	is_connected = ends->remote_port;
-	if (protocol == UDP && !take_note(ends, sk, direction) && !is_connected)
+	if (note) {
+		ends->scope = note->scope;
+		ends->remote[0] = note->address[0];
+		ends->remote[1] = note->address[1];
+		ends->remote_port = bpf_ntohs(note->port);
+	} else if (!ends->remote_port) {
 		return false;
+	}
 	if (!is_link_local(ends->remote[0]))
 		ends->scope = 0;
 	else if (!ends->scope)

@@ -19,11 +19,15 @@ struct hint {
 	 * accepted by the same listener: these have the same namespace and role.
 	 */
 	__u64 cookie;
+	/* The block, and what is added to it: see hinted_block(). */
 	__u64 block;
-	/* The ends before they are folded. Over TCP, as they are in the socket. */
+	/*
+	 * The ends before they are folded, as they are in the socket. The remote one can be that of
+	 * a note.
+	 */
 	__u64 address[4];
 	__u32 ports;
-	/* The interface of a link-local address. Over UDP, the highest bit is set for a server. */
+	/* The interface of a link-local address. */
 	__u32 scope;
 	/* rows_generation << 16 | index of the row in its half. */
 	__u64 place;
@@ -69,19 +73,56 @@ static __always_inline __u64 cookie_of(struct sock *sk)
 	return cookie || !remote.makes_cookies ? cookie : bpf_get_socket_cookie(sk);
 }
 
-/* What a hint says of a thread with this block. A thread that calls exec can get another id. */
-static __always_inline __u64 hinted_block(__u64 block)
+/* Added to the block of a hint. No id of a block is that large. */
+#define HINT_OF_NOTE (1ULL << 63)
+#define HINT_OF_SERVER (1ULL << 62)
+
+/*
+ * What a hint says of the thread with this block: also the thread's id, which exec can change; and
+ * over UDP the role, and whether the remote end is that of a note.
+ */
+static __always_inline __u64 hinted_block(__u64 block, struct sock *sk, enum protocol protocol,
+					  bool is_noted)
 {
-	return remote.threads ? block ^ bpf_get_current_pid_tgid() << 32 : block;
+	if (remote.threads)
+		block ^= bpf_get_current_pid_tgid() << 32;
+	if (protocol == TCP)
+		return block;
+	if (is_noted)
+		block |= HINT_OF_NOTE;
+	return role_of(sk, UDP) == REMOTE_SERVER ? block | HINT_OF_SERVER : block;
 }
 
-static __always_inline bool is_tcp_hint(const struct hint *hint, struct sock *sk, __u64 cookie,
-					__u64 block)
+static __always_inline bool has_local_address(const struct hint *hint, struct sock *sk)
+{
+	const __u64 *address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
+
+	/* Rows are split by the local address only in this mode. */
+	if (remote.mode != REMOTE_SOCKET)
+		return true;
+	if (sk->__sk_common.skc_family == AF_INET)
+		return hint->address[2] == sk->__sk_common.skc_rcv_saddr;
+	return hint->address[3] == address[1] && hint->address[2] == address[0];
+}
+
+static __always_inline void note_local_address(struct hint *hint, struct sock *sk)
+{
+	const __u64 *address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
+
+	if (sk->__sk_common.skc_family == AF_INET) {
+		hint->address[2] = sk->__sk_common.skc_rcv_saddr;
+		return;
+	}
+	hint->address[2] = address[0];
+	hint->address[3] = address[1];
+}
+
+/* Whether the ends of a hint are those of the socket. */
+static __always_inline bool is_socket_hint(const struct hint *hint, struct sock *sk)
 {
 	const __u64 *address;
 
-	if (hint->cookie != cookie || hint->block != block ||
-	    hint->ports != sk->__sk_common.skc_portpair ||
+	if (hint->ports != sk->__sk_common.skc_portpair ||
 	    hint->scope != (__u32)sk->__sk_common.skc_bound_dev_if)
 		return false;
 	/*
@@ -91,16 +132,11 @@ static __always_inline bool is_tcp_hint(const struct hint *hint, struct sock *sk
 	if (sk->__sk_common.skc_family == AF_INET)
 		return hint->address[0] == sk->__sk_common.skc_addrpair;
 	address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
-	if (hint->address[1] != address[1] || hint->address[0] != address[0])
-		return false;
-	/* Rows are split by the local address only in this mode. */
-	if (remote.mode != REMOTE_SOCKET)
-		return true;
-	address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
-	return hint->address[3] == address[1] && hint->address[2] == address[0];
+	return hint->address[1] == address[1] && hint->address[0] == address[0] &&
+	       has_local_address(hint, sk);
 }
 
-static __always_inline void make_tcp_hint(struct hint *hint, struct sock *sk)
+static __always_inline void make_socket_hint(struct hint *hint, struct sock *sk)
 {
 	const __u64 *address;
 
@@ -113,47 +149,45 @@ static __always_inline void make_tcp_hint(struct hint *hint, struct sock *sk)
 	address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
 	hint->address[0] = address[0];
 	hint->address[1] = address[1];
-	address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
-	hint->address[2] = address[0];
-	hint->address[3] = address[1];
+	note_local_address(hint, sk);
 }
 
-static __always_inline __u32 udp_ports(const struct ends *ends)
+static __always_inline __u32 ports_of_note(struct sock *sk, const struct note *note)
 {
-	return ends->local_port << 16 | ends->remote_port;
+	return (__u32)sk->__sk_common.skc_num << 16 | note->port;
 }
 
-static __always_inline __u32 udp_scope(const struct ends *ends, struct sock *sk)
+/* The interface that goes with the address of a note: the call's, else that of the socket. */
+static __always_inline __u32 scope_of_note(struct sock *sk, const struct note *note)
 {
-	return (__u32)(role_of(sk, UDP) == REMOTE_SERVER) << 31 | ends->scope;
+	return note->scope ? note->scope : (__u32)sk->__sk_common.skc_bound_dev_if;
 }
 
-static __always_inline bool is_udp_hint(const struct hint *hint, struct sock *sk,
-					const struct ends *ends, __u64 cookie, __u64 block)
+/* Whether the ends of a hint are those of a call that left this note. */
+static __always_inline bool is_note_hint(const struct hint *hint, struct sock *sk,
+					 const struct note *note)
 {
-	return hint->cookie == cookie && hint->block == block && hint->ports == udp_ports(ends) &&
-	       hint->scope == udp_scope(ends, sk) && hint->address[1] == ends->remote[1] &&
-	       hint->address[0] == ends->remote[0] && hint->address[3] == ends->local[1] &&
-	       hint->address[2] == ends->local[0];
+	return hint->ports == ports_of_note(sk, note) && hint->scope == scope_of_note(sk, note) &&
+	       hint->address[1] == note->address[1] && hint->address[0] == note->address[0] &&
+	       has_local_address(hint, sk);
 }
 
-static __always_inline void make_udp_hint(struct hint *hint, struct sock *sk,
-					  const struct ends *ends)
+static __always_inline void make_note_hint(struct hint *hint, struct sock *sk,
+					   const struct note *note)
 {
-	hint->ports = udp_ports(ends);
-	hint->scope = udp_scope(ends, sk);
-	hint->address[0] = ends->remote[0];
-	hint->address[1] = ends->remote[1];
-	hint->address[2] = ends->local[0];
-	hint->address[3] = ends->local[1];
+	hint->ports = ports_of_note(sk, note);
+	hint->scope = scope_of_note(sk, note);
+	hint->address[0] = note->address[0];
+	hint->address[1] = note->address[1];
+	note_local_address(hint, sk);
 }
 
-/* A number by which calls with different remote ends on one UDP socket have different hints. */
-static __always_inline __u32 udp_spread(const struct ends *ends)
+/* A number by which calls with different remote ends on one socket have different hints. */
+static __always_inline __u32 spread_of(const struct note *note)
 {
-	__u64 sum = ends->remote[0] + ends->remote[1] + ends->remote_port;
+	__u64 sum = note->address[0] + note->address[1] + note->port;
 
-	return ends->is_noted ? (sum * 0xd6e8feb86659fd93ULL) >> 32 : 0;
+	return (sum * 0xd6e8feb86659fd93ULL) >> 32;
 }
 
 /* Adds to the row to which a hint leads. False if user space has taken that row. */

@@ -19,6 +19,11 @@ struct match_settings {
 
 const volatile struct match_settings matching;
 
+static __always_inline bool has_end_filter(void)
+{
+	return matching.ports || matching.networks || matching.no_loopback;
+}
+
 /* One bit for each port. */
 struct port_set {
 	__u8 bits[8192];
@@ -146,7 +151,6 @@ static __always_inline void join_ways(struct found_ends *found)
 	ends->local_port = forgotten(ends->local_port, any);
 	ends->remote_port = forgotten(ends->remote_port, any);
 	ends->scope = forgotten(ends->scope, any);
-	ends->is_noted = forgotten(ends->is_noted, any);
 	found->is_remote_known = forgotten(found->is_remote_known, any);
 }
 
@@ -159,9 +163,14 @@ static __always_inline bool is_matching(struct found_ends *found, struct sock *s
 					__u64 bytes)
 {
 	enum answer by_port = YES, by_network = YES, by_loopback = YES;
+	struct note *note;
 
-	found->is_remote_known =
-		find_ends(&found->ends, sk, protocol, direction, matching.no_loopback);
+	if (protocol == UDP) {
+		note = own_note();
+		if (take_note(note, sk, direction))
+			found->note = note;
+	}
+	found->is_remote_known = find_ends(&found->ends, sk, found->note, matching.no_loopback);
 	if (matching.ports)
 		by_port = match_port(found);
 	if (matching.networks)

@@ -236,8 +236,42 @@ int note_recv6(struct bpf_sock_addr *ctx)
 }
 
 /*
- * TCP's own account, beside whichever programs count. Socket storage can be had on typed
- * tracepoints only, so there is one kind of these.
+ * Counting together with TCP's own account: one program takes less time than two. The verifier
+ * removes the code of options that are not used. Not inline, so that both parts use the same stack,
+ * one after the other: a program has 512 bytes.
+ */
+static __noinline int use_account(struct sock *sk)
+{
+	return tcp_use(sk);
+}
+
+static __noinline int count_send(struct sock *sk, int ret, int flags)
+{
+	return count(sk, ret, flags, SEND, remote.mode, has_end_filter());
+}
+
+static __noinline int count_recv(struct sock *sk, int ret, int flags)
+{
+	return count(sk, ret, flags, RECV, remote.mode, has_end_filter());
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send_tcp, struct sock *sk, int ret, int flags)
+{
+	use_account(sk);
+	return count_send(sk, ret, flags);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_recv_tcp, struct sock *sk, int ret, int flags)
+{
+	use_account(sk);
+	return count_recv(sk, ret, flags);
+}
+
+/*
+ * TCP's own account beside programs on classic tracepoints, which count. Socket storage can be had
+ * on typed tracepoints only.
  */
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(tcp_send, struct sock *sk, int ret, int flags)
@@ -280,7 +314,7 @@ int tcp_find(struct bpf_iter__task_file *ctx)
 SEC("iter/bpf_sk_storage_map")
 int tcp_charge(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	return tcp_charge_living(ctx->sk);
+	return tcp_charge_living(ctx->sk, WITHOUT_LOCK);
 }
 
 /*

@@ -61,12 +61,14 @@ static __always_inline void make_key(struct remote_key *key, struct sock *sk,
 	key->ends = ends.local_port << 48 | ends.remote_port << 32 | role << 8 | protocol;
 }
 
-/* Adds to the row for an event with these ends. False if there is no room. Makes the hint, if any.
+/*
+ * Adds to the row for an event with these ends. False if there is no room. Makes the hint, if any.
  */
 static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol,
 					 enum direction direction, __u64 bytes,
-					 const struct ends *ends, __u64 generation,
-					 struct hint *hint, __u64 cookie, __u64 block)
+					 const struct ends *ends, const struct note *note,
+					 __u64 generation, struct hint *hint, __u64 cookie,
+					 __u64 block)
 {
 	struct remote_key key;
 	__u64 place = NO_PLACE;
@@ -74,15 +76,16 @@ static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol
 
 	make_key(&key, sk, protocol, ends);
 	is_added = add_to_row(&key, generation, &place, direction, bytes);
-	if (hint && place != NO_PLACE) {
-		hint->cookie = cookie;
-		hint->block = block;
-		hint->place = place;
-		if (protocol == TCP)
-			make_tcp_hint(hint, sk);
-		else
-			make_udp_hint(hint, sk, ends);
-	}
+	/* A closed socket keeps its port elsewhere: see find_ends(). */
+	if (!hint || place == NO_PLACE || !sk->__sk_common.skc_num)
+		return is_added;
+	hint->cookie = cookie;
+	hint->block = block;
+	hint->place = place;
+	if (note)
+		make_note_hint(hint, sk, note);
+	else
+		make_socket_hint(hint, sk);
 	return is_added;
 }
 
@@ -94,7 +97,8 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					enum direction direction, __u64 bytes,
 					const struct found_ends *found)
 {
-	__u64 task = bpf_get_current_task(), cookie = 0, block = 0, generation;
+	__u64 task = bpf_get_current_task(), cookie, block = 0, generation;
+	struct note *note = NULL;
 	struct counters *counters;
 	struct hint *hint = NULL;
 	struct slot_set *set;
@@ -113,8 +117,19 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		at = any_of(at, SLOTS_IN_SET);
 		/* The next snapshot shows it again: the process may have another name. */
 		set->shown_id[at] = 0;
-		block = hinted_block(set->id[at]);
-		if (hint && is_tcp_hint(hint, sk, cookie, block) &&
+		block = set->id[at];
+		if (found) {
+			note = found->note;
+		} else if (protocol == UDP) {
+			note = note_at(task, at);
+			if (note && (note->owner != block || !take_note(note, sk, direction)))
+				note = NULL;
+		}
+		block = hinted_block(block, sk, protocol, note);
+		if (cookie && protocol == UDP)
+			hint = hint_for(task, cookie, direction, note ? spread_of(note) : 0);
+		if (hint && hint->cookie == cookie && hint->block == block &&
+		    (note ? is_note_hint(hint, sk, note) : is_socket_hint(hint, sk)) &&
 		    add_by_hint(hint, generation, direction, bytes))
 			return 0;
 		counters = &set->counters[at];
@@ -123,24 +138,24 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		if (!counters)
 			return 0;
 		hint = NULL;
-		cookie = 0;
+		if (found) {
+			note = found->note;
+		} else if (protocol == UDP) {
+			note = stored_note();
+			if (!take_note(note, sk, direction))
+				note = NULL;
+		}
 	}
 	if (found)
 		ends = found->ends;
-	is_known =
-		found ? found->is_remote_known : find_ends(&ends, sk, protocol, direction, false);
+	is_known = found ? found->is_remote_known : find_ends(&ends, sk, note, false);
 	if (!is_known) {
 		__sync_fetch_and_add(&losses.remote_unknown, 1);
 		add(counters, protocol, direction, bytes);
 		return 0;
 	}
-	if (cookie && protocol == UDP) {
-		hint = hint_for(task, cookie, direction, udp_spread(&ends));
-		if (hint && is_udp_hint(hint, sk, &ends, cookie, block) &&
-		    add_by_hint(hint, generation, direction, bytes))
-			return 0;
-	}
-	if (!count_in_row(sk, protocol, direction, bytes, &ends, generation, hint, cookie, block)) {
+	if (!count_in_row(sk, protocol, direction, bytes, &ends, note, generation, hint, cookie,
+			  block)) {
 		__sync_fetch_and_add(&losses.remote_full, 1);
 		add(counters, protocol, direction, bytes);
 	}

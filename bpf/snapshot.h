@@ -136,8 +136,8 @@ static __always_inline void dump_slot(struct slot_set *set, __u32 at)
 	/* The sum is that of the copy. The slot can have changed since. */
 	barrier();
 	sum = sum_of(&record->counters);
-	if (!dump.all && ((!sum && !remote.mode) ||
-			  (set->shown_id[at] == block && set->shown_sum[at] == sum)))
+	if (!dump.all &&
+	    ((!sum && !remote.mode) || (set->shown_id[at] == block && set->shown_sum[at] == sum)))
 		return;
 	/*
 	 * A task that owns a slot had not passed its exit when this program began, so its memory

@@ -55,7 +55,7 @@ static __always_inline int tcp_use(struct sock *trusted)
 	if (!account) {
 		if (!is_wanted || !is_plain_tcp(sk))
 			return 0;
-		account = make_account(trusted, false);
+		account = make_account(trusted, WITHOUT_LOCK);
 		if (!account)
 			return 0;
 		note_ends(sk, account);
@@ -85,7 +85,7 @@ static __always_inline void tcp_open(struct sock *trusted, __u32 flags)
 		}
 		return;
 	}
-	account = make_account(trusted, true);
+	account = make_account(trusted, IN_EVENT);
 	if (account) {
 		account->connect = now;
 		set_owner(account, task, flags);
@@ -220,7 +220,7 @@ static __always_inline int tcp_change(struct sock *trusted, int old, int new)
 	else if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK)
 		note_fin(sk, account);
 	else if (new == TCP_CLOSE)
-		settle(sk, account, &growth, true);
+		settle(sk, account, &growth, IN_EVENT);
 	return 0;
 }
 
@@ -233,7 +233,7 @@ static __always_inline int tcp_end(struct sock *trusted, bool is_last)
 
 	if (!account || !is_plain_tcp(sk))
 		return 0;
-	settle(sk, account, &growth, true);
+	settle(sk, account, &growth, IN_EVENT);
 	if (is_last)
 		forget_account(account);
 	return 0;
@@ -253,7 +253,7 @@ static __always_inline int tcp_abort(struct sock *trusted, struct sk_buff *answe
 }
 
 /* Charges a living socket, if it has an account. */
-static __always_inline int tcp_charge_living(struct sock *sk)
+static __always_inline int tcp_charge_living(struct sock *sk, enum reader reader)
 {
 	struct tcp_counters growth = {};
 	struct account *account;
@@ -265,7 +265,7 @@ static __always_inline int tcp_charge_living(struct sock *sk)
 	if (!account)
 		return 0;
 	see_account(account);
-	settle(bpf_core_cast(sk, struct sock), account, &growth, false);
+	settle(bpf_core_cast(sk, struct sock), account, &growth, reader);
 	return 0;
 }
 
@@ -274,15 +274,18 @@ static __always_inline int tcp_charge_open(struct file *file)
 {
 	struct socket *socket = file ? bpf_sock_from_file(file) : NULL;
 
-	return socket ? tcp_charge_living(socket->sk) : 0;
+	return socket ? tcp_charge_living(socket->sk, WITHOUT_LOCK) : 0;
 }
 
-/* The same for a socket of a network namespace. Some of them are no whole sockets. */
+/*
+ * The same for a socket of a network namespace. Some of them are no whole sockets. The kernel calls
+ * this with the lock of the socket: bpf_iter_tcp_seq_show() in net/ipv4/tcp_ipv4.c.
+ */
 static __always_inline int tcp_charge_listed(struct sock_common *common)
 {
 	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
 
-	return tcp ? tcp_charge_living((struct sock *)tcp) : 0;
+	return tcp ? tcp_charge_living((struct sock *)tcp, WITH_LOCK) : 0;
 }
 
 /* As in_wanted_cgroup() for a task that is not running. */
@@ -342,7 +345,7 @@ static __always_inline int tcp_adopt(struct bpf_iter__task_file *ctx)
 	if (account && account->key.task >> 32 > 1)
 		return 0;
 	if (!account)
-		account = make_account(trusted, false);
+		account = make_account(trusted, WITHOUT_LOCK);
 	if (account) {
 		set_owner(account, task, 0);
 		note_ends(sk, account);

@@ -25,6 +25,16 @@ static __always_inline __u32 is_locked(struct sock *sk)
 	return locked;
 }
 
+/* Who may change a socket's counters while they are read. */
+enum reader {
+	/* Nobody: this CPU does, and has called the program meanwhile. */
+	IN_EVENT,
+	/* Nobody: the reader holds the socket's lock. */
+	WITH_LOCK,
+	/* Another CPU. */
+	WITHOUT_LOCK,
+};
+
 /*
  * Reads a socket's counters, possibly while another CPU changes them. A reading may say too little,
  * and never too much; the rest is in the next one:
@@ -33,10 +43,10 @@ static __always_inline __u32 is_locked(struct sock *sk)
  *   they are read in the other order.
  * - tcp_snd_una_update() adds a FIN to bytes_acked, and only then to snd_una. tcp_data_queue() adds
  *   one to bytes_received, and marks that only in tcp_fin(). While another CPU may be between the
- *   two, one byte is held back. `is_mine` says that this is the CPU which has the socket.
+ *   two, one byte is held back.
  * - tcp_disconnect() closes the socket and then clears the counters. So the state is read last.
  */
-static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, bool is_mine)
+static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, enum reader reader)
 {
 	struct tcp_sock *tcp = bpf_core_cast(sk, struct tcp_sock);
 	__u32 locked;
@@ -44,13 +54,13 @@ static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, b
 	now->segs_out = tcp->segs_out;
 	barrier();
 	now->retrans_segs = tcp->total_retrans;
-	locked = is_mine ? 0 : is_locked(sk);
+	locked = reader == WITHOUT_LOCK ? is_locked(sk) : 0;
 	barrier();
 	now->acked = tcp->bytes_acked;
 	now->received = tcp->bytes_received;
 	barrier();
 	now->confirmed = tcp->snd_una;
-	locked |= is_mine ? 0 : is_locked(sk);
+	locked |= reader == WITHOUT_LOCK ? is_locked(sk) : 0;
 	now->locked = is_set(locked);
 	now->fin = is_set(locked | (sk->__sk_common.skc_flags & (1 << SOCK_DONE)));
 	now->segs_in = tcp->segs_in;
@@ -60,7 +70,7 @@ static __always_inline void read_tcp(struct sock *sk, struct tcp_reading *now, b
 	now->rtt_min = tcp->rtt_min.s[0].v;
 	barrier();
 	now->state = sk->__sk_common.skc_state;
-	now->cleared = !is_mine && now->state == TCP_CLOSE;
+	now->cleared = reader != IN_EVENT && now->state == TCP_CLOSE;
 }
 
 /* Whether the ends of a connection match all filters by ends. They are known. */
@@ -79,15 +89,15 @@ static __always_inline bool has_wanted_ends(const struct found_ends *found)
  */
 static __always_inline void note_ends(struct sock *sk, struct account *account)
 {
-	bool is_filtered = matching.ports || matching.networks || matching.no_loopback;
 	struct found_ends found = {.is_remote_known = true};
+	bool is_filtered = has_end_filter();
 	struct ends *ends = &found.ends;
 	__u64 netns, role = 0, is_wanted = 1;
 
 	if ((!remote.mode && !is_filtered) || (account->flags & ACCOUNT_HAS_ENDS) ||
 	    !sk->__sk_common.skc_dport)
 		return;
-	find_ends(ends, sk, TCP, SEND, matching.no_loopback);
+	find_ends(ends, sk, NULL, matching.no_loopback);
 	/* connect(2) has no local port yet when it says that it sends a SYN. */
 	if (!ends->local_port)
 		return;
@@ -151,7 +161,7 @@ static __always_inline void forget_account(struct account *account)
 
 /* Charges growth to the owner, with what `growth` has already. */
 static __always_inline void settle(struct sock *sk, struct account *account,
-				   struct tcp_counters *growth, bool is_mine)
+				   struct tcp_counters *growth, enum reader reader)
 {
 	struct tcp_reading now;
 	struct remote_key key;
@@ -161,7 +171,7 @@ static __always_inline void settle(struct sock *sk, struct account *account,
 	note_ends(sk, account);
 	now.begun = account->begun;
 	barrier();
-	read_tcp(sk, &now, is_mine);
+	read_tcp(sk, &now, reader);
 	bpf_spin_lock(&account->lock);
 	take_growth(account, &now, growth);
 	flags = account->flags;
@@ -215,7 +225,7 @@ static __always_inline void renew(struct sock *sk, struct account *account,
 	}
 	now.begun = account->begun;
 	barrier();
-	read_tcp(sk, &now, false);
+	read_tcp(sk, &now, WITHOUT_LOCK);
 	bpf_spin_lock(&account->lock);
 	flags = account->flags;
 	if (flags & ACCOUNT_USED)
@@ -245,7 +255,7 @@ static __always_inline bool is_owner(const struct account *account, struct task_
  * Begins the account of a socket: its counters count from now on. It has no owner yet, and no
  * remote end.
  */
-static __always_inline struct account *make_account(struct sock *trusted, bool is_mine)
+static __always_inline struct account *make_account(struct sock *trusted, enum reader reader)
 {
 	struct account *account =
 		bpf_sk_storage_get(&accounts, trusted, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -260,7 +270,7 @@ static __always_inline struct account *make_account(struct sock *trusted, bool i
 	}
 	if (!account->begun)
 		count_account(account);
-	read_tcp(sk, &now, is_mine);
+	read_tcp(sk, &now, reader);
 	fin = tcp->write_seq - 1;
 	if (now.state == TCP_FIN_WAIT1 || now.state == TCP_LAST_ACK || now.state == TCP_CLOSING)
 		flags = ACCOUNT_FIN;

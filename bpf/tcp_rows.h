@@ -129,8 +129,7 @@ static __always_inline bool has_grown(const struct tcp_counters *g)
 /* Whether only some tasks or ends are wanted. A socket without owner is then nobody's. */
 static __always_inline bool is_filtered(void)
 {
-	return filter.tracked || filter.tasks || matching.ports || matching.networks ||
-	       matching.no_loopback;
+	return filter.tracked || filter.tasks || has_end_filter();
 }
 
 /*

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use netatop::kernel::UdpEnds;
+use netatop::kernel::{HostFacts, SocketWalk, UdpEnds, try_tcp};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -127,7 +127,7 @@ impl Tracer {
                 if self.has_remote_ends() {
                     command.arg("-r");
                 }
-                if self.has_accounts() {
+                if matches!(self, Self::Tcp | Self::RemoteTcp) {
                     command.arg("--tcp");
                 }
                 if *self == Self::CommandLines {
@@ -162,23 +162,19 @@ impl Tracer {
         matches!(self, Self::Remote | Self::RemoteTcp)
     }
 
-    fn has_accounts(&self) -> bool {
-        matches!(self, Self::Tcp | Self::RemoteTcp)
-    }
-
     /// Number of BPF links when it is attached. 0 if the number does not show that.
     fn links(&self) -> usize {
         match self {
             Self::Netatop | Self::Remote | Self::Tcp | Self::RemoteTcp | Self::CommandLines => {
-                // Two iterators and three tracepoints.
-                let mut links = 5;
-                // Programs at three functions or on four cgroup hooks, before the last two.
+                // An iterator and three tracepoints.
+                let mut links = 4;
+                // Programs at three functions or on four cgroup hooks.
                 if self.has_remote_ends() {
                     links += if has_functions() { 3 } else { 4 };
                 }
-                // An iterator and five tracepoints.
-                if self.has_accounts() {
-                    links += 6;
+                // Three tracepoints, and one or two iterators over sockets.
+                if matches!(self, Self::Tcp | Self::RemoteTcp) {
+                    links += if visits_accounts() { 4 } else { 5 };
                 }
                 // Two each for command lines and for cgroups.
                 if *self == Self::CommandLines {
@@ -216,6 +212,12 @@ impl Tracer {
 fn has_functions() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| UdpEnds::Functions.can_load())
+}
+
+/// Whether living sockets are found by their accounts.
+fn visits_accounts() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| try_tcp(&HostFacts::gather()).is_ok_and(|w| w == SocketWalk::Accounts))
 }
 
 /// The cost of a tracer itself.

@@ -14,8 +14,8 @@ pub use write::write;
 use crate::error::Error;
 use crate::host::{NO_CGROUPS, cgroup_mount, has_cgroup1, host_name, is_initial_cgroup_namespace};
 use crate::kernel::{
-    Finding, HostFacts, Status, UdpEnds, findings, libbpf_messages, missing, tcp_trial, trial,
-    try_programs, udp_remote,
+    Finding, HostFacts, SocketWalk, Status, UdpEnds, findings, libbpf_messages, missing, tcp_trial,
+    trial, try_programs, try_tcp, udp_remote,
 };
 use crate::text::{shown, to_stdout};
 
@@ -48,8 +48,8 @@ pub struct Facts {
     /// Where the remote ends of unconnected UDP sockets come from. [`UdpEnds::NotNeeded`] if it was not
     /// tried either.
     pub udp_ends: UdpEnds,
-    /// The same with TCP's own account.
-    pub tried_tcp: Option<Result<(), String>>,
+    /// The same with TCP's own account, and how its programs find living sockets.
+    pub tried_tcp: Option<Result<SocketWalk, String>>,
     /// The atop found in PATH.
     pub atop: Atop,
 }
@@ -60,11 +60,11 @@ impl Facts {
     pub fn gather() -> Self {
         let host = HostFacts::gather();
         let can_try = missing(&host).is_none();
-        let tried =
-            |tcp| can_try.then(|| try_programs(&host, tcp).map_err(|error| error.to_string()));
+        let tried = || try_programs(&host).map_err(|error| error.to_string());
+        let tried_tcp = || try_tcp(&host).map_err(|error| error.to_string());
         Self {
-            tried: tried(false),
-            tried_tcp: tried(true),
+            tried: can_try.then(tried),
+            tried_tcp: can_try.then(tried_tcp),
             udp_ends: if can_try {
                 UdpEnds::of_host(&host)
             } else {

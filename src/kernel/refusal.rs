@@ -3,13 +3,12 @@
 use std::io::ErrorKind;
 
 use super::seccomp::REMEDY;
+use crate::error::Error;
+use crate::host::proc::own_status;
 
 /// The cause and the remedy if the kernel refused to load or attach the programs although no
 /// requirement was missing. `None` if the error does not identify a cause.
-pub(super) fn cause_of_refusal(
-    kind: ErrorKind,
-    seccomp: bool,
-) -> Option<(&'static str, &'static str)> {
+fn cause_of_refusal(kind: ErrorKind, seccomp: bool) -> Option<(&'static str, &'static str)> {
     match kind {
         // Docker's filter returns EPERM, systemd's the value of SystemCallErrorNumber=.
         ErrorKind::PermissionDenied | ErrorKind::Unsupported if seccomp => {
@@ -25,6 +24,26 @@ pub(super) fn cause_of_refusal(
         )),
         _ => None,
     }
+}
+
+/// The error for an operation that the kernel refused although no requirement was missing.
+pub(super) fn refused(what: &str, error: &libbpf_rs::Error) -> Error {
+    let kind = match error.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        libbpf_rs::ErrorKind::Unsupported => ErrorKind::Unsupported,
+        libbpf_rs::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+        _ => ErrorKind::Other,
+    };
+    let text = match cause_of_refusal(kind, own_status().seccomp_filter) {
+        Some((cause, remedy)) => {
+            format!("the kernel refused to {what} ({error:#}): {cause}\n{remedy}")
+        }
+        None => format!(
+            "the kernel refused to {what}: {error:#}\n\
+             --verbose shows libbpf's own messages, and the kernel's log may say more"
+        ),
+    };
+    Error::Failed(text)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::HostFacts;
 use super::facts::{BTF, parse_release};
 use super::finding::{Finding, Status};
 use super::kind::wants_classic;
+use super::socket_walk::SocketWalk;
 use super::udp_ends::UdpEnds;
 use crate::host::NO_CGROUPS;
 
@@ -184,9 +185,16 @@ pub fn trial(tried: Option<Result<(), String>>) -> Finding {
 
 /// The finding for a trial with TCP's own account, which is optional.
 #[must_use]
-pub fn tcp_trial(tried: Option<Result<(), String>>) -> Finding {
-    let met = Finding::ok("tcp", "TCP health", "its programs load and attach");
-    let finding = trial(tried);
+pub fn tcp_trial(tried: Option<Result<SocketWalk, String>>) -> Finding {
+    let found = match tried {
+        Some(Ok(SocketWalk::OpenFiles)) => {
+            "its programs load and attach, but cannot visit sockets of other network namespaces that \
+             no process has open"
+        }
+        _ => "its programs load and attach",
+    };
+    let met = Finding::ok("tcp", "TCP health", found);
+    let finding = trial(tried.map(|result| result.map(drop)));
     match finding.remedy {
         None => met,
         Some(remedy) => met.lacking(Status::Optional, finding.found, &remedy),

@@ -2,6 +2,7 @@
 
 use super::ends::EndFilter;
 use super::skel::types;
+use super::socket_walk::SocketWalk;
 use super::udp_ends::UdpEnds;
 use super::who::TaskFilter;
 use crate::host::proc::{host_netns, threads};
@@ -83,6 +84,8 @@ pub struct TcpRows {
     /// Maximum number of rows until they are taken. The reader is woken at half of it. What finds
     /// no row is unattributed. A row takes about 350 bytes.
     pub rows: u32,
+    /// How living sockets are found, or [`SocketWalk::OpenFiles`] if the kernel refuses that.
+    pub walk: SocketWalk,
 }
 
 impl TcpRows {
@@ -92,6 +95,7 @@ impl TcpRows {
         Self {
             threads,
             rows: 1 << 16,
+            walk: SocketWalk::Accounts,
         }
     }
 }

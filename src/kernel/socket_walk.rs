@@ -70,6 +70,10 @@ impl Charging {
         Ok(())
     }
 
+    pub(super) fn walk(&self) -> SocketWalk {
+        self.walk
+    }
+
     /// Number of living sockets that the last run did not find.
     pub(super) fn unseen(&self) -> u64 {
         self.unseen

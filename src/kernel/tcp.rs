@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use libbpf_rs::{Link, ProgramMut};
 use plain::Plain;
 
 use super::decode::{comm, read};
@@ -11,7 +10,7 @@ use super::remote::{process, remote, thread};
 use super::rows::{exchange, take_all};
 use super::setup::TcpRows;
 use super::shared;
-use super::skel::{NetatopMaps, NetatopProgs, NetatopSkel, types};
+use super::skel::{NetatopMaps, NetatopSkel, types};
 use super::socket_walk::{Charging, SocketWalk};
 use crate::error::Error;
 use crate::model::{Identity, Tcp, TcpRecord};
@@ -35,20 +34,8 @@ impl TcpRows {
     }
 }
 
-/// The programs that are attached to events.
-pub(super) fn programs<'s, 'o>(progs: &'s NetatopProgs<'o>) -> [&'s ProgramMut<'o>; 5] {
-    [
-        &progs.tcp_destroy,
-        &progs.tcp_reset,
-        &progs.tcp_set_state,
-        &progs.tcp_send,
-        &progs.tcp_recv,
-    ]
-}
-
-/// The attached programs, and the rows.
+/// The programs that charge living sockets, and the rows.
 pub(super) struct Accounts {
-    _events: Vec<Link>,
     charging: Charging,
     /// Whether the programs use `second_tcp_rows`.
     second: bool,
@@ -60,18 +47,15 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// Attaches the programs, and finds the owners of older sockets.
+    /// Finds the owners of older sockets. The programs on events are attached.
     pub(super) fn attach(
         skel: &NetatopSkel<'_>,
         rows: TcpRows,
         walk: SocketWalk,
     ) -> libbpf_rs::Result<Self> {
         let charging = Charging::attach(skel, walk)?;
-        let events = programs(&skel.progs).map(ProgramMut::attach);
-        let events = events.into_iter().collect::<libbpf_rs::Result<_>>()?;
         iter::run(&skel.progs.tcp_find.attach()?)?;
         Ok(Self {
-            _events: events,
             charging,
             second: false,
             taken: Vec::new(),
@@ -87,6 +71,11 @@ impl Accounts {
             .map_err(|error| Error::failed("the sockets could not be read", error))?;
         self.take(maps, true)?;
         Ok(mem::take(&mut self.taken))
+    }
+
+    /// How living sockets are found.
+    pub(super) fn walk(&self) -> SocketWalk {
+        self.charging.walk()
     }
 
     /// Number of living sockets that could not be charged in the last sample.

@@ -7,14 +7,16 @@ use std::rc::Rc;
 
 use libbpf_rs::{MapCore, MapFlags, PrintLevel, RingBuffer};
 
-use super::attach::{Counting, Links, Storage, attach, load, programs, refused, udp_ends};
+use super::attach::{Counting, Links, attach, programs, udp_ends};
 use super::commands::{self, Commands};
 use super::decode;
 use super::facts::HostFacts;
 use super::iter::{READ_BYTES, read_records};
 use super::kind::TracepointKind;
 use super::liveness;
+use super::load::{Storage, load};
 use super::misses::recursion_misses;
+use super::refusal::refused;
 use super::requirements::missing;
 use super::ring;
 use super::rows::Rows;
@@ -23,6 +25,7 @@ use super::setup::{Capacity, Filter};
 use super::shared;
 use super::skel::{NetatopSkel, types};
 use super::snapshot::Snapshot;
+use super::socket_walk::SocketWalk;
 use super::tcp::{self, Accounts};
 use super::udp_ends::{UdpEnds, functions};
 use super::unslotted::UnslottedBlocks;
@@ -143,7 +146,7 @@ impl<'a> Tracer<'a> {
             skel,
             kind,
             tracked: filter.is_tracked(),
-            counting: Counting::of(capacity, filter),
+            counting: Counting::of(capacity, filter, kind),
             udp_ends: udp_ends(capacity, filter),
             exits,
             cgroups,
@@ -155,6 +158,12 @@ impl<'a> Tracer<'a> {
             snapshot,
             rows,
         })
+    }
+
+    /// How living sockets are found for TCP's own account. `None` if it is not recorded.
+    #[must_use]
+    pub fn socket_walk(&self) -> Option<SocketWalk> {
+        self.accounts.as_ref().map(Accounts::walk)
     }
 
     /// Takes the rows of remote ends, if they are counted. Without `always`, only if there are many.
@@ -195,11 +204,10 @@ impl<'a> Tracer<'a> {
     /// How often the kernel skipped a program because that program (with classic tracepoints: any
     /// program) was already running on the CPU.
     fn missed_events(&self) -> Result<u64, Error> {
-        let accounts = self.accounts.as_ref();
-        let tcp = accounts.map(|_| tcp::programs(&self.skel.progs));
-        programs(&self.skel.progs, self.kind, self.tracked, self.counting)
+        let with_tcp = self.accounts.is_some();
+        let progs = &self.skel.progs;
+        programs(progs, self.kind, self.tracked, self.counting, with_tcp)
             .into_iter()
-            .chain(tcp.into_iter().flatten())
             .map(|program| recursion_misses(program.as_fd()))
             .sum()
     }

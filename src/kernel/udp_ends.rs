@@ -83,7 +83,8 @@ impl UdpEnds {
         }
         for mut map in open.open_object_mut().maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
-            let is_theirs = name == if is_hashed { "hashed_notes" } else { "notes" };
+            let others = if is_hashed { "hashed_notes" } else { "notes" };
+            let is_theirs = ["slots", "slot_notes", others].contains(&name.as_str());
             // The names of maps for variables contain a dot.
             map.set_autocreate(is_theirs || name.contains('.'))?;
         }

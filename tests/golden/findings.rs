@@ -1,7 +1,7 @@
 //! The output of `netatop check` for invented hosts.
 
 use netatop::check::{Atop, CheckFormat, Facts, can_record, write};
-use netatop::kernel::{HostFacts, Seccomp, UdpEnds};
+use netatop::kernel::{HostFacts, Seccomp, SocketWalk, UdpEnds};
 
 use super::assert_golden;
 
@@ -30,7 +30,7 @@ fn able() -> Facts {
         host_name: Some("host".to_owned()),
         tried: Some(Ok(())),
         udp_ends: UdpEnds::Functions,
-        tried_tcp: Some(Ok(())),
+        tried_tcp: Some(Ok(SocketWalk::Accounts)),
         atop: Atop::Version(2, 11),
     }
 }
@@ -74,6 +74,17 @@ fn findings_are_a_table_and_json_lines() {
     assert_golden("check_able.jsonl", &text(&able, CheckFormat::Json));
     assert_golden("check_bare.table", &text(&bare, CheckFormat::Table));
     assert_golden("check_bare.jsonl", &text(&bare, CheckFormat::Json));
+}
+
+#[test]
+fn sockets_that_cannot_be_visited_are_named() {
+    let facts = Facts {
+        tried_tcp: Some(Ok(SocketWalk::OpenFiles)),
+        ..able()
+    };
+    assert!(can_record(&facts.findings()));
+    let text = write(&facts.findings(), CheckFormat::Table);
+    assert!(text.contains("sockets of other network namespaces that no process has open"));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netatop::kernel::{Capacity, Filter, Storage, TracepointKind, Tracer, UnslottedBlocks};
+use netatop::kernel::{
+    Capacity, Filter, SocketWalk, Storage, TracepointKind, Tracer, UnslottedBlocks,
+};
 use netatop::model::{Counters, Extent, Identity, Interval, Ledger, Usage};
 use netatop::source::{Sample, Source};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -239,8 +241,15 @@ pub fn counters(line: &Value, other: Counters) -> Counters {
 /// The environment variable with which `classic.rs` chooses the kind of BPF programs.
 pub const KIND: &str = "NETATOP_TEST_KIND";
 
-/// Attaches the default programs of this host, or the kind chosen by the environment variable.
-fn attach<'a>(storage: &'a mut Storage, capacity: Capacity, filter: &Filter) -> Tracer<'a> {
+/// The environment variable with which `tcp_files.rs` chooses how living sockets are found.
+pub const WALK: &str = "NETATOP_TEST_WALK";
+
+/// Attaches the default programs of this host, or what the environment variables choose.
+fn attach<'a>(storage: &'a mut Storage, mut capacity: Capacity, filter: &Filter) -> Tracer<'a> {
+    if let (Some(tcp), Ok(way)) = (&mut capacity.tcp, std::env::var(WALK)) {
+        assert_eq!(way, "files", "{WALK} has another value");
+        tcp.walk = SocketWalk::OpenFiles;
+    }
     match std::env::var(KIND).as_deref() {
         Err(_) => Tracer::attach(storage, capacity, filter),
         Ok("classic") => Tracer::attach_kind(storage, capacity, filter, TracepointKind::Classic),

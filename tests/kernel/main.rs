@@ -51,6 +51,7 @@ mod soak;
 mod stress;
 mod systemd;
 mod tcp;
+mod tcp_files;
 mod tcp_memory;
 mod tcp_owner;
 mod tcp_reuse;

@@ -49,8 +49,8 @@ fn without_room_for_rows_the_account_is_unattributed() {
     let mut storage = Storage::default();
     let capacity = Capacity {
         tcp: Some(TcpRows {
-            threads: false,
             rows: 1,
+            ..TcpRows::new(false)
         }),
         ..Capacity::default()
     };
