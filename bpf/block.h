@@ -39,6 +39,9 @@ static __always_inline void name_stored(struct block *block)
 		__sync_fetch_and_add(&losses.stored, 1);
 }
 
+/* A new entry of the spare map. Not on the stack, of which some callers have little left. */
+static const volatile __u64 no_block[sizeof(struct block) / sizeof(__u64)] = {};
+
 /*
  * Makes a block for a thread that has none, or only one in the spare map. It tries the best place
  * first each time, since a shortage may have passed. NULL if no place can be had.
@@ -47,7 +50,6 @@ static __noinline struct counters *make_block(struct task_struct *task)
 {
 	__u64 address = address_of(task), key = (__u64)task;
 	struct slot_set *set = set_of(address);
-	struct block fresh = {};
 	struct counters *counters;
 	struct block *block;
 
@@ -62,12 +64,14 @@ static __noinline struct counters *make_block(struct task_struct *task)
 	block = spare_block(task);
 	if (block)
 		return &block->counters;
-	fresh.id = new_block_id();
 	__sync_fetch_and_add(&losses.spared, 1);
-	if (bpf_map_update_elem(&spare, &key, &fresh, BPF_NOEXIST))
+	if (bpf_map_update_elem(&spare, &key, (void *)no_block, BPF_NOEXIST))
 		__sync_fetch_and_add(&losses.outside_gone, 1);
 	block = bpf_map_lookup_elem(&spare, &key);
-	return block ? &block->counters : NULL;
+	if (!block)
+		return NULL;
+	give_id(&block->id);
+	return &block->counters;
 }
 
 #endif

@@ -34,10 +34,11 @@ static __always_inline void add(struct counters *c, enum protocol protocol,
 static __noinline int add_aside(bool no_memory, enum protocol protocol, enum direction direction,
 				__u64 bytes)
 {
-	struct counters one = {};
+	struct counters *lost = no_memory ? &losses.no_memory : &losses.no_task;
+	struct tally *tally = (struct tally *)lost + (protocol & UDP) * 2 + (direction & RECV);
 
-	add(&one, protocol, direction, bytes);
-	add_lost(no_memory ? &losses.no_memory : &losses.no_task, &one);
+	__sync_fetch_and_add(&tally->msgs, 1);
+	__sync_fetch_and_add(&tally->bytes, bytes);
 	return 0;
 }
 
@@ -135,6 +136,9 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 			forget_note(sk);
 		return 0;
 	}
+	/* An event of 0 bytes may not count at all. */
+	if (by_remote && !by_ends && !filter.tasks && ret && count_by_hint(sk, direction, ret))
+		return 0;
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;

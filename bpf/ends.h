@@ -62,6 +62,8 @@ struct note {
 	/* The interface of a link-local address. */
 	__u32 scope;
 	__u32 _pad2;
+	/* A note in the array has a cache line. */
+	__u64 _pad3[2];
 };
 
 /* The notes of threads with a slot, in the order of the slots. */
@@ -132,9 +134,9 @@ static __always_inline struct note *own_note(void)
 
 	if (!set || at >= SLOTS_IN_SET)
 		return stored_note();
-	at = any_of(at, SLOTS_IN_SET);
+	at = any_place(at, task);
 	note = note_at(task, at);
-	return note && note->owner == set->id[at] ? note : NULL;
+	return note && note->owner == set->state[at].id ? note : NULL;
 }
 
 /* The same, and makes it if there is none; NULL if there is no memory. */
@@ -147,10 +149,10 @@ static __always_inline struct note *make_note(void)
 	struct note *note, fresh = {};
 
 	if (set && at < SLOTS_IN_SET) {
-		at = any_of(at, SLOTS_IN_SET);
+		at = any_place(at, key);
 		note = note_at(key, at);
 		if (note)
-			note->owner = set->id[at];
+			note->owner = set->state[at].id;
 		return note;
 	}
 	if (!notes_are_hashed)
@@ -224,16 +226,21 @@ struct found_ends {
 	bool is_remote_known;
 };
 
-/* Whether the thread's note is for this call, which then has used it. */
+/*
+ * Whether a thread's note is for this call. The pieces of a corked datagram have one note: that of
+ * the first piece. In all other cases a note is for one call.
+ */
+static __always_inline bool is_for_call(const struct note *note, struct sock *sk,
+					enum direction direction)
+{
+	return note->sock == (__u64)sk && note->direction == direction &&
+	       (!note->used || note->corked);
+}
+
+/* The same. The call then has used the note. */
 static __always_inline bool take_note(struct note *note, struct sock *sk, enum direction direction)
 {
-	if (!note || note->sock != (__u64)sk || note->direction != direction)
-		return false;
-	/*
-	 * The pieces of a corked datagram have one note: that of the first piece. In all other
-	 * cases a note is for one call.
-	 */
-	if (note->used && !note->corked)
+	if (!note || !is_for_call(note, sk, direction))
 		return false;
 	note->used = 1;
 	note->corked = direction == SEND && bpf_core_cast(sk, struct udp_sock)->pending;

@@ -29,9 +29,12 @@ struct hint {
 	__u32 ports;
 	/* The interface of a link-local address. */
 	__u32 scope;
-	/* rows_generation << 16 | index of the row in its half. */
+	/* rows_generation << 20 | place of the slot in its set << 16 | index of the row in its
+	 * half. */
 	__u64 place;
 };
+
+enum { HINT_SLOT = 16, HINT_GENERATION = 20 };
 
 /*
  * Each CPU has hints of its own for each direction, since a program is not run while it is running
@@ -191,12 +194,48 @@ static __always_inline __u32 spread_of(const struct note *note)
 }
 
 /* Adds to the row to which a hint leads. False if user space has taken that row. */
-static __always_inline bool add_by_hint(const struct hint *hint, __u64 generation,
-					enum direction direction, __u64 bytes)
+static __always_inline bool add_by_hint(const struct hint *hint, enum direction direction,
+					__u64 bytes)
 {
-	if (hint->place >> 16 != generation)
+	__u64 generation = *(volatile __u64 *)&rows_generation;
+
+	if (hint->place >> HINT_GENERATION != generation)
 		return false;
 	return add_at(half_of(generation), hint->place & ROW_INDEX, direction, bytes);
+}
+
+/*
+ * Counts an event of a connected socket by its hint, if there is one that holds. It does the least
+ * that can be done, since most events end here. What is the same for each call on a socket was
+ * looked at when the hint was made.
+ */
+static __always_inline bool count_by_hint(struct sock *sk, enum direction direction, __u64 bytes)
+{
+	__u64 task = bpf_get_current_task(), cookie = sk->__sk_common.skc_cookie.counter, block;
+	bool is_udp = sk->sk_type == SOCK_DGRAM;
+	struct hint *hint;
+	struct note *note;
+	struct slot_set *set;
+	__u32 at;
+
+	hint = hint_for(task, cookie, direction, 0);
+	if (!hint || !cookie || hint->cookie != cookie || !is_socket_hint(hint, sk))
+		return false;
+	set = set_of(task);
+	at = hint->place >> HINT_SLOT & (SLOTS_IN_SET - 1);
+	if (!set || set->owner[at] != task)
+		return false;
+	block = set->state[at].id;
+	if (is_udp) {
+		note = note_at(task, at);
+		if (!note || (note->owner == block && is_for_call(note, sk, direction)))
+			return false;
+	}
+	if (hint->block != hinted_block(block, sk, is_udp ? UDP : TCP, false))
+		return false;
+	/* The next snapshot shows it again: the process may have another name. */
+	set->state[at].shown_id = 0;
+	return add_by_hint(hint, direction, bytes);
 }
 
 #endif

@@ -38,6 +38,18 @@ enum { SLOTS_IN_SET = 16 };
 /* Set in the owner of a slot that is being handed over. No task has an odd address. */
 enum { LEAVING = 1 };
 
+/* What is known of a slot besides its owner and counters. */
+struct slot_state {
+	/* Id of the block; 0 while the slot is free, or is being taken or given back. */
+	__u64 id;
+	/*
+	 * The block in the last snapshot, and the sum of its counters there. Events that are
+	 * counted in rows clear the first, so that the next snapshot shows the block.
+	 */
+	__u64 shown_id;
+	__u64 shown_sum;
+};
+
 /* An event reads the owners and writes the counters of one slot, so each lie together. */
 struct slot_set {
 	/*
@@ -45,12 +57,8 @@ struct slot_set {
 	 * is set while the block is handed over at the end of the task.
 	 */
 	__u64 owner[SLOTS_IN_SET];
+	struct slot_state state[SLOTS_IN_SET];
 	struct counters counters[SLOTS_IN_SET];
-	/* Block ids; 0 while a slot is free, or is being taken or given back. */
-	__u64 id[SLOTS_IN_SET];
-	/* The block and the sum of its counters in the last snapshot. Only dump_slots uses them. */
-	__u64 shown_id[SLOTS_IN_SET];
-	__u64 shown_sum[SLOTS_IN_SET];
 };
 
 struct {
@@ -163,7 +171,7 @@ __u64 rows_taken SEC(".data.dump") = 0;
 /* Set by user space: how often it has taken the rows of remote ends. */
 __u64 rows_generation SEC(".data.dump") = 0;
 
-/* Always 0, which the verifier does not know. See any_of(). */
+/* Always 0, which the verifier does not know. See tcp_abort(). */
 __u32 unknown_zero SEC(".data.dump") = 0;
 
 /* The same for `--tcp`: user space reads the first, and sets the second. */

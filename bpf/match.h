@@ -128,13 +128,6 @@ static __always_inline enum answer match_outside(const struct found_ends *found)
 	return YES;
 }
 
-/* Makes the verifier forget what it knows about a number, by any other number. */
-static __always_inline __u64 forgotten(__u64 number, __u64 any)
-{
-	asm volatile("%[n] ^= %[a]; %[n] ^= %[a];" : [n] "+r"(number) : [a] "r"(any));
-	return number;
-}
-
 /*
  * The ends can be found in many ways, with other constants in each. The verifier would follow each
  * way through all of the code behind, which is too much for it.

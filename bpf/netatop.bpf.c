@@ -237,36 +237,20 @@ int note_recv6(struct bpf_sock_addr *ctx)
 
 /*
  * Counting together with TCP's own account: one program takes less time than two. The verifier
- * removes the code of options that are not used. Not inline, so that both parts use the same stack,
- * one after the other: a program has 512 bytes.
+ * removes the code of options that are not used.
  */
-static __noinline int use_account(struct sock *sk)
-{
-	return tcp_use(sk);
-}
-
-static __noinline int count_send(struct sock *sk, int ret, int flags)
-{
-	return count(sk, ret, flags, SEND, remote.mode, has_end_filter());
-}
-
-static __noinline int count_recv(struct sock *sk, int ret, int flags)
-{
-	return count(sk, ret, flags, RECV, remote.mode, has_end_filter());
-}
-
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_send_tcp, struct sock *sk, int ret, int flags)
 {
-	use_account(sk);
-	return count_send(sk, ret, flags);
+	tcp_use(sk);
+	return count(sk, ret, flags, SEND, remote.mode, has_end_filter());
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(on_recv_tcp, struct sock *sk, int ret, int flags)
 {
-	use_account(sk);
-	return count_recv(sk, ret, flags);
+	tcp_use(sk);
+	return count(sk, ret, flags, RECV, remote.mode, has_end_filter());
 }
 
 /*

@@ -62,26 +62,27 @@ static __always_inline void make_key(struct remote_key *key, struct sock *sk,
 }
 
 /*
- * Adds to the row for an event with these ends. False if there is no room. Makes the hint, if any.
+ * Adds to the row for an event with these ends. False if there is no room. Makes the hint, if any,
+ * for the slot at an index in its set.
  */
 static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol,
 					 enum direction direction, __u64 bytes,
 					 const struct ends *ends, const struct note *note,
-					 __u64 generation, struct hint *hint, __u64 cookie,
-					 __u64 block)
+					 struct hint *hint, __u64 cookie, __u64 block, __u32 at)
 {
+	__u64 generation = *(volatile __u64 *)&rows_generation;
+	__u32 index = NO_ROW;
 	struct remote_key key;
-	__u64 place = NO_PLACE;
 	bool is_added;
 
 	make_key(&key, sk, protocol, ends);
-	is_added = add_to_row(&key, generation, &place, direction, bytes);
+	is_added = add_to_row(&key, half_of(generation), &index, direction, bytes);
 	/* A closed socket keeps its port elsewhere: see find_ends(). */
-	if (!hint || place == NO_PLACE || !sk->__sk_common.skc_num)
+	if (!hint || index == NO_ROW || !sk->__sk_common.skc_num)
 		return is_added;
 	hint->cookie = cookie;
 	hint->block = block;
-	hint->place = place;
+	hint->place = generation << HINT_GENERATION | (__u64)at << HINT_SLOT | index;
 	if (note)
 		make_note_hint(hint, sk, note);
 	else
@@ -97,50 +98,38 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					enum direction direction, __u64 bytes,
 					const struct found_ends *found)
 {
-	__u64 task = bpf_get_current_task(), cookie, block = 0, generation;
-	struct note *note = NULL;
+	__u64 task = bpf_get_current_task(), cookie = 0, block = 0;
+	struct slot_set *set = set_of(task);
+	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET;
+	struct note *note = found ? found->note : NULL;
 	struct counters *counters;
 	struct hint *hint = NULL;
-	struct slot_set *set;
 	struct ends ends = {};
 	bool is_known;
-	__u32 at;
 
-	/* Before the slot: the CPU can then load both at the same time. */
-	cookie = cookie_of(sk);
-	if (cookie && protocol == TCP)
-		hint = hint_for(task, cookie, direction, 0);
-	generation = *(volatile __u64 *)&rows_generation;
-	set = set_of(task);
-	at = set ? place_in(set, task) : SLOTS_IN_SET;
 	if (set && at < SLOTS_IN_SET) {
-		at = any_of(at, SLOTS_IN_SET);
-		/* The next snapshot shows it again: the process may have another name. */
-		set->shown_id[at] = 0;
-		block = set->id[at];
-		if (found) {
-			note = found->note;
-		} else if (protocol == UDP) {
+		at = any_place(at, task);
+		set->state[at].shown_id = 0;
+		if (!found && protocol == UDP) {
 			note = note_at(task, at);
-			if (note && (note->owner != block || !take_note(note, sk, direction)))
+			if (note &&
+			    (note->owner != set->state[at].id || !take_note(note, sk, direction)))
 				note = NULL;
 		}
-		block = hinted_block(block, sk, protocol, note);
-		if (cookie && protocol == UDP)
+		block = hinted_block(set->state[at].id, sk, protocol, note);
+		cookie = cookie_of(sk);
+		if (cookie)
 			hint = hint_for(task, cookie, direction, note ? spread_of(note) : 0);
 		if (hint && hint->cookie == cookie && hint->block == block &&
 		    (note ? is_note_hint(hint, sk, note) : is_socket_hint(hint, sk)) &&
-		    add_by_hint(hint, generation, direction, bytes))
+		    add_by_hint(hint, direction, bytes))
 			return 0;
 		counters = &set->counters[at];
 	} else {
 		counters = counters_outside(bpf_get_current_task_btf(), protocol, direction, bytes);
 		if (!counters)
 			return 0;
-		hint = NULL;
-		if (found) {
-			note = found->note;
-		} else if (protocol == UDP) {
+		if (!found && protocol == UDP) {
 			note = stored_note();
 			if (!take_note(note, sk, direction))
 				note = NULL;
@@ -154,8 +143,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		add(counters, protocol, direction, bytes);
 		return 0;
 	}
-	if (!count_in_row(sk, protocol, direction, bytes, &ends, note, generation, hint, cookie,
-			  block)) {
+	if (!count_in_row(sk, protocol, direction, bytes, &ends, note, hint, cookie, block, at)) {
 		__sync_fetch_and_add(&losses.remote_full, 1);
 		add(counters, protocol, direction, bytes);
 	}

@@ -130,9 +130,6 @@ static __always_inline struct row *row_at(__u32 half, __u32 index)
 
 enum { NO_ROW = 0xffffffff };
 
-/* No place that a hint can have. */
-#define NO_PLACE (~0ULL)
-
 /*
  * The index of a key's row for this CPU in the half that begins with this set. The key gets a row
  * if it has none; NO_ROW if its set is full. User space adds up the rows of all CPUs.
@@ -225,18 +222,18 @@ static __always_inline bool add_at(__u32 half, __u32 index, enum direction direc
 }
 
 /*
- * Adds to the row of a key on this CPU. False if there is no room for it. *place becomes where the
- * row is, as in struct hint. It stays as it is if the row is in the hash map.
+ * Adds to the row of a key on this CPU. False if there is no room for it. *index becomes that of
+ * the row in its half. It stays as it is if the row is in the hash map.
  */
-static __always_inline bool add_to_row(const struct remote_key *key, __u64 generation, __u64 *place,
+static __always_inline bool add_to_row(const struct remote_key *key, __u32 half, __u32 *index,
 				       enum direction direction, __u64 bytes)
 {
-	__u32 index = find_index(key, half_of(generation));
+	__u32 found = find_index(key, half);
 	struct remote_counters *counters;
 
-	if (index != NO_ROW) {
-		*place = generation << 16 | index;
-		return add_at(half_of(generation), index, direction, bytes);
+	if (found != NO_ROW) {
+		*index = found;
+		return add_at(half, found, direction, bytes);
 	}
 	counters = hashed_row(key);
 	if (!counters)

@@ -59,14 +59,20 @@ static __always_inline __u32 bounded(__u32 at)
 	return at & (SLOTS_IN_SET - 1);
 }
 
-/*
- * Makes the verifier forget which index below `size`, a power of two, this is. Otherwise, it checks
- * the code that follows a search once for each place that the search can find.
- */
-static __always_inline __u32 any_of(__u32 at, __u32 size)
+/* Makes the verifier forget what it knows about a number, by any number that it does not know. */
+static __always_inline __u64 forgotten(__u64 number, __u64 any)
 {
-	at += *(volatile __u32 *)&unknown_zero;
-	return at & (size - 1);
+	asm volatile("%[n] ^= %[a]; %[n] ^= %[a];" : [n] "+r"(number) : [a] "r"(any));
+	return number;
+}
+
+/*
+ * Makes the verifier forget which index in a set this is. Otherwise, it checks the code that
+ * follows a search once for each place that the search can find.
+ */
+static __always_inline __u32 any_place(__u64 at, __u64 task)
+{
+	return forgotten(at, task) & (SLOTS_IN_SET - 1);
 }
 
 static __always_inline __u64 new_block_id(void)
@@ -92,7 +98,7 @@ static __always_inline struct counters *take_slot(struct slot_set *set, __u64 ta
 	for (__u32 at = 0; at < SLOTS_IN_SET; at++) {
 		if (set->owner[at] || __sync_val_compare_and_swap(&set->owner[at], 0, task))
 			continue;
-		give_id(&set->id[at]);
+		give_id(&set->state[at].id);
 		return &set->counters[at];
 	}
 	return NULL;
@@ -115,7 +121,7 @@ static __always_inline bool claim_slot(struct slot_set *set, __u32 at, __u64 tas
  */
 static __always_inline void give_back_slot(struct slot_set *set, __u32 at)
 {
-	__sync_lock_test_and_set(&set->id[at], 0);
+	__sync_lock_test_and_set(&set->state[at].id, 0);
 	__builtin_memset(&set->counters[at], 0, sizeof(set->counters[at]));
 	__sync_lock_test_and_set(&set->owner[at], 0);
 }

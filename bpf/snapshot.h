@@ -38,9 +38,9 @@ static __always_inline void end_slots(struct thread_record *record, __u64 addres
 		at = bounded(at);
 		if (!claim_slot(set, at, address))
 			continue;
-		give_id(&set->id[at]);
+		give_id(&set->state[at].id);
 		if (has_traffic(&set->counters[at]))
-			hand_over(record, set->id[at], &set->counters[at]);
+			hand_over(record, set->state[at].id, &set->counters[at]);
 		give_back_slot(set, at);
 	}
 }
@@ -65,9 +65,11 @@ static __always_inline void end_stored(struct thread_record *record, struct bloc
 static __always_inline void end_spare(struct thread_record *record, struct task_struct *task,
 				      struct block *spared)
 {
-	struct block copy = *spared;
 	__u64 key = (__u64)task;
+	struct block copy;
 
+	give_id(&spared->id);
+	copy = *spared;
 	barrier();
 	if (!spare_block(task))
 		return;
@@ -121,13 +123,13 @@ static __always_inline void dump_slot(struct slot_set *set, __u32 at)
 	__u32 number = dump.records;
 	__u64 block, sum, owner;
 
-	if (!set->id[at])
+	if (!set->state[at].id)
 		return;
 	record = bpf_map_lookup_elem(&snapshot, &number);
 	if (!record)
 		return;
 	/* An atomic operation for the order of loads: see give_back_slot(). */
-	block = __sync_fetch_and_add(&set->id[at], 0);
+	block = __sync_fetch_and_add(&set->state[at].id, 0);
 	/* A free slot keeps no id, unless its owner ended while it was given one. */
 	owner = set->owner[at] & ~(__u64)LEAVING;
 	if (!owner)
@@ -136,8 +138,8 @@ static __always_inline void dump_slot(struct slot_set *set, __u32 at)
 	/* The sum is that of the copy. The slot can have changed since. */
 	barrier();
 	sum = sum_of(&record->counters);
-	if (!dump.all &&
-	    ((!sum && !remote.mode) || (set->shown_id[at] == block && set->shown_sum[at] == sum)))
+	if (!dump.all && ((!sum && !remote.mode) ||
+			  (set->state[at].shown_id == block && set->state[at].shown_sum == sum)))
 		return;
 	/*
 	 * A task that owns a slot had not passed its exit when this program began, so its memory
@@ -147,11 +149,11 @@ static __always_inline void dump_slot(struct slot_set *set, __u32 at)
 	 */
 	identify(record, owner, 0);
 	/* If the task has ended meanwhile, its exit record has the counters. */
-	if (!block || __sync_fetch_and_add(&set->id[at], 0) != block)
+	if (!block || __sync_fetch_and_add(&set->state[at].id, 0) != block)
 		return;
 	record->block = block;
-	set->shown_id[at] = block;
-	set->shown_sum[at] = sum;
+	set->state[at].shown_id = block;
+	set->state[at].shown_sum = sum;
 	dump.records++;
 }
 
@@ -212,7 +214,8 @@ static __always_inline int dump_outside(struct bpf_iter__task *ctx)
 		return 0;
 	identify(&record, address_of(task), 0);
 	dump_block(ctx, &record, block);
-	if (spared) {
+	/* A new entry can be found here before it has its id, as above. */
+	if (spared && spared->id) {
 		record.block = spared->id;
 		record.counters = spared->counters;
 		/*

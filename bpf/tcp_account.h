@@ -211,34 +211,37 @@ static __always_inline bool is_same_name(const char *one, const char *other)
 static __always_inline void renew(struct sock *sk, struct account *account,
 				  struct task_struct *task)
 {
+	/* One after the other: the stack is small. */
+	union {
+		struct tcp_reading now;
+		struct remote_key key;
+	} of;
 	struct tcp_counters growth = {};
-	struct tcp_owner next = {}, owner;
-	__u32 flags;
-	struct tcp_reading now;
-	struct remote_key key;
 	__u64 start = 0, id = 0;
+	struct tcp_owner owner;
+	__u32 flags;
 
 	if (task) {
-		identify_owner(&next, task);
 		start = task->group_leader->start_boottime;
 		id = task_of_row(task);
 	}
-	now.begun = account->begun;
+	of.now.begun = account->begun;
 	barrier();
-	read_tcp(sk, &now, WITHOUT_LOCK);
+	read_tcp(sk, &of.now, WITHOUT_LOCK);
 	bpf_spin_lock(&account->lock);
 	flags = account->flags;
 	if (flags & ACCOUNT_USED)
-		take_growth(account, &now, &growth);
-	key = account->key;
+		take_growth(account, &of.now, &growth);
+	of.key = account->key;
 	owner = account->owner;
 	account->key.start = start;
 	account->key.task = id;
-	account->owner = next;
+	if (task)
+		identify_owner(&account->owner, task);
 	account->flags |= ACCOUNT_USED;
 	bpf_spin_unlock(&account->lock);
 	if (!(flags & ACCOUNT_UNWANTED))
-		credit(&key, &owner, &growth);
+		credit(&of.key, &owner, &growth);
 }
 
 /* Whether a task is the owner already, under the same name. */
