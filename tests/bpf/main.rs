@@ -7,13 +7,16 @@ mod floor;
 mod growth;
 mod layout;
 mod object;
+mod stack;
 
 use object::Programs;
 
+/// The object as it is in the program.
+const BUILT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/netatop.o"));
+
 /// As they are in the program.
 fn built() -> Programs {
-    let bytes = include_bytes!(concat!(env!("OUT_DIR"), "/netatop.o"));
-    let programs = Programs::read(bytes);
+    let programs = Programs::read(BUILT);
     let slots = programs.sections.values().map(|s| s.instructions.len());
     assert!(slots.sum::<usize>() > 100, "the programs were not found");
     programs

@@ -32,7 +32,7 @@ impl Instruction {
     }
 
     /// The register that is written, or the address that is written to.
-    fn destination(self) -> u8 {
+    pub fn destination(self) -> u8 {
         if cfg!(target_endian = "little") {
             self.registers & 0xf
         } else {
@@ -49,8 +49,10 @@ impl Instruction {
             1 => self.source() == STACK,
             // BPF_ST, BPF_STX.
             2 | 3 => self.destination() == STACK,
-            // BPF_ALU, BPF_ALU64, with BPF_X.
-            4 | 7 => self.opcode & 8 != 0,
+            // BPF_ALU, BPF_ALU64, with BPF_X; or BPF_MOV of 0, with which the compiler clears a
+            // register as often as it likes. A field at 0 is elsewhere in another layout, so a
+            // difference would show there.
+            4 | 7 => self.opcode & 8 != 0 || (self.opcode & 0xf0 == 0xb0 && self.immediate == 0),
             // BPF_JMP, BPF_JMP32.
             5 | 6 => self.opcode != CALL || self.source() != 0,
             _ => false,
@@ -136,7 +138,7 @@ impl Programs {
     }
 }
 
-fn is_code<'a>(section: &impl ObjectSection<'a>) -> bool {
+pub fn is_code<'a>(section: &impl ObjectSection<'a>) -> bool {
     match section.flags() {
         SectionFlags::Elf { sh_flags, .. } => {
             sh_flags.contains(object::elf::SHF_EXECINSTR) && section.size() > 0
@@ -161,7 +163,7 @@ fn u32_at(bytes: &[u8], at: usize, endianness: Endianness) -> u32 {
     }
 }
 
-fn instruction(bytes: &[u8], endianness: Endianness) -> Instruction {
+pub fn instruction(bytes: &[u8], endianness: Endianness) -> Instruction {
     Instruction {
         opcode: bytes[0],
         registers: bytes[1],
