@@ -47,8 +47,7 @@ const volatile struct remote_settings remote;
 
 /* The remote end of an unconnected UDP call, which the cgroup programs leave for the tracepoint. */
 struct note {
-	/* Whose note it is: the id of the block in a slot; the start of the thread in a hash map.
-	 */
+	/* Whose it is: the block of a slot by its id, or in a hash map a thread by its start. */
 	__u64 owner;
 	__u64 sock;
 	__u64 address[2];

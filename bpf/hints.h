@@ -29,8 +29,10 @@ struct hint {
 	__u32 ports;
 	/* The interface of a link-local address. */
 	__u32 scope;
-	/* rows_generation << 20 | place of the slot in its set << 16 | index of the row in its
-	 * half. */
+	/*
+	 * From the lowest bit on: 16 bits for the index of the row in its half, 4 for the place of
+	 * the slot in its set, and rows_generation.
+	 */
 	__u64 place;
 };
 

@@ -125,36 +125,46 @@ pub(super) fn set_tcp_rows_second(maps: &mut NetatopMaps<'_>, second: bool) {
     }
 }
 
+/// What the programs and user space tell each other about passes over sockets.
+struct Passes<'m> {
+    accounts: &'m AtomicU64,
+    /// Of this pass.
+    seen: &'m AtomicU64,
+    pass: &'m AtomicU32,
+}
+
+fn passes<'m>(maps: &'m mut NetatopMaps<'_>, pass: u32) -> Option<Passes<'m>> {
+    let passes = &mut maps.data_dump_data.as_deref_mut()?.tcp_passes;
+    let [even, odd] = &mut passes.seen;
+    let seen = if pass.is_multiple_of(2) { even } else { odd };
+    // SAFETY: as above, aligned integers in memory that stays mapped.
+    let (accounts, seen, pass) = unsafe {
+        (
+            AtomicU64::from_ptr(&raw mut passes.accounts),
+            AtomicU64::from_ptr(seen),
+            AtomicU32::from_ptr(&raw mut passes.pass),
+        )
+    };
+    Some(Passes {
+        accounts,
+        seen,
+        pass,
+    })
+}
+
 /// Begins a pass over the sockets that are open files.
 pub(super) fn begin_tcp_pass(maps: &mut NetatopMaps<'_>, pass: u32) {
-    if let Some(data) = maps.data_dump_data.as_deref_mut() {
-        let passes = &raw mut data.tcp_passes;
-        // SAFETY: as above, aligned integers in memory that stays mapped.
-        let (seen, shared) = unsafe {
-            (
-                AtomicU64::from_ptr(&raw mut (*passes).seen[(pass & 1) as usize]),
-                AtomicU32::from_ptr(&raw mut (*passes).pass),
-            )
-        };
+    if let Some(passes) = passes(maps, pass) {
         // In this order: from then on, the programs count in `seen`.
-        seen.store(0, Ordering::SeqCst);
-        shared.store(pass, Ordering::SeqCst);
+        passes.seen.store(0, Ordering::SeqCst);
+        passes.pass.store(pass, Ordering::SeqCst);
     }
 }
 
 /// The number of living sockets with an account that the pass has not seen.
 pub(super) fn unseen_accounts(maps: &mut NetatopMaps<'_>, pass: u32) -> u64 {
-    let Some(data) = maps.data_dump_data.as_deref_mut() else {
-        return 0;
-    };
-    let passes = &raw mut data.tcp_passes;
-    // SAFETY: as above, aligned integers in memory that stays mapped.
-    let (accounts, seen) = unsafe {
-        (
-            AtomicU64::from_ptr(&raw mut (*passes).accounts),
-            AtomicU64::from_ptr(&raw mut (*passes).seen[(pass & 1) as usize]),
-        )
-    };
-    let seen = seen.load(Ordering::SeqCst);
-    accounts.load(Ordering::SeqCst).saturating_sub(seen)
+    passes(maps, pass).map_or(0, |passes| {
+        let seen = passes.seen.load(Ordering::SeqCst);
+        passes.accounts.load(Ordering::SeqCst).saturating_sub(seen)
+    })
 }

@@ -267,6 +267,7 @@ mod tests {
             undecided_bytes: 11_000,
             tcp_no_account: 8,
             tcp_no_row: 9,
+            tcp_unseen: 1,
             commands_lost: 10,
             commands_unread: 1,
             ..Losses::default()
@@ -305,6 +306,7 @@ mod tests {
                 "10 TCP segments unattributed: their connections have no known owner",
                 "8 times the kernel had no memory for TCP's account of a connection",
                 "9 times there was no room for a row of TCP's account: it is unattributed",
+                "1 TCP socket not read at the end: closed or not accepted, in another network namespace",
                 "8 UDP calls not seen by the programs that tell remote ends: these may be wrong",
                 "8 messages left out (9.0 KB), remote end not known: unconnected UDP, and no address in the call",
                 "2 new cgroups of unknown unit: no room, or the path is too long",

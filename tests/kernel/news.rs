@@ -62,8 +62,8 @@ fn a_slot_taken_again_is_shown_again() {
     });
 }
 
-/// One read of an iterator returns at most 240 records; the next read returns the rest. Each thread
-/// with traffic is shown once, and idle threads are not shown.
+/// One run of the program returns at most 256 records; the next run returns the rest. Each thread with
+/// traffic is shown once, and idle threads are not shown.
 #[test]
 fn news_of_thousands_are_shown_once_and_silence_not_at_all() {
     const THREADS: usize = 5000;
