@@ -262,10 +262,8 @@ static __always_inline int tcp_charge_living(struct sock *sk, enum reader reader
 	if (!sk)
 		return 0;
 	account = bpf_sk_storage_get(&accounts, sk, NULL, 0);
-	if (!account)
-		return 0;
-	see_account(account);
-	settle(bpf_core_cast(sk, struct sock), account, &growth, reader);
+	if (account && see_account(account))
+		settle(bpf_core_cast(sk, struct sock), account, &growth, reader);
 	return 0;
 }
 

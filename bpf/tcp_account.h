@@ -124,15 +124,18 @@ static __always_inline void note_ends(struct sock *sk, struct account *account)
 	bpf_spin_unlock(&account->lock);
 }
 
-/* A pass has reached an account. */
-static __always_inline void see_account(struct account *account)
+/* A pass has reached an account. False if it was there before: a socket can have several files. */
+static __always_inline bool see_account(struct account *account)
 {
 	__u32 pass = tcp_passes.pass;
 
-	if (!tcp.by_files || account->pass == pass)
-		return;
+	if (!tcp.by_files)
+		return true;
+	if (account->pass == pass)
+		return false;
 	account->pass = pass;
 	__sync_fetch_and_add(&tcp_passes.seen[pass & 1], 1);
+	return true;
 }
 
 /* An account is new. Its socket has nothing yet that a pass would have to charge. */

@@ -42,9 +42,10 @@ impl Charging {
         let progs = &skel.progs;
         let links = match walk {
             SocketWalk::Accounts => vec![progs.tcp_charge.attach_iter(skel.maps.accounts.as_fd())?],
+            // In this order: the first reads more exactly, since it has the lock of the socket.
             SocketWalk::OpenFiles => vec![
-                progs.tcp_charge_files.attach()?,
                 progs.tcp_charge_netns.attach()?,
+                progs.tcp_charge_files.attach()?,
             ],
         };
         Ok(Self {
