@@ -120,6 +120,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		cookie = cookie_of(sk);
 		if (cookie)
 			hint = hint_for(task, cookie, direction, note ? spread_of(note) : 0);
+		/* count_by_hint() has not seen calls with a note or with a filter. */
 		if (hint && hint->cookie == cookie && hint->block == block &&
 		    (note ? is_note_hint(hint, sk, note) : is_socket_hint(hint, sk)) &&
 		    add_by_hint(hint, direction, bytes))

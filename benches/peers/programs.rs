@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapType, ObjectBuilder};
+use netatop::kernel::{HostFacts, SocketWalk, UdpEnds, try_tcp};
 
 use super::load::Numbers;
 
@@ -62,4 +64,16 @@ pub fn main(object: &Path) {
         }
     }
     println!("{}", serde_json::to_string(&counts).expect("json"));
+}
+
+/// Whether the remote ends of unconnected UDP come from programs at the kernel's functions.
+pub fn has_functions() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| UdpEnds::Functions.can_load())
+}
+
+/// Whether living sockets are found by their accounts.
+pub fn visits_accounts() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| try_tcp(&HostFacts::gather()).is_ok_and(|w| w == SocketWalk::Accounts))
 }

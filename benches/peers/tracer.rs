@@ -5,10 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use netatop::kernel::{HostFacts, SocketWalk, UdpEnds, try_tcp};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -127,7 +125,7 @@ impl Tracer {
                 if self.has_remote_ends() {
                     command.arg("-r");
                 }
-                if matches!(self, Self::Tcp | Self::RemoteTcp) {
+                if self.has_accounts() {
                     command.arg("--tcp");
                 }
                 if *self == Self::CommandLines {
@@ -162,6 +160,10 @@ impl Tracer {
         matches!(self, Self::Remote | Self::RemoteTcp)
     }
 
+    fn has_accounts(&self) -> bool {
+        matches!(self, Self::Tcp | Self::RemoteTcp)
+    }
+
     /// Number of BPF links when it is attached. 0 if the number does not show that.
     fn links(&self) -> usize {
         match self {
@@ -170,11 +172,11 @@ impl Tracer {
                 let mut links = 4;
                 // Programs at three functions or on four cgroup hooks.
                 if self.has_remote_ends() {
-                    links += if has_functions() { 3 } else { 4 };
+                    links += if programs::has_functions() { 3 } else { 4 };
                 }
                 // Three tracepoints, and one or two iterators over sockets.
-                if matches!(self, Self::Tcp | Self::RemoteTcp) {
-                    links += if visits_accounts() { 4 } else { 5 };
+                if self.has_accounts() {
+                    links += if programs::visits_accounts() { 4 } else { 5 };
                 }
                 // Two each for command lines and for cgroups.
                 if *self == Self::CommandLines {
@@ -206,18 +208,6 @@ impl Tracer {
         running.wait_until_ready();
         running
     }
-}
-
-/// Whether the remote ends of unconnected UDP come from programs at the kernel's functions.
-fn has_functions() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| UdpEnds::Functions.can_load())
-}
-
-/// Whether living sockets are found by their accounts.
-fn visits_accounts() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| try_tcp(&HostFacts::gather()).is_ok_and(|w| w == SocketWalk::Accounts))
 }
 
 /// The cost of a tracer itself.

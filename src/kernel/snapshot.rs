@@ -26,12 +26,12 @@ fn failed(error: impl std::fmt::Display) -> Error {
 }
 
 impl Snapshot {
-    /// Maps the records. There are `sets` sets of slots.
-    pub(super) fn map(maps: &NetatopMaps<'_>, sets: u32) -> io::Result<Self> {
+    /// Maps the records.
+    pub(super) fn map(maps: &NetatopMaps<'_>) -> io::Result<Self> {
         let records = maps.snapshot.max_entries() as usize;
         Ok(Self {
             records: Words::map(maps.snapshot.as_fd(), records * RECORD_WORDS)?,
-            sets,
+            sets: maps.slots.max_entries(),
         })
     }
 

@@ -120,7 +120,7 @@ impl<'a> Tracer<'a> {
         let (exits_to, cgroups_to) = (Rc::clone(&exits), Rc::clone(&cgroups));
         let (ring, mut commands) = ring::open(&skel, capacity, kind, exits_to, cgroups_to)
             .map_err(|error| refused("open the ring buffers", &error))?;
-        let snapshot = Snapshot::map(&skel.maps, capacity.slot_sets())
+        let snapshot = Snapshot::map(&skel.maps)
             .map_err(|error| Error::failed("the memory of the programs", error))?;
         let rows = capacity
             .remote

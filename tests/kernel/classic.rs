@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::harness::KIND;
+use super::harness::{KIND, passes};
 
 /// Tests that depend on how events reach the programs.
 const TESTS: [&str; 4] = [
@@ -48,22 +48,13 @@ fn all_is_counted_alike() {
         let named = String::from_utf8_lossy(&listed).contains(": test\n");
         assert!(named, "no test is called {name}");
     }
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .args(["sh", "-c", MOUNT_AND_RUN, "sh"])
-        .arg(program)
-        .arg("--test-threads=1")
-        .args(tests)
-        .env(KIND, "classic")
-        .output()
-        .expect("unshare");
-    // Print the output only on failure: scripts would count the inner test results too.
-    let told =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        output.status,
-        told.concat()
+    passes(
+        Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .args(["sh", "-c", MOUNT_AND_RUN, "sh"])
+            .arg(program)
+            .arg("--test-threads=1")
+            .args(tests)
+            .env(KIND, "classic"),
     );
 }

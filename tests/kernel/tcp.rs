@@ -95,9 +95,14 @@ fn sums<'u>(usage: impl Iterator<Item = &'u netatop::model::Usage>) -> (Counters
 
 /// Counts with TCP's account.
 pub fn with_tcp<T>(filter: &Filter, run: impl FnOnce(&mut Counting<'_>) -> T) -> T {
+    with_rows(TcpRows::new(false), filter, run)
+}
+
+/// The same with these rows.
+pub fn with_rows<T>(rows: TcpRows, filter: &Filter, run: impl FnOnce(&mut Counting<'_>) -> T) -> T {
     let mut storage = Storage::default();
     let capacity = Capacity {
-        tcp: Some(TcpRows::new(false)),
+        tcp: Some(rows),
         ..Capacity::default()
     };
     run(&mut Counting::with_capacity(

@@ -4,49 +4,34 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
-use netatop::kernel::{Capacity, Filter, HostFacts, SocketWalk, Storage, TcpRows, try_tcp};
+use netatop::kernel::{Filter, HostFacts, SocketWalk, TcpRows, try_tcp};
 use netatop::model::{Extent, Tcp};
 
-use super::harness::{Counting, WALK, wait_for};
+use super::harness::{Counting, WALK, passes, wait_for};
 use super::remote_netns::in_new_netns;
 use super::remote_socket::V4;
-use super::tcp::{has_nft, own};
+use super::tcp::{has_nft, own, with_rows};
 
-/// The tests of accounts count the same. On a kernel that knows no other way, they did already.
+/// The tests of accounts pass in this way, too. On a kernel that allows only this way, they use it anyhow.
 #[test]
 fn all_is_charged_alike() {
     if try_tcp(&HostFacts::gather()).expect("programs") == SocketWalk::OpenFiles {
         return;
     }
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--test-threads=1", "tcp::", "tcp_owner::", "tcp_reuse::"])
-        .args(["tcp_rows::", "tcp_memory::"])
-        .env(WALK, "files")
-        .output()
-        .expect("this program");
-    // Print the output only on failure: scripts would count the inner test results too.
-    let told =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "{}", told.concat());
+    passes(
+        Command::new(std::env::current_exe().expect("this program"))
+            .args(["--test-threads=1", "tcp::", "tcp_owner::", "tcp_reuse::"])
+            .args(["tcp_rows::", "tcp_memory::"])
+            .env(WALK, "files"),
+    );
 }
 
 fn with_files<T>(run: impl FnOnce(&mut Counting<'_>) -> T) -> T {
-    let mut storage = Storage::default();
     let rows = TcpRows {
         walk: SocketWalk::OpenFiles,
         ..TcpRows::new(false)
     };
-    let capacity = Capacity {
-        tcp: Some(rows),
-        ..Capacity::default()
-    };
-    let filter = Filter::default();
-    run(&mut Counting::with_capacity(
-        &mut storage,
-        capacity,
-        &filter,
-        false,
-    ))
+    with_rows(rows, &Filter::default(), run)
 }
 
 /// What arrives is dropped, so a closed connection waits until its data are acknowledged.
