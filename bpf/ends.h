@@ -39,6 +39,8 @@ struct remote_settings {
 	__u32 sets_mask;
 	/* The number of hints of a CPU for one direction, minus one: a power of two, too. */
 	__u32 hints_mask;
+	/* The number of hints in a half. */
+	__u32 hints_half;
 	/* The programs may make cookies for sockets. */
 	__u32 makes_cookies;
 };

@@ -12,6 +12,11 @@
 /*
  * A hint stands for all parts of a key: the block for the process, the cookie for the network
  * namespace and the protocol, over TCP also for the role, and the other fields for the ends.
+ *
+ * It also counts, so that an event writes to one cache line. What it has counted belongs to its
+ * row. It is added there before the hint becomes that of another row, and when user space takes the
+ * rows. There are two halves of hints, as of rows, and user space clears a half when it has taken
+ * it. So a hint that is not empty leads to a row of its own half.
  */
 struct hint {
 	/*
@@ -22,21 +27,22 @@ struct hint {
 	/* The block, and what is added to it: see hinted_block(). */
 	__u64 block;
 	/*
-	 * The ends before they are folded, as they are in the socket. The remote one can be that of
-	 * a note.
+	 * The ends before they are folded, as they are in the socket: over IPv4 both addresses in
+	 * the first word, over IPv6 the remote one. Or the remote address of a note.
 	 */
-	__u64 address[4];
+	__u64 address[2];
 	__u32 ports;
 	/* The interface of a link-local address. */
 	__u32 scope;
-	/*
-	 * From the lowest bit on: 16 bits for the index of the row in its half, 4 for the place of
-	 * the slot in its set, and rows_generation.
-	 */
+	/* Index of the row in its half, and the place of the slot in its set << HINT_SLOT. */
 	__u64 place;
+	/* What was counted here, in the direction of the hint. */
+	__u64 msgs;
+	__u64 bytes;
 };
+_Static_assert(sizeof(struct hint) == 64, "a hint is a cache line");
 
-enum { HINT_SLOT = 16, HINT_GENERATION = 20 };
+enum { HINT_SLOT = 16 };
 
 /*
  * Each CPU has hints of its own for each direction, since a program is not run while it is running
@@ -44,27 +50,41 @@ enum { HINT_SLOT = 16, HINT_GENERATION = 20 };
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	/* Never mapped. A mappable map begins at a page, so a hint is a cache line. */
+	/* User space maps it: see src/kernel/hints.rs. */
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct hint);
 } hints SEC(".maps");
+
+/* A bit for each hint: whether it was made since user space took its half. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} hints_made SEC(".maps");
 
 /*
  * The place on this CPU for the hint of a task and a socket. `spread` chooses among several of
  * them. Sockets that were made one after the other often have cookies that follow each other, so
  * their hints have different places.
  */
-static __always_inline struct hint *hint_for(__u64 task, __u64 cookie, enum direction direction,
-					     __u32 spread)
+static __always_inline __u32 hint_place(__u64 task, __u64 cookie, enum direction direction,
+					__u64 generation, __u32 spread)
 {
-	__u32 of_cpu = bpf_get_smp_processor_id() * 2 + direction, at;
+	__u32 of_cpu = bpf_get_smp_processor_id() * 2 + direction;
+	__u32 half = generation & 1 ? remote.hints_half : 0;
 
 	/* Tasks are aligned to cache lines. */
 	spread += (__u32)cookie + (__u32)(task >> 6);
-	at = of_cpu * (remote.hints_mask + 1) + (spread & remote.hints_mask);
-	return bpf_map_lookup_elem(&hints, &at);
+	return half + of_cpu * (remote.hints_mask + 1) + (spread & remote.hints_mask);
+}
+
+static __always_inline struct hint *hint_at(__u32 place)
+{
+	return bpf_map_lookup_elem(&hints, &place);
 }
 
 /*
@@ -78,52 +98,59 @@ static __always_inline __u64 cookie_of(struct sock *sk)
 	return cookie || !remote.makes_cookies ? cookie : bpf_get_socket_cookie(sk);
 }
 
-/* Added to the block of a hint. No id of a block is that large. */
+/* Added to the block of a hint. No id of a block or of a thread is that large. */
 #define HINT_OF_NOTE (1ULL << 63)
 #define HINT_OF_SERVER (1ULL << 62)
+#define HINT_OF_UDP (1ULL << 61)
 
-/*
- * What a hint says of the thread with this block: also the thread's id, which exec can change; and
- * over UDP the role, and whether the remote end is that of a note.
- */
+/* What a hint says of the thread with this block: also the thread's id, which exec can change. */
+static __always_inline __u64 hinted_thread(__u64 block)
+{
+	return remote.threads ? block ^ bpf_get_current_pid_tgid() << 32 : block;
+}
+
+/* What a hint says of UDP: also the role, and whether the remote end is that of a note. */
+static __always_inline __u64 udp_flags(struct sock *sk, bool is_noted)
+{
+	__u64 flags = is_noted ? HINT_OF_UDP | HINT_OF_NOTE : HINT_OF_UDP;
+
+	return role_of(sk, UDP) == REMOTE_SERVER ? flags | HINT_OF_SERVER : flags;
+}
+
+/* Both. */
 static __always_inline __u64 hinted_block(__u64 block, struct sock *sk, enum protocol protocol,
 					  bool is_noted)
 {
-	if (remote.threads)
-		block ^= bpf_get_current_pid_tgid() << 32;
-	if (protocol == TCP)
-		return block;
-	if (is_noted)
-		block |= HINT_OF_NOTE;
-	return role_of(sk, UDP) == REMOTE_SERVER ? block | HINT_OF_SERVER : block;
+	block = hinted_thread(block);
+	return protocol == TCP ? block : block ^ udp_flags(sk, is_noted);
 }
 
-static __always_inline bool has_local_address(const struct hint *hint, struct sock *sk)
+/*
+ * Whether a socket has the local address of the row to which a hint leads. Only called if the hint
+ * is otherwise that of the socket.
+ */
+static __always_inline bool has_local_address(const struct hint *hint, struct sock *sk,
+					      __u64 generation)
 {
-	const __u64 *address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
+	const __u64 *address;
+	struct row *row;
 
 	/* Rows are split by the local address only in this mode. */
 	if (remote.mode != REMOTE_SOCKET)
 		return true;
+	row = row_at(half_of(generation), hint->place & ROW_INDEX);
+	if (!row)
+		return false;
 	if (sk->__sk_common.skc_family == AF_INET)
-		return hint->address[2] == sk->__sk_common.skc_rcv_saddr;
-	return hint->address[3] == address[1] && hint->address[2] == address[0];
-}
-
-static __always_inline void note_local_address(struct hint *hint, struct sock *sk)
-{
-	const __u64 *address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
-
-	if (sk->__sk_common.skc_family == AF_INET) {
-		hint->address[2] = sk->__sk_common.skc_rcv_saddr;
-		return;
-	}
-	hint->address[2] = address[0];
-	hint->address[3] = address[1];
+		return row->key.local[1] == mapped(sk->__sk_common.skc_rcv_saddr) &&
+		       !row->key.local[0];
+	address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
+	return row->key.local[1] == address[1] && row->key.local[0] == address[0];
 }
 
 /* Whether the ends of a hint are those of the socket. */
-static __always_inline bool is_socket_hint(const struct hint *hint, struct sock *sk)
+static __always_inline bool is_socket_hint(const struct hint *hint, struct sock *sk,
+					   __u64 generation)
 {
 	const __u64 *address;
 
@@ -138,7 +165,7 @@ static __always_inline bool is_socket_hint(const struct hint *hint, struct sock 
 		return hint->address[0] == sk->__sk_common.skc_addrpair;
 	address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
 	return hint->address[1] == address[1] && hint->address[0] == address[0] &&
-	       has_local_address(hint, sk);
+	       has_local_address(hint, sk, generation);
 }
 
 static __always_inline void make_socket_hint(struct hint *hint, struct sock *sk)
@@ -154,7 +181,6 @@ static __always_inline void make_socket_hint(struct hint *hint, struct sock *sk)
 	address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
 	hint->address[0] = address[0];
 	hint->address[1] = address[1];
-	note_local_address(hint, sk);
 }
 
 static __always_inline __u32 ports_of_note(struct sock *sk, const struct note *note)
@@ -170,11 +196,11 @@ static __always_inline __u32 scope_of_note(struct sock *sk, const struct note *n
 
 /* Whether the ends of a hint are those of a call that left this note. */
 static __always_inline bool is_note_hint(const struct hint *hint, struct sock *sk,
-					 const struct note *note)
+					 const struct note *note, __u64 generation)
 {
 	return hint->ports == ports_of_note(sk, note) && hint->scope == scope_of_note(sk, note) &&
 	       hint->address[1] == note->address[1] && hint->address[0] == note->address[0] &&
-	       has_local_address(hint, sk);
+	       has_local_address(hint, sk, generation);
 }
 
 static __always_inline void make_note_hint(struct hint *hint, struct sock *sk,
@@ -184,7 +210,6 @@ static __always_inline void make_note_hint(struct hint *hint, struct sock *sk,
 	hint->scope = scope_of_note(sk, note);
 	hint->address[0] = note->address[0];
 	hint->address[1] = note->address[1];
-	note_local_address(hint, sk);
 }
 
 /* A number by which calls with different remote ends on one socket have different hints. */
@@ -195,15 +220,34 @@ static __always_inline __u32 spread_of(const struct note *note)
 	return (sum * 0xd6e8feb86659fd93ULL) >> 32;
 }
 
-/* Adds to the row to which a hint leads. False if user space has taken that row. */
-static __always_inline bool add_by_hint(const struct hint *hint, enum direction direction,
-					__u64 bytes)
+/* Adds what a hint has counted to its row, before it becomes the hint of another one. */
+static __always_inline void empty_hint(struct hint *hint, enum direction direction, __u32 half)
 {
-	__u64 generation = *(volatile __u64 *)&rows_generation;
+	struct row *row = row_at(half, hint->place & ROW_INDEX);
 
-	if (hint->place >> HINT_GENERATION != generation)
-		return false;
-	return add_at(half_of(generation), hint->place & ROW_INDEX, direction, bytes);
+	/* Only for the verifier: the index is that of a row. */
+	if (!row)
+		return;
+	row->counters.msgs[direction] += hint->msgs;
+	row->counters.bytes[direction] += hint->bytes;
+	hint->msgs = 0;
+	hint->bytes = 0;
+}
+
+/* Says that there is a hint at a place. */
+static __always_inline void mark_hint(__u32 place)
+{
+	__u32 number = place / 64;
+	__u64 *made = bpf_map_lookup_elem(&hints_made, &number);
+
+	if (made)
+		__sync_fetch_and_or(made, 1ULL << (place & 63));
+}
+
+static __always_inline void add_to_hint(struct hint *hint, __u64 bytes)
+{
+	hint->msgs += 1;
+	hint->bytes += bytes;
 }
 
 /*
@@ -214,30 +258,31 @@ static __always_inline bool add_by_hint(const struct hint *hint, enum direction 
 static __always_inline bool count_by_hint(struct sock *sk, enum direction direction, __u64 bytes)
 {
 	__u64 task = bpf_get_current_task(), cookie = sk->__sk_common.skc_cookie.counter, block;
-	bool is_udp = sk->sk_type == SOCK_DGRAM;
+	__u64 generation = *(volatile __u64 *)&rows_generation;
 	struct hint *hint;
 	struct note *note;
 	struct slot_set *set;
 	__u32 at;
 
-	hint = hint_for(task, cookie, direction, 0);
-	if (!hint || !cookie || hint->cookie != cookie || !is_socket_hint(hint, sk))
+	hint = hint_at(hint_place(task, cookie, direction, generation, 0));
+	if (!hint || !cookie || hint->cookie != cookie || !is_socket_hint(hint, sk, generation))
 		return false;
+	block = hint->block;
+	if (block & HINT_OF_UDP)
+		block ^= udp_flags(sk, false);
 	set = set_of(task);
 	at = hint->place >> HINT_SLOT & (SLOTS_IN_SET - 1);
-	if (!set || set->owner[at] != task)
+	if (!set || set->owner[at] != task || block != hinted_thread(set->state[at].id))
 		return false;
-	block = set->state[at].id;
-	if (is_udp) {
+	if (hint->block & HINT_OF_UDP) {
 		note = note_at(task, at);
-		if (!note || (note->owner == block && is_for_call(note, sk, direction)))
+		if (!note || (note->owner == set->state[at].id && is_for_call(note, sk, direction)))
 			return false;
 	}
-	if (hint->block != hinted_block(block, sk, is_udp ? UDP : TCP, false))
-		return false;
 	/* The next snapshot shows it again: the process may have another name. */
 	set->state[at].shown_id = 0;
-	return add_by_hint(hint, direction, bytes);
+	add_to_hint(hint, bytes);
+	return true;
 }
 
 #endif

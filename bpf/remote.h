@@ -61,28 +61,56 @@ static __always_inline void make_key(struct remote_key *key, struct sock *sk,
 	key->ends = ends.local_port << 48 | ends.remote_port << 32 | role << 8 | protocol;
 }
 
-/*
- * Adds to the row for an event with these ends. False if there is no room. Makes the hint, if any,
- * for the slot at an index in its set.
- */
+/* Where the hint of an event is, and what it says of the thread. */
+struct hint_use {
+	/* NULL if the event has none. */
+	struct hint *hint;
+	__u32 place;
+	/* The place of the slot in its set. */
+	__u32 slot;
+	__u64 cookie;
+	__u64 block;
+};
+
+/* Whether there is already a hint for an event. */
+static __always_inline bool is_hint_for(const struct hint_use *use, struct sock *sk,
+					const struct note *note, __u64 generation)
+{
+	const struct hint *hint = use->hint;
+	bool is_same;
+
+	if (!hint || hint->cookie != use->cookie || hint->block != use->block)
+		return false;
+	is_same = note ? is_note_hint(hint, sk, note, generation)
+		       : is_socket_hint(hint, sk, generation);
+	/* So that the compiler does not copy what follows into the two cases. */
+	barrier_var(is_same);
+	return is_same;
+}
+
+/* Adds to the row for an event with these ends. False if there is no room. Makes the hint. */
 static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol,
 					 enum direction direction, __u64 bytes,
 					 const struct ends *ends, const struct note *note,
-					 struct hint *hint, __u64 cookie, __u64 block, __u32 at)
+					 const struct hint_use *use, __u64 generation)
 {
-	__u64 generation = *(volatile __u64 *)&rows_generation;
-	__u32 index = NO_ROW;
+	__u32 half = half_of(generation), index = NO_ROW;
+	struct hint *hint = use->hint;
 	struct remote_key key;
 	bool is_added;
 
 	make_key(&key, sk, protocol, ends);
-	is_added = add_to_row(&key, half_of(generation), &index, direction, bytes);
+	is_added = add_to_row(&key, half, &index, direction, bytes);
 	/* A closed socket keeps its port elsewhere: see find_ends(). */
 	if (!hint || index == NO_ROW || !sk->__sk_common.skc_num)
 		return is_added;
-	hint->cookie = cookie;
-	hint->block = block;
-	hint->place = generation << HINT_GENERATION | (__u64)at << HINT_SLOT | index;
+	if (hint->cookie)
+		empty_hint(hint, direction, half);
+	else
+		mark_hint(use->place);
+	hint->cookie = use->cookie;
+	hint->block = use->block;
+	hint->place = use->slot << HINT_SLOT | index;
 	if (note)
 		make_note_hint(hint, sk, note);
 	else
@@ -98,12 +126,13 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					enum direction direction, __u64 bytes,
 					const struct found_ends *found)
 {
-	__u64 task = bpf_get_current_task(), cookie = 0, block = 0;
+	__u64 task = bpf_get_current_task();
+	__u64 generation = *(volatile __u64 *)&rows_generation;
 	struct slot_set *set = set_of(task);
 	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET;
 	struct note *note = found ? found->note : NULL;
 	struct counters *counters;
-	struct hint *hint = NULL;
+	struct hint_use use = {};
 	struct ends ends = {};
 	bool is_known;
 
@@ -116,15 +145,19 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 			    (note->owner != set->state[at].id || !take_note(note, sk, direction)))
 				note = NULL;
 		}
-		block = hinted_block(set->state[at].id, sk, protocol, note);
-		cookie = cookie_of(sk);
-		if (cookie)
-			hint = hint_for(task, cookie, direction, note ? spread_of(note) : 0);
+		use.slot = at;
+		use.block = hinted_block(set->state[at].id, sk, protocol, note);
+		use.cookie = cookie_of(sk);
+		if (use.cookie) {
+			use.place = hint_place(task, use.cookie, direction, generation,
+					       note ? spread_of(note) : 0);
+			use.hint = hint_at(use.place);
+		}
 		/* count_by_hint() has not seen calls with a note or with a filter. */
-		if (hint && hint->cookie == cookie && hint->block == block &&
-		    (note ? is_note_hint(hint, sk, note) : is_socket_hint(hint, sk)) &&
-		    add_by_hint(hint, direction, bytes))
+		if (is_hint_for(&use, sk, note, generation)) {
+			add_to_hint(use.hint, bytes);
 			return 0;
+		}
 		counters = &set->counters[at];
 	} else {
 		counters = counters_outside(bpf_get_current_task_btf(), protocol, direction, bytes);
@@ -144,7 +177,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 		add(counters, protocol, direction, bytes);
 		return 0;
 	}
-	if (!count_in_row(sk, protocol, direction, bytes, &ends, note, hint, cookie, block, at)) {
+	if (!count_in_row(sk, protocol, direction, bytes, &ends, note, &use, generation)) {
 		__sync_fetch_and_add(&losses.remote_full, 1);
 		add(counters, protocol, direction, bytes);
 	}

@@ -7,9 +7,9 @@ use libbpf_rs::{MapType, OpenObject};
 
 use super::attach::{Counting, udp_ends};
 use super::facts::is_realtime;
+use super::hints::HintSizes;
 use super::kind::TracepointKind;
 use super::refusal::refused;
-use super::rows;
 use super::setup::{Capacity, Filter};
 use super::skel::{NetatopSkel, NetatopSkelBuilder};
 use super::socket_walk::SocketWalk;
@@ -123,12 +123,14 @@ fn load_for<'a>(
         left_out.push(&mut maps.notes);
     }
     if let Some(remote) = capacity.remote {
+        let hints = HintSizes::of_host();
         maps.first_rows
             .set_max_entries(remote.rows)
             .and_then(|()| maps.second_rows.set_max_entries(remote.rows))
             .and_then(|()| maps.row_sets.set_max_entries(2 * remote.sets()))
             .and_then(|()| maps.set_rows.set_max_entries(2 * remote.set_rows()))
-            .and_then(|()| maps.hints.set_max_entries(rows::hints()))
+            .and_then(|()| maps.hints.set_max_entries(hints.all()))
+            .and_then(|()| maps.hints_made.set_max_entries(hints.words()))
             .map_err(|error| refused("size the maps", &error))?;
     } else {
         left_out.extend([
@@ -138,6 +140,7 @@ fn load_for<'a>(
             &mut maps.row_sets,
             &mut maps.set_rows,
             &mut maps.hints,
+            &mut maps.hints_made,
         ]);
     }
     if let Some(tcp) = capacity.tcp {

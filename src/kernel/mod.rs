@@ -8,6 +8,7 @@ mod decode;
 mod ends;
 mod facts;
 mod finding;
+mod hints;
 mod iter;
 mod kind;
 mod liveness;

@@ -12,6 +12,8 @@ use crate::model::RemoteRecord;
 
 const KEY_AT: usize = mem::offset_of!(types::row, key) / size_of::<u64>();
 const COUNTERS_AT: usize = mem::offset_of!(types::row, counters) / size_of::<u64>();
+const MSGS_AT: usize = mem::offset_of!(types::row, counters.msgs) / size_of::<u64>();
+const BYTES_AT: usize = mem::offset_of!(types::row, counters.bytes) / size_of::<u64>();
 const SET_WORDS: usize = size_of::<types::row_set>() / size_of::<u64>();
 const ROW_WORDS: usize = size_of::<types::row>() / size_of::<u64>();
 /// Rows are as many as words of sets: each word leads to one row.
@@ -35,6 +37,15 @@ impl RowSets {
             rows: Words::map(rows, 2 * half * ROWS_IN_SET * ROW_WORDS)?,
             half,
         })
+    }
+
+    /// Adds to the counters of a row for one direction: 0 sent, 1 received. `index` is that in its
+    /// half.
+    pub(super) fn add(&self, second: bool, index: usize, direction: usize, msgs: u64, bytes: u64) {
+        let first = if second { self.half * ROWS_IN_SET } else { 0 };
+        let start = (first + index) * ROW_WORDS + direction;
+        self.rows.add(start + MSGS_AT, msgs);
+        self.rows.add(start + BYTES_AT, bytes);
     }
 
     /// Takes all rows of a half that no program uses any more, and leaves the half empty. `used` is

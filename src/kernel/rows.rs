@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use libbpf_rs::{MapCore, MapFlags, MapMut};
 
+use super::hints::{HintSizes, Hints};
 use super::remote::row;
 use super::row_sets::RowSets;
 use super::setup::RemoteRows;
@@ -22,33 +23,11 @@ const ROWS_PER_SET: u32 = 64;
 /// Sets that lead to 8,192 rows, which takes 2.2 MB for both halves.
 const MAX_SETS: u32 = 1 << 10;
 
-/// Hints of one CPU for one direction, unless there are very many CPUs.
-const MAX_HINTS: u32 = 1 << 11;
-
-/// Hints of all CPUs for one direction, 64 bytes each.
-const ALL_HINTS: u32 = 1 << 17;
-
-/// The number of CPUs that this host can have.
-fn cpus() -> u32 {
-    let cpus = libbpf_rs::num_possible_cpus().unwrap_or(1);
-    u32::try_from(cpus).unwrap_or(u32::MAX).max(1)
-}
-
-/// Number of hints that each of so many CPUs has for one direction: a power of two.
-fn hints_of_cpu(cpus: u32) -> u32 {
-    (ALL_HINTS / cpus.next_power_of_two()).clamp(1, MAX_HINTS)
-}
-
-/// Number of hints for both directions and all CPUs.
-pub(super) fn hints() -> u32 {
-    let cpus = cpus();
-    hints_of_cpu(cpus) * 2 * cpus
-}
-
 /// The rows taken so far, and where the programs count.
 #[derive(Debug)]
 pub(super) struct Rows {
     sets: RowSets,
+    hints: Hints,
     /// How often the rows were taken. If the number is odd, the programs use the second half of the
     /// sets and `second_rows`.
     generation: u64,
@@ -61,10 +40,13 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(remote: RemoteRows, maps: &NetatopMaps<'_>) -> Result<Self, Error> {
-        let sets = RowSets::map(maps.row_sets.as_fd(), maps.set_rows.as_fd(), remote.sets())
-            .map_err(|error| Error::failed("the rows of remote ends could not be mapped", error))?;
+        let failed = |error| Error::failed("the rows of remote ends could not be mapped", error);
+        let sizes = HintSizes::of_host();
         Ok(Self {
-            sets,
+            sets: RowSets::map(maps.row_sets.as_fd(), maps.set_rows.as_fd(), remote.sets())
+                .map_err(failed)?,
+            hints: Hints::map(maps.hints.as_fd(), maps.hints_made.as_fd(), sizes)
+                .map_err(failed)?,
             generation: 0,
             taken: Vec::new(),
             made: 0,
@@ -87,6 +69,7 @@ impl Rows {
         self.generation += 1;
         self.made = made;
         let used = shared::take_rows_used(maps, second);
+        self.hints.empty(second, &self.sets);
         self.sets.take(second, used, &mut self.taken);
         take_all(hashed(maps, second), &mut self.taken, row)
     }
@@ -169,6 +152,8 @@ impl RemoteRows {
         raw.host_netns = self.host_netns;
         raw.wakeup = self.wakeup();
         raw.sets_mask = self.sets() - 1;
-        raw.hints_mask = hints_of_cpu(cpus()) - 1;
+        let hints = HintSizes::of_host();
+        raw.hints_mask = hints.of_cpu - 1;
+        raw.hints_half = hints.half;
     }
 }

@@ -53,8 +53,8 @@ pub struct RemoteRows {
     pub threads: bool,
     /// Maximum number of rows in the hash map until they are taken. The reader is woken at a quarter.
     /// Traffic that finds no row is counted without remote end. A row takes about 170 bytes there.
-    /// In addition there are at most 8,192 rows that are used first, and hints, which take 262 KB for
-    /// each CPU that the host can have, and at most 17 MB. Each slot has 64 bytes for notes about
+    /// In addition there are at most 8,192 rows that are used first, and hints, which take 524 KB for
+    /// each CPU that the host can have, and at most 34 MB. Each slot has 64 bytes for notes about
     /// unconnected UDP.
     pub rows: u32,
     /// Where the remote ends of unconnected UDP sockets come from.
