@@ -10,6 +10,17 @@
 #define NETATOP_HINTS_H
 
 /*
+ * The ends before they are folded, as they are in the socket: over IPv4 both addresses in the first
+ * word, over IPv6 the remote one. Or the remote address of a note.
+ */
+struct hinted_ends {
+	__u64 address[2];
+	__u32 ports;
+	/* The interface of a link-local address. */
+	__u32 scope;
+};
+
+/*
  * A hint stands for all parts of a key: the block for the process, the cookie for the network
  * namespace and the protocol, over TCP also for the role, and the other fields for the ends.
  *
@@ -26,23 +37,14 @@ struct hint {
 	__u64 cookie;
 	/* The block, and what is added to it: see hinted_block(). */
 	__u64 block;
-	/*
-	 * The ends before they are folded, as they are in the socket: over IPv4 both addresses in
-	 * the first word, over IPv6 the remote one. Or the remote address of a note.
-	 */
-	__u64 address[2];
-	__u32 ports;
-	/* The interface of a link-local address. */
-	__u32 scope;
-	/* Index of the row in its half, and the place of the slot in its set << HINT_SLOT. */
-	__u64 place;
+	struct hinted_ends ends;
+	/* Index of the row in its half. */
+	__u64 row;
 	/* What was counted here, in the direction of the hint. */
 	__u64 msgs;
 	__u64 bytes;
 };
 _Static_assert(sizeof(struct hint) == 64, "a hint is a cache line");
-
-enum { HINT_SLOT = 16 };
 
 /*
  * Each CPU has hints of its own for each direction, since a program is not run while it is running
@@ -125,91 +127,74 @@ static __always_inline __u64 hinted_block(__u64 block, struct sock *sk, enum pro
 	return protocol == TCP ? block : block ^ udp_flags(sk, is_noted);
 }
 
-/*
- * Whether a socket has the local address of the row to which a hint leads. Only called if the hint
- * is otherwise that of the socket.
- */
+/* The ends of a call on a socket: those of its note, if it has one. */
+static __always_inline void make_ends(struct hinted_ends *ends, struct sock *sk,
+				      const struct note *note)
+{
+	const __u64 *address;
+	__u64 first, second;
+
+	ends->ports = sk->__sk_common.skc_portpair;
+	ends->scope = sk->__sk_common.skc_bound_dev_if;
+	if (note) {
+		ends->ports = (__u32)sk->__sk_common.skc_num << 16 | note->port;
+		/* The call's, else that of the socket. */
+		if (note->scope)
+			ends->scope = note->scope;
+		first = note->address[0];
+		second = note->address[1];
+		/* Or the compiler reads both kinds of memory in one place, which the verifier
+		 * refuses. */
+		barrier_var(first);
+		barrier_var(second);
+	} else if (sk->__sk_common.skc_family == AF_INET) {
+		/*
+		 * setsockopt(IPV6_ADDRFORM) turns a socket with a mapped address into one for IPv4.
+		 * The first word of its hint was 0, so it differs.
+		 */
+		first = sk->__sk_common.skc_addrpair;
+		second = 0;
+	} else {
+		address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
+		first = address[0];
+		second = address[1];
+	}
+	ends->address[0] = first;
+	ends->address[1] = second;
+}
+
+/* Whether a socket has the local address of the row to which a hint of the same ends leads. */
 static __always_inline bool has_local_address(const struct hint *hint, struct sock *sk,
-					      __u64 generation)
+					      const struct note *note, __u64 generation)
 {
 	const __u64 *address;
 	struct row *row;
+	__u64 first = 0, second;
 
 	/* Rows are split by the local address only in this mode. */
 	if (remote.mode != REMOTE_SOCKET)
 		return true;
-	row = row_at(half_of(generation), hint->place & ROW_INDEX);
-	if (!row)
-		return false;
-	if (sk->__sk_common.skc_family == AF_INET)
-		return row->key.local[1] == mapped(sk->__sk_common.skc_rcv_saddr) &&
-		       !row->key.local[0];
-	address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
-	return row->key.local[1] == address[1] && row->key.local[0] == address[0];
-}
-
-/* Whether the ends of a hint are those of the socket. */
-static __always_inline bool is_socket_hint(const struct hint *hint, struct sock *sk,
-					   __u64 generation)
-{
-	const __u64 *address;
-
-	if (hint->ports != sk->__sk_common.skc_portpair ||
-	    hint->scope != (__u32)sk->__sk_common.skc_bound_dev_if)
-		return false;
-	/*
-	 * setsockopt(IPV6_ADDRFORM) turns a socket with a mapped address into one for IPv4. The
-	 * first word of its hint was 0, so it differs.
-	 */
-	if (sk->__sk_common.skc_family == AF_INET)
-		return hint->address[0] == sk->__sk_common.skc_addrpair;
-	address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
-	return hint->address[1] == address[1] && hint->address[0] == address[0] &&
-	       has_local_address(hint, sk, generation);
-}
-
-static __always_inline void make_socket_hint(struct hint *hint, struct sock *sk)
-{
-	const __u64 *address;
-
-	hint->ports = sk->__sk_common.skc_portpair;
-	hint->scope = sk->__sk_common.skc_bound_dev_if;
 	if (sk->__sk_common.skc_family == AF_INET) {
-		hint->address[0] = sk->__sk_common.skc_addrpair;
-		return;
+		/* It is in the ends. */
+		if (!note)
+			return true;
+		second = mapped(sk->__sk_common.skc_rcv_saddr);
+	} else {
+		address = (const __u64 *)&sk->__sk_common.skc_v6_rcv_saddr;
+		first = address[0];
+		second = address[1];
 	}
-	address = (const __u64 *)&sk->__sk_common.skc_v6_daddr;
-	hint->address[0] = address[0];
-	hint->address[1] = address[1];
+	row = row_at(half_of(generation), hint->row);
+	return row && row->key.local[0] == first && row->key.local[1] == second;
 }
 
-static __always_inline __u32 ports_of_note(struct sock *sk, const struct note *note)
+/* Whether a hint is that of a socket, a block and ends. */
+static __always_inline bool is_hint_of(const struct hint *hint, __u64 cookie, __u64 block,
+				       const struct hinted_ends *ends)
 {
-	return (__u32)sk->__sk_common.skc_num << 16 | note->port;
-}
-
-/* The interface that goes with the address of a note: the call's, else that of the socket. */
-static __always_inline __u32 scope_of_note(struct sock *sk, const struct note *note)
-{
-	return note->scope ? note->scope : (__u32)sk->__sk_common.skc_bound_dev_if;
-}
-
-/* Whether the ends of a hint are those of a call that left this note. */
-static __always_inline bool is_note_hint(const struct hint *hint, struct sock *sk,
-					 const struct note *note, __u64 generation)
-{
-	return hint->ports == ports_of_note(sk, note) && hint->scope == scope_of_note(sk, note) &&
-	       hint->address[1] == note->address[1] && hint->address[0] == note->address[0] &&
-	       has_local_address(hint, sk, generation);
-}
-
-static __always_inline void make_note_hint(struct hint *hint, struct sock *sk,
-					   const struct note *note)
-{
-	hint->ports = ports_of_note(sk, note);
-	hint->scope = scope_of_note(sk, note);
-	hint->address[0] = note->address[0];
-	hint->address[1] = note->address[1];
+	return hint->cookie == cookie && hint->block == block && hint->ends.ports == ends->ports &&
+	       hint->ends.scope == ends->scope && hint->ends.address[0] == ends->address[0] &&
+	       hint->ends.address[1] == ends->address[1];
 }
 
 /* A number by which calls with different remote ends on one socket have different hints. */
@@ -223,7 +208,7 @@ static __always_inline __u32 spread_of(const struct note *note)
 /* Adds what a hint has counted to its row, before it becomes the hint of another one. */
 static __always_inline void empty_hint(struct hint *hint, enum direction direction, __u32 half)
 {
-	struct row *row = row_at(half, hint->place & ROW_INDEX);
+	struct row *row = row_at(half, hint->row);
 
 	/* Only for the verifier: the index is that of a row. */
 	if (!row)
@@ -251,34 +236,39 @@ static __always_inline void add_to_hint(struct hint *hint, __u64 bytes)
 }
 
 /*
- * Counts an event of a connected socket by its hint, if there is one that holds. It does the least
- * that can be done, since most events end here. What is the same for each call on a socket was
- * looked at when the hint was made.
+ * Counts an event by its hint, if there is one that holds. It does the least that can be done,
+ * since most events end here. What is the same for each call on a socket was looked at when the
+ * hint was made.
  */
 static __always_inline bool count_by_hint(struct sock *sk, enum direction direction, __u64 bytes)
 {
 	__u64 task = bpf_get_current_task(), cookie = sk->__sk_common.skc_cookie.counter, block;
 	__u64 generation = *(volatile __u64 *)&rows_generation;
+	struct slot_set *set = set_of(task);
+	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET, spread = 0;
+	struct note *note = NULL;
+	struct hinted_ends ends;
 	struct hint *hint;
-	struct note *note;
-	struct slot_set *set;
-	__u32 at;
 
-	hint = hint_at(hint_place(task, cookie, direction, generation, 0));
-	if (!hint || !cookie || hint->cookie != cookie || !is_socket_hint(hint, sk, generation))
+	if (!set || at >= SLOTS_IN_SET || !cookie)
 		return false;
-	block = hint->block;
-	if (block & HINT_OF_UDP)
-		block ^= udp_flags(sk, false);
-	set = set_of(task);
-	at = hint->place >> HINT_SLOT & (SLOTS_IN_SET - 1);
-	if (!set || set->owner[at] != task || block != hinted_thread(set->state[at].id))
-		return false;
-	if (hint->block & HINT_OF_UDP) {
+	at = any_place(at, task);
+	block = hinted_thread(set->state[at].id);
+	if (sk->sk_type == SOCK_DGRAM) {
 		note = note_at(task, at);
-		if (!note || (note->owner == set->state[at].id && is_for_call(note, sk, direction)))
-			return false;
+		if (note && (note->owner != set->state[at].id || !is_for_call(note, sk, direction)))
+			note = NULL;
+		if (note)
+			spread = spread_of(note);
+		block ^= udp_flags(sk, note);
 	}
+	make_ends(&ends, sk, note);
+	hint = hint_at(hint_place(task, cookie, direction, generation, spread));
+	if (!hint || !is_hint_of(hint, cookie, block, &ends) ||
+	    !has_local_address(hint, sk, note, generation))
+		return false;
+	if (note)
+		take_note(note, sk, direction);
 	/* The next snapshot shows it again: the process may have another name. */
 	set->state[at].shown_id = 0;
 	add_to_hint(hint, bytes);

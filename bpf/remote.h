@@ -66,27 +66,9 @@ struct hint_use {
 	/* NULL if the event has none. */
 	struct hint *hint;
 	__u32 place;
-	/* The place of the slot in its set. */
-	__u32 slot;
 	__u64 cookie;
 	__u64 block;
 };
-
-/* Whether there is already a hint for an event. */
-static __always_inline bool is_hint_for(const struct hint_use *use, struct sock *sk,
-					const struct note *note, __u64 generation)
-{
-	const struct hint *hint = use->hint;
-	bool is_same;
-
-	if (!hint || hint->cookie != use->cookie || hint->block != use->block)
-		return false;
-	is_same = note ? is_note_hint(hint, sk, note, generation)
-		       : is_socket_hint(hint, sk, generation);
-	/* So that the compiler does not copy what follows into the two cases. */
-	barrier_var(is_same);
-	return is_same;
-}
 
 /* Adds to the row for an event with these ends. False if there is no room. Makes the hint. */
 static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol,
@@ -110,11 +92,8 @@ static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol
 		mark_hint(use->place);
 	hint->cookie = use->cookie;
 	hint->block = use->block;
-	hint->place = use->slot << HINT_SLOT | index;
-	if (note)
-		make_note_hint(hint, sk, note);
-	else
-		make_socket_hint(hint, sk);
+	hint->row = index;
+	make_ends(&hint->ends, sk, note);
 	return is_added;
 }
 
@@ -133,6 +112,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 	struct note *note = found ? found->note : NULL;
 	struct counters *counters;
 	struct hint_use use = {};
+	struct hinted_ends hinted;
 	struct ends ends = {};
 	bool is_known;
 
@@ -145,7 +125,6 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 			    (note->owner != set->state[at].id || !take_note(note, sk, direction)))
 				note = NULL;
 		}
-		use.slot = at;
 		use.block = hinted_block(set->state[at].id, sk, protocol, note);
 		use.cookie = cookie_of(sk);
 		if (use.cookie) {
@@ -153,8 +132,10 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					       note ? spread_of(note) : 0);
 			use.hint = hint_at(use.place);
 		}
-		/* count_by_hint() has not seen calls with a note or with a filter. */
-		if (is_hint_for(&use, sk, note, generation)) {
+		/* count_by_hint() has not seen events that depend on a filter. */
+		make_ends(&hinted, sk, note);
+		if (use.hint && is_hint_of(use.hint, use.cookie, use.block, &hinted) &&
+		    has_local_address(use.hint, sk, note, generation)) {
 			add_to_hint(use.hint, bytes);
 			return 0;
 		}
@@ -172,15 +153,10 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 	if (found)
 		ends = found->ends;
 	is_known = found ? found->is_remote_known : find_ends(&ends, sk, note, false);
-	if (!is_known) {
-		__sync_fetch_and_add(&losses.remote_unknown, 1);
-		add(counters, protocol, direction, bytes);
+	if (is_known && count_in_row(sk, protocol, direction, bytes, &ends, note, &use, generation))
 		return 0;
-	}
-	if (!count_in_row(sk, protocol, direction, bytes, &ends, note, &use, generation)) {
-		__sync_fetch_and_add(&losses.remote_full, 1);
-		add(counters, protocol, direction, bytes);
-	}
+	__sync_fetch_and_add(is_known ? &losses.remote_full : &losses.remote_unknown, 1);
+	add(counters, protocol, direction, bytes);
 	return 0;
 }
 

@@ -9,11 +9,9 @@ use super::skel::types;
 use super::words::Words;
 
 const HINT_WORDS: usize = size_of::<types::hint>() / size_of::<u64>();
-const PLACE_AT: usize = mem::offset_of!(types::hint, place) / size_of::<u64>();
+const ROW_AT: usize = mem::offset_of!(types::hint, row) / size_of::<u64>();
 const MSGS_AT: usize = mem::offset_of!(types::hint, msgs) / size_of::<u64>();
 const BYTES_AT: usize = mem::offset_of!(types::hint, bytes) / size_of::<u64>();
-/// Bits of a hint's place that are the index of its row.
-const ROW_INDEX: u64 = 0xffff;
 
 /// Hints of one CPU for one direction, unless there are very many CPUs.
 const MAX_HINTS: u32 = 1 << 11;
@@ -88,7 +86,7 @@ impl Hints {
             let words = hint * HINT_WORDS;
             let msgs = self.hints.word(words + MSGS_AT);
             let bytes = self.hints.word(words + BYTES_AT);
-            let row = (self.hints.word(words + PLACE_AT) & ROW_INDEX) as usize;
+            let row = self.hints.word(words + ROW_AT) as usize;
             rows.add(second, row, (hint - start) / self.of_cpu % 2, msgs, bytes);
             self.hints.clear(words..words + HINT_WORDS);
         }
