@@ -68,6 +68,8 @@ struct {
 	__type(value, __u64);
 } hints_made SEC(".maps");
 
+enum { NO_HINT = 0xffffffff };
+
 /*
  * The place on this CPU for the hint of a task and a socket. `spread` chooses among several of
  * them. Sockets that were made one after the other often have cookies that follow each other, so
@@ -76,14 +78,18 @@ struct {
 static __always_inline __u32 hint_place(__u64 task, __u64 cookie, enum direction direction,
 					__u64 generation, __u32 spread)
 {
-	__u32 of_cpu = bpf_get_smp_processor_id() * 2 + direction;
-	__u32 half = generation & 1 ? remote.hints_half : 0;
+	__u32 of_cpu = bpf_get_smp_processor_id() * 2 + direction, place;
 
 	/* Tasks are aligned to cache lines. */
 	spread += (__u32)cookie + (__u32)(task >> 6);
-	return half + of_cpu * (remote.hints_mask + 1) + (spread & remote.hints_mask);
+	place = of_cpu * (remote.hints_mask + 1) + (spread & remote.hints_mask);
+	/* CPUs need not be numbered without gaps. */
+	if (place >= remote.hints_half)
+		return NO_HINT;
+	return generation & 1 ? place + remote.hints_half : place;
 }
 
+/* NULL if there is no such place. */
 static __always_inline struct hint *hint_at(__u32 place)
 {
 	return bpf_map_lookup_elem(&hints, &place);
