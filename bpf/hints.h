@@ -24,7 +24,7 @@ struct hinted_ends {
  * A hint stands for all parts of a key: the block for the process, the cookie for the network
  * namespace and the protocol, over TCP also for the role, and the other fields for the ends.
  *
- * It also counts, so that an event writes to one cache line. What it has counted belongs to its
+ * It also counts, so that most events do not touch the row. What it has counted belongs to the
  * row. It is added there before the hint becomes that of another row, and when user space takes the
  * rows. There are two halves of hints, as of rows, and user space clears a half when it has taken
  * it. So a hint that is not empty leads to a row of its own half.
@@ -149,8 +149,10 @@ static __always_inline void make_ends(struct hinted_ends *ends, struct sock *sk,
 			ends->scope = note->scope;
 		first = note->address[0];
 		second = note->address[1];
-		/* Or the compiler reads both kinds of memory in one place, which the verifier
-		 * refuses. */
+		/*
+		 * Without this, the compiler makes one read of the note's memory and the socket's,
+		 * which the verifier refuses.
+		 */
 		barrier_var(first);
 		barrier_var(second);
 	} else if (sk->__sk_common.skc_family == AF_INET) {
@@ -194,13 +196,17 @@ static __always_inline bool has_local_address(const struct hint *hint, struct so
 	return row && row->key.local[0] == first && row->key.local[1] == second;
 }
 
-/* Whether a hint is that of a socket, a block and ends. */
+/* Whether a hint is that of a call on a socket, by a thread with this block. */
 static __always_inline bool is_hint_of(const struct hint *hint, __u64 cookie, __u64 block,
-				       const struct hinted_ends *ends)
+				       struct sock *sk, const struct note *note, __u64 generation)
 {
-	return hint->cookie == cookie && hint->block == block && hint->ends.ports == ends->ports &&
-	       hint->ends.scope == ends->scope && hint->ends.address[0] == ends->address[0] &&
-	       hint->ends.address[1] == ends->address[1];
+	struct hinted_ends ends;
+
+	make_ends(&ends, sk, note);
+	return hint->cookie == cookie && hint->block == block && hint->ends.ports == ends.ports &&
+	       hint->ends.scope == ends.scope && hint->ends.address[0] == ends.address[0] &&
+	       hint->ends.address[1] == ends.address[1] &&
+	       has_local_address(hint, sk, note, generation);
 }
 
 /* A number by which calls with different remote ends on one socket have different hints. */
@@ -214,13 +220,7 @@ static __always_inline __u32 spread_of(const struct note *note)
 /* Adds what a hint has counted to its row, before it becomes the hint of another one. */
 static __always_inline void empty_hint(struct hint *hint, enum direction direction, __u32 half)
 {
-	struct row *row = row_at(half, hint->row);
-
-	/* Only for the verifier: the index is that of a row. */
-	if (!row)
-		return;
-	row->counters.msgs[direction] += hint->msgs;
-	row->counters.bytes[direction] += hint->bytes;
+	add_at(half, hint->row, direction, hint->msgs, hint->bytes);
 	hint->msgs = 0;
 	hint->bytes = 0;
 }
@@ -253,7 +253,6 @@ static __always_inline bool count_by_hint(struct sock *sk, enum direction direct
 	struct slot_set *set = set_of(task);
 	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET, spread = 0;
 	struct note *note = NULL;
-	struct hinted_ends ends;
 	struct hint *hint;
 
 	if (!set || at >= SLOTS_IN_SET || !cookie)
@@ -268,10 +267,8 @@ static __always_inline bool count_by_hint(struct sock *sk, enum direction direct
 			spread = spread_of(note);
 		block ^= udp_flags(sk, note);
 	}
-	make_ends(&ends, sk, note);
 	hint = hint_at(hint_place(task, cookie, direction, generation, spread));
-	if (!hint || !is_hint_of(hint, cookie, block, &ends) ||
-	    !has_local_address(hint, sk, note, generation))
+	if (!hint || !is_hint_of(hint, cookie, block, sk, note, generation))
 		return false;
 	if (note)
 		take_note(note, sk, direction);

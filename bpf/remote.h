@@ -112,7 +112,6 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 	struct note *note = found ? found->note : NULL;
 	struct counters *counters;
 	struct hint_use use = {};
-	struct hinted_ends hinted;
 	struct ends ends = {};
 	bool is_known;
 
@@ -133,9 +132,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 			use.hint = hint_at(use.place);
 		}
 		/* count_by_hint() has not seen events that depend on a filter. */
-		make_ends(&hinted, sk, note);
-		if (use.hint && is_hint_of(use.hint, use.cookie, use.block, &hinted) &&
-		    has_local_address(use.hint, sk, note, generation)) {
+		if (use.hint && is_hint_of(use.hint, use.cookie, use.block, sk, note, generation)) {
 			add_to_hint(use.hint, bytes);
 			return 0;
 		}

@@ -209,14 +209,15 @@ static __always_inline struct remote_counters *hashed_row(const struct remote_ke
 	return bpf_map_lookup_elem(rows, key);
 }
 
-/* Adds to the row at an index in a half. */
-static __always_inline bool add_at(__u32 half, __u32 index, enum direction direction, __u64 bytes)
+/* Adds to the row at an index in a half. False if there is none. */
+static __always_inline bool add_at(__u32 half, __u32 index, enum direction direction, __u64 msgs,
+				   __u64 bytes)
 {
 	struct row *row = row_at(half, index);
 
 	if (!row)
 		return false;
-	row->counters.msgs[direction] += 1;
+	row->counters.msgs[direction] += msgs;
 	row->counters.bytes[direction] += bytes;
 	return true;
 }
@@ -233,7 +234,7 @@ static __always_inline bool add_to_row(const struct remote_key *key, __u32 half,
 
 	if (found != NO_ROW) {
 		*index = found;
-		return add_at(half, found, direction, bytes);
+		return add_at(half, found, direction, 1, bytes);
 	}
 	counters = hashed_row(key);
 	if (!counters)

@@ -29,7 +29,7 @@ pub(super) struct Rows {
     sets: RowSets,
     hints: Hints,
     /// How often the rows were taken. If the number is odd, the programs use the second half of the
-    /// sets and `second_rows`.
+    /// sets and of the hints, and `second_rows`.
     generation: u64,
     taken: Vec<RemoteRecord>,
     /// `rows_made` when the rows were last taken.
