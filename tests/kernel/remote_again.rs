@@ -2,7 +2,7 @@
 //! must not be taken again.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 
 use netatop::kernel::{Capacity, RemoteRows, Storage, UdpEnds};
@@ -13,7 +13,7 @@ use nix::unistd::{getpid, gettid};
 
 use super::harness::{Counting, wait_for};
 use super::remote::{MODES, Split, Truth, counted, family, split};
-use super::remote_socket::{LOOPBACKS, Socket, V4, disconnect, open, talk};
+use super::remote_socket::{LOOPBACKS, MAPPED, Socket, V4, V6, disconnect, open, talk};
 use super::remote_stream::{bind, client, connect, name, pair, server, socket_of};
 
 /// A stream socket with a port of its own, which connects to one server after the other.
@@ -45,7 +45,7 @@ fn a_stream_socket_that_is_connected_again() {
 /// show it.
 #[test]
 fn a_stream_socket_that_is_bound_again() {
-    let mapped = IpAddr::from(std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+    let mapped = IpAddr::from(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
     for (family, server_address) in [(V4, V4), (mapped, mapped)] {
         split(
             || (),
@@ -74,6 +74,35 @@ fn a_stream_socket_that_is_bound_again() {
                     talk(truth, &one, &server(accepted));
                     one.send(truth, 7);
                     disconnect(&socket);
+                }
+            },
+        );
+    }
+}
+
+/// A datagram socket on all addresses, which has an address of its own only while it is connected,
+/// and names the same address in its calls throughout. Only rows of sockets show it.
+#[test]
+fn a_datagram_socket_whose_own_address_changes() {
+    for (any, address) in [
+        (Ipv4Addr::UNSPECIFIED.into(), V4),
+        (Ipv6Addr::UNSPECIFIED.into(), MAPPED),
+        (Ipv6Addr::UNSPECIFIED.into(), V6),
+    ] {
+        split(
+            || (),
+            |(), truth| {
+                let socket = Socket::udp_server(any);
+                let (one, other) = (Socket::udp_server(address), Socket::udp_server(address));
+                for bytes in [10, 20] {
+                    socket.send_to(truth, bytes, other.local());
+                    socket.send_to(truth, bytes, other.local());
+                    socket.connect(one.local());
+                    assert_eq!(socket.local().ip(), address);
+                    socket.send_to(truth, bytes, other.local());
+                    socket.send_to(truth, bytes, other.local());
+                    disconnect(socket.fd());
+                    assert_eq!(socket.local().ip(), any);
                 }
             },
         );
