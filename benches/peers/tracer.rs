@@ -286,11 +286,11 @@ impl Running {
         if matches!(self.tracer, Tracer::Program(_)) {
             drop(child.stdin.take());
         } else {
-            let signal = if self.tracer == Tracer::Nethogs {
+            let signal = match self.tracer {
                 // No need to wait: its counts are not compared.
-                Signal::SIGKILL
-            } else {
-                Signal::SIGINT
+                Tracer::Nethogs => Signal::SIGKILL,
+                // A job in the background of a shell ignores SIGINT, and so does what it starts.
+                _ => Signal::SIGTERM,
             };
             nix::sys::signal::kill(pid, signal).expect("signal");
         }
