@@ -17,11 +17,16 @@ use crate::error::Error;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const SCRIPT: &str = concat!(
+    include_str!("page/values.js"),
+    include_str!("page/timeline.js"),
+    include_str!("page/tables.js"),
+    include_str!("page/events.js"),
+);
 
 /// The hashes of style and script, in base64. The page tells browsers to use nothing else.
 const STYLE_HASH: &str = "oxug67WkgP/ikNmshwgmp0Kp6NJcG1R7G64aEeokdvg=";
-const SCRIPT_HASH: &str = "riFl+vcuX7OnU8f36/4ybT2Og81VUTb9BsNcITwZFx8=";
+const SCRIPT_HASH: &str = "j7BE2ciT9fOHZu5JqE5y69UgcnrJ4d57tVhJKIDusNg=";
 
 /// The most bytes of data in a page. Bins get longer until it fits.
 const MOST_DATA: usize = 850_000;

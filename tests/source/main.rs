@@ -42,28 +42,51 @@ fn is_comment(line: &str) -> bool {
 
 /// All Rust and BPF sources of the repository, except this file, which contains forbidden words.
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = vec![root.join("build.rs")];
-    for directory in ["src", "bpf", "tests", "benches"] {
-        let path = root.join(directory);
-        if path.is_dir() {
-            collect(&path, &mut paths);
-        }
-    }
-    let sources: Vec<Source> = paths
-        .into_iter()
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|ending| ["rs", "c", "h"].map(AsRef::as_ref).contains(&ending))
-        })
-        .map(|path| Source {
-            text: fs::read_to_string(&path).expect("a source file"),
-            path: path.strip_prefix(root).expect("under the root").to_owned(),
-        })
-        .filter(|source| source.path != Path::new("tests/source/main.rs"))
-        .collect();
+    let mut sources = files(&["src", "bpf", "tests", "benches"], |path| {
+        has_ending(path, &["rs", "c", "h"]) && path != Path::new("tests/source/main.rs")
+    });
+    sources.extend(files(&["build.rs"], |_| true));
     assert!(sources.len() > 20, "the sources were not found");
     sources
+}
+
+/// Scripts, also those of pages, and what they use.
+fn scripts() -> Vec<Source> {
+    let scripts = files(&["src", "tests", "benches", "scripts", ".ci"], |path| {
+        let is_program = path.extension().is_none() && !path.starts_with("tests");
+        is_program || has_ending(path, &["js", "css", "html", "py", "sh"])
+    });
+    assert!(scripts.len() > 10, "the scripts were not found");
+    scripts
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    path.extension()
+        .is_some_and(|ending| endings.iter().any(|one| ending == *one))
+}
+
+/// The files at or under these paths that are wanted.
+fn files(under: &[&str], is_wanted: impl Fn(&Path) -> bool) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for path in under.iter().map(|path| root.join(path)) {
+        if path.is_dir() {
+            collect(&path, &mut paths);
+        } else {
+            paths.push(path);
+        }
+    }
+    let mut found = Vec::new();
+    for path in paths {
+        let relative = path.strip_prefix(root).expect("under the root");
+        if is_wanted(relative) {
+            found.push(Source {
+                text: fs::read_to_string(&path).expect("a text file"),
+                path: relative.to_owned(),
+            });
+        }
+    }
+    found
 }
 
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
@@ -113,7 +136,7 @@ fn libbpf_is_named_only_under_src_kernel() {
 #[test]
 fn no_file_is_longer_than_400_lines() {
     let mut found = Found::default();
-    for source in sources() {
+    for source in sources().into_iter().chain(scripts()) {
         let lines = source.text.lines().count();
         if lines > 400 {
             found.add(&source, lines, "lines");
