@@ -9,7 +9,7 @@ use super::Targets;
 use super::command::PausedCommand;
 use super::summary::{describe, describe_living};
 use super::targets::{self, describe_changes};
-use super::who::task_filter;
+use super::who::{describe_absent_units, task_filter};
 use super::writer::writer;
 use crate::error::Error;
 use crate::host::{Cgroups, Commands, Resolver, booted, can_name_cgroups};
@@ -267,6 +267,11 @@ impl Recording<'_> {
                 "netatop: attached in {} ms",
                 started.elapsed().as_millis()
             ));
+        }
+        if !options.quiet && self.filter.who.units.is_some() {
+            for line in describe_absent_units(&options.targets, &Cgroups::new()) {
+                to_stderr(line);
+            }
         }
         let rows = Rows {
             layout: options.layout,

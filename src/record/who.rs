@@ -1,7 +1,7 @@
 //! Checks the filters by who: names of processes, users and units.
 
 use crate::error::Error;
-use crate::host::{UNIT_TYPES, is_manager, is_unit, user_id};
+use crate::host::{Cgroups, UNIT_TYPES, is_manager, is_unit, user_id};
 use crate::kernel::{Automaton, MAX_UIDS, TaskFilter, TooComplex, UnitPattern};
 use crate::text::{Glob, shown};
 
@@ -24,6 +24,33 @@ pub(super) fn task_filter(targets: &Targets) -> Result<TaskFilter, Error> {
         need_cgroups("--unit")?;
     }
     Ok(TaskFilter { names, uids, units })
+}
+
+/// A line for each unit of `--unit` that none of these cgroups belongs to: it may start later, or its
+/// name is wrong.
+pub(super) fn describe_absent_units(targets: &Targets, cgroups: &Cgroups) -> Vec<String> {
+    let is_absent = |name: &&String| {
+        // Names were checked before, so there are no errors.
+        let pattern = unit(name).ok();
+        let automaton = pattern.and_then(|pattern| Automaton::of_units(&[pattern]).ok());
+        automaton.is_some_and(|automaton| {
+            !cgroups
+                .iter()
+                .any(|(_, path)| automaton.matches(path.as_bytes()))
+        })
+    };
+    let describe = |name| {
+        format!(
+            "netatop: --unit {}: no such unit runs now; it is measured when it starts",
+            shown(name)
+        )
+    };
+    targets
+        .units
+        .iter()
+        .filter(is_absent)
+        .map(|name| describe(name))
+        .collect()
 }
 
 /// The automaton of these patterns; `None` if there are none.

@@ -9,7 +9,7 @@ use netatop::model::Counters;
 use serde_json::Value;
 
 use super::cgroups::{recording, rows};
-use super::filters::Cgroup;
+use super::filters::{Cgroup, mount};
 use super::harness::{NETATOP, NOBODY, Named, Workload, counters, workload};
 
 fn sum<'a>(lines: impl IntoIterator<Item = &'a Value>) -> Counters {
@@ -201,6 +201,36 @@ fn they_combine_with_a_command() {
     assert_eq!(lines.len(), 3);
     assert_eq!(sum(&rows), sum([&lines[0], &lines[2]]));
     assert!(rows.iter().all(|row| row["pid"] != lines[1]["pid"]));
+}
+
+/// A name with a mistake would otherwise look like a service without traffic.
+#[test]
+fn a_unit_that_does_not_run_is_named_at_the_start() {
+    let unit = format!("netatop-runs-{}.service", std::process::id());
+    let _running = Cgroup::new(mount().expect("cgroup v2").join(&unit));
+    let said = |more: &[&str]| {
+        let recorded = Command::new(NETATOP)
+            .args(["record", "-d", "50ms", "-f", "csv", "-o", "/dev/null"])
+            .args(["--unit", &unit, "--unit", "netatop-runs-*"])
+            .args(more)
+            .output()
+            .expect("netatop");
+        assert!(recorded.status.success());
+        let text = String::from_utf8(recorded.stderr).expect("UTF-8");
+        let lines = text.lines().filter(|line| line.starts_with("netatop:"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let absent = ["--unit", "netatop-absent", "--unit", "netatop-gone-*.scope"];
+    assert_eq!(said(&[]), [""; 0]);
+    assert_eq!(
+        said(&absent),
+        [
+            "netatop: --unit netatop-absent: no such unit runs now; it is measured when it starts",
+            "netatop: --unit netatop-gone-*.scope: no such unit runs now; it is measured when it \
+             starts",
+        ]
+    );
+    assert_eq!(said(&["-q", "--unit", "netatop-absent"]), [""; 0]);
 }
 
 /// `--unit` before its unit exists, with systemd's own layout: the first recording of the whole
