@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::values::{interval, top};
+use super::values::{depth, interval, top};
 use crate::report::{Key, Moment, Options, ReportFormat, Split};
 use crate::rollup::SortKey;
 
@@ -33,6 +33,11 @@ pub struct Report {
     /// with --group-by
     #[arg(short, long, value_name = "KEY", value_enum)]
     pub group_by: Option<Key>,
+
+    /// With rows of cgroups, sum up the cgroups below the directories at this depth: 1 for those in
+    /// the root
+    #[arg(long, value_name = "N", value_parser = depth, allow_negative_numbers = true)]
+    pub depth: Option<usize>,
 
     /// Split rows by remote end, for recordings with --remote: as recorded (also without MODE), by
     /// address and service, or by address
@@ -91,6 +96,7 @@ impl Report {
         Options {
             files: self.files.clone(),
             key: self.group_by,
+            depth: self.depth,
             split: self.remote,
             sort: self.sort,
             top: self.top,

@@ -32,6 +32,8 @@ const MOST_FIXED_BINS: i64 = 100_000;
 pub(super) struct Wanted {
     /// What a row stands for. By default, the rows of the recording decide.
     pub(super) key: Option<Key>,
+    /// The depth below the root to which the paths of cgroups are shortened, if rows are cgroups.
+    pub(super) depth: Option<usize>,
     /// How rows are split by remote end.
     pub(super) split: Option<Split>,
     /// The length of bins, in milliseconds.
@@ -290,7 +292,7 @@ impl Collector {
             }
         } as u32;
         let key = self.key();
-        let who = keys::who(row, key)?;
+        let who = keys::who(row, key, self.wanted.depth)?;
         let (owner, is_new) = self.owners.insert_full(Owner { host, who });
         let owner = owner as u32;
         if is_new && self.wanted.split.is_none() && !self.wanted.has_rows_by_bin {

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 
 use crate::recording::{Field, Row, Schema};
-use crate::text::shown;
+use crate::text::{shown, up_to_depth};
 
 /// What each row of a report stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -193,8 +193,8 @@ pub(super) fn process(row: &Row<'_>) -> Result<Option<ProcessKey>, String> {
     Ok(Some((pid, start)))
 }
 
-/// Whose traffic a row is, by `key`.
-pub(super) fn who(row: &Row<'_>, key: Key) -> Result<Who, String> {
+/// Whose traffic a row is, by `key`. Cgroups are those up to `depth` below the root.
+pub(super) fn who(row: &Row<'_>, key: Key, depth: Option<usize>) -> Result<Who, String> {
     let process = process(row)?;
     let is_of_process = row.schema.has(Field::Pid);
     if is_of_process && process.is_none() {
@@ -218,6 +218,9 @@ pub(super) fn who(row: &Row<'_>, key: Key) -> Result<Who, String> {
             Some(name) => Some(name),
             None => row.text(Field::Uid)?,
         },
+        Key::Cgroup => row
+            .text(Field::Cgroup)?
+            .map(|path| up_to_depth(path, depth)),
         Key::Host => row.text(Field::Host)?,
         key => row.text(key.field())?,
     };

@@ -31,6 +31,9 @@ pub struct Options {
     pub files: Vec<PathBuf>,
     /// What a row stands for. By default, the rows of the recording decide.
     pub key: Option<Key>,
+    /// If rows are cgroups: those at this depth below the root, which has depth 0, with all that are
+    /// below them. `None`: each cgroup by itself.
+    pub depth: Option<usize>,
     /// How rows are split by remote end.
     pub split: Option<Split>,
     /// The order of the rows.
@@ -59,6 +62,9 @@ pub struct Options {
 /// If the options contradict each other, a file is not a recording, or the output cannot be
 /// written.
 pub fn run(options: &Options) -> Result<u8, Error> {
+    if let Some(key) = options.key {
+        check_depth(options, key)?;
+    }
     let destination = Destination::decide(options.output.as_deref(), options.format)?;
     let inputs: Vec<Input> = options.files.iter().map(|path| Input::of(path)).collect();
     if inputs
@@ -77,6 +83,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
     let every = options.every.map(|every| every.as_millis());
     let mut collector = Collector::new(Wanted {
         key: options.key,
+        depth: options.depth,
         split: options.split,
         every: every.map(|every| i64::try_from(every).unwrap_or(i64::MAX)),
         has_rows_by_bin: is_rows && options.every.is_some(),
@@ -94,6 +101,7 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             ending,
         });
     }
+    check_depth(options, collector.key())?;
     if options.sort == SortKey::Pid && !collector.key().is_single() {
         return Err(Error::Usage(
             "--sort pid needs rows of processes: add -g process".to_owned(),
@@ -128,6 +136,16 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         ReportFormat::Html => page::write(&collector, &lines, &sources, to),
     })?;
     Ok(0)
+}
+
+/// Refuses a depth if rows are not cgroups.
+fn check_depth(options: &Options, key: Key) -> Result<(), Error> {
+    if options.depth.is_some() && key != Key::Cgroup {
+        return Err(Error::Usage(
+            "--depth needs rows of cgroups: add -g cgroup".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The span that is reported, in milliseconds since 1970. If it depends on the recording, the files

@@ -19,6 +19,7 @@ fn rows(files: Vec<PathBuf>, key: Key, split: Option<Split>) -> Vec<u8> {
     let options = Options {
         files,
         key: Some(key),
+        depth: None,
         split,
         sort: SortKey::Bytes,
         top: None,

@@ -140,6 +140,17 @@ fn rows_of_processes_have_the_sums_that_duckdb_finds() {
             keys,
             false,
         );
+        for depth in 1..=3 {
+            let cut = format!("regexp_extract(cgroup, '^(/[^/]*){{1,{depth}}}')");
+            compare(
+                dir,
+                file,
+                &["-g", "cgroup", "--depth", &depth.to_string()],
+                &["host", "cgroup"],
+                &format!("host, case when pid is null then comm else {cut} end"),
+                false,
+            );
+        }
         let keys = "case when pid is null then comm else uid::varchar end";
         compare(dir, file, &["-g", "user"], &["user_name"], keys, false);
     }
