@@ -269,9 +269,11 @@ impl Recording<'_> {
             ));
         }
         if !options.quiet && self.filter.who.units.is_some() {
-            for line in describe_absent_units(&options.targets, &Cgroups::new()) {
-                to_stderr(line);
-            }
+            let absent = match names_cgroups {
+                true => describe_absent_units(&options.targets, &cgroups),
+                false => describe_absent_units(&options.targets, &Cgroups::new()),
+            };
+            absent.into_iter().for_each(to_stderr);
         }
         let rows = Rows {
             layout: options.layout,

@@ -26,7 +26,7 @@ pub(super) fn task_filter(targets: &Targets) -> Result<TaskFilter, Error> {
     Ok(TaskFilter { names, uids, units })
 }
 
-/// A line for each unit of `--unit` that none of these cgroups belongs to: it may start later, or its
+/// One line for each unit of `--unit` to which none of these cgroups belongs: it may start later, or its
 /// name is wrong.
 pub(super) fn describe_absent_units(targets: &Targets, cgroups: &Cgroups) -> Vec<String> {
     let is_absent = |name: &&String| {
