@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::end_to_end::record;
 use super::harness::{
-    Counting, NETATOP, Workload, assert_exact, counters, is_left_out, of_pid, wait_for, workload,
+    Counting, NETATOP, Workload, assert_exact, clean_up, counters, is_left_out, of_pid, workload,
 };
 
 /// Runs `netatop record -- COMMAND`, and returns its output and rows.
@@ -259,7 +259,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // The last process may not have ended completely yet.
-        wait_for("the cgroup to be empty", || fs::remove_dir(&self.0).ok());
+        clean_up("the cgroup to be empty", || fs::remove_dir(&self.0).ok());
     }
 }
 

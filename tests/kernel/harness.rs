@@ -100,14 +100,29 @@ impl Named {
 }
 
 /// Polls until `ready` returns a value. Panics after a deadline.
-pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(120);
+pub fn wait_for<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    wait_until(Duration::from_secs(120), ready)
+        .unwrap_or_else(|| panic!("waited in vain for {what}"))
+}
+
+fn wait_until<T>(longest: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + longest;
     loop {
-        if let Some(value) = ready() {
+        let value = ready();
+        if value.is_some() || Instant::now() >= deadline {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::yield_now();
+    }
+}
+
+/// As [`wait_for`], for the end of a test. After a failure it does not wait long and does not panic:
+/// a second panic would end all tests, and hide the first.
+pub fn clean_up(what: &str, done: impl FnMut() -> Option<()>) {
+    if std::thread::panicking() {
+        wait_until(Duration::from_secs(2), done);
+    } else {
+        wait_for(what, done);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use netatop::kernel::{Capacity, Filter, Storage, Tracer};
 
-use super::harness::wait_for;
+use super::harness::clean_up;
 
 /// A cgroup with a memory limit, on hosts with cgroup v1 or v2.
 pub struct MemoryCgroup {
@@ -71,7 +71,7 @@ impl MemoryCgroup {
 
 impl Drop for MemoryCgroup {
     fn drop(&mut self) {
-        wait_for("the cgroup to be empty", || fs::remove_dir(&self.path).ok());
+        clean_up("the cgroup to be empty", || fs::remove_dir(&self.path).ok());
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use netatop::host::cgroup_mount;
 use serde_json::Value;
 
-use super::harness::{NETATOP, leave_out, wait_for};
+use super::harness::{NETATOP, clean_up, leave_out, wait_for};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
 
@@ -98,7 +98,7 @@ impl Drop for Systemd {
         for name in ["system.slice", "init.scope"] {
             let top = self.root.join(name);
             // Directories can be removed from below, when the last process has gone.
-            wait_for("the cgroups of systemd to be empty", || {
+            clean_up("the cgroups of systemd to be empty", || {
                 remove_below(&top);
                 (!top.exists()).then_some(())
             });

@@ -11,7 +11,7 @@ use netatop::model::{Counters, Extent};
 use serde_json::Value;
 
 use super::filters::Cgroup;
-use super::harness::{Counting, Workload, assert_exact, counters, of_pid, wait_for, workload};
+use super::harness::{Counting, Workload, assert_exact, clean_up, counters, of_pid, workload};
 use super::who::{WAYS, by_units, done, filter, sizes};
 
 /// Runs a process that joins this cgroup before it starts the workload, and returns the pid and what
@@ -30,7 +30,7 @@ fn run_in(cgroup: &Path, scenario: &str) -> (u32, Value) {
 
 /// Removes a cgroup when its last process has ended completely.
 fn remove(cgroup: &Path) {
-    wait_for("the cgroup to be empty", || fs::remove_dir(cgroup).ok());
+    clean_up("the cgroup to be empty", || fs::remove_dir(cgroup).ok());
 }
 
 /// Cgroups below the slice of the test, and whether `--unit` selects them.
@@ -79,12 +79,7 @@ impl Directories {
 impl Drop for Directories {
     fn drop(&mut self) {
         for path in &self.0 {
-            // After a failure, directories of others may still be in it.
-            if std::thread::panicking() {
-                let _ = fs::remove_dir(path);
-            } else {
-                remove(path);
-            }
+            remove(path);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::exits::ManyPids;
 use super::faults::Multitude;
-use super::harness::{NETATOP, Workload, counters, wait_for};
+use super::harness::{NETATOP, Workload, clean_up, counters, wait_for};
 use super::scaled;
 use super::server::{Server, public_dir};
 
@@ -143,7 +143,7 @@ impl MemoryCgroup {
 
 impl Drop for MemoryCgroup {
     fn drop(&mut self) {
-        wait_for("the cgroup to be empty", || fs::remove_dir(&self.path).ok());
+        clean_up("the cgroup to be empty", || fs::remove_dir(&self.path).ok());
     }
 }
 
