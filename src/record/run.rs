@@ -43,7 +43,7 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// What to do if the output file exists.
     pub existing: Existing,
-    /// Whether to leave out the progress line and the summary.
+    /// Whether to leave out the progress line, the summary, and the names of units that do not run.
     pub quiet: bool,
     /// Whether to print libbpf's messages and the time that attaching took.
     pub verbose: bool,
@@ -269,10 +269,8 @@ impl Recording<'_> {
             ));
         }
         if !options.quiet && self.filter.who.units.is_some() {
-            let absent = match names_cgroups {
-                true => describe_absent_units(&options.targets, &cgroups),
-                false => describe_absent_units(&options.targets, &Cgroups::new()),
-            };
+            let all = (!names_cgroups).then(Cgroups::new);
+            let absent = describe_absent_units(&options.targets, all.as_ref().unwrap_or(&cgroups));
             absent.into_iter().for_each(to_stderr);
         }
         let rows = Rows {

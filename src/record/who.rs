@@ -29,28 +29,24 @@ pub(super) fn task_filter(targets: &Targets) -> Result<TaskFilter, Error> {
 /// One line for each unit of `--unit` to which none of these cgroups belongs: it may start later, or its
 /// name is wrong.
 pub(super) fn describe_absent_units(targets: &Targets, cgroups: &Cgroups) -> Vec<String> {
-    let is_absent = |name: &&String| {
+    let runs = |unit: &Automaton| {
+        let mut paths = cgroups.iter().map(|(_, path)| path);
+        paths.any(|path| unit.matches(path.as_bytes()))
+    };
+    let mut lines = Vec::new();
+    for name in &targets.units {
         // Names were checked before, so there are no errors.
-        let pattern = unit(name).ok();
-        let automaton = pattern.and_then(|pattern| Automaton::of_units(&[pattern]).ok());
-        automaton.is_some_and(|automaton| {
-            !cgroups
-                .iter()
-                .any(|(_, path)| automaton.matches(path.as_bytes()))
-        })
-    };
-    let describe = |name| {
-        format!(
-            "netatop: --unit {}: no such unit runs now; it is measured when it starts",
-            shown(name)
-        )
-    };
-    targets
-        .units
-        .iter()
-        .filter(is_absent)
-        .map(|name| describe(name))
-        .collect()
+        let automaton = unit(name).map(|pattern| Automaton::of_units(&[pattern]));
+        if let Ok(Ok(automaton)) = automaton
+            && !runs(&automaton)
+        {
+            lines.push(format!(
+                "netatop: --unit {}: no such unit runs now; it is measured when it starts",
+                shown(name)
+            ));
+        }
+    }
+    lines
 }
 
 /// The automaton of these patterns; `None` if there are none.

@@ -238,6 +238,9 @@ impl Collector {
     fn prepare(&mut self, row: &Row<'_>) -> Stop {
         let key = *self.wanted.key.get_or_insert_with(|| Key::of(row.schema));
         key.check(row.schema)?;
+        if self.wanted.depth.is_some() && key != Key::Cgroup {
+            return Err("--depth needs rows of cgroups: add -g cgroup".to_owned());
+        }
         let has_remote = remote::has_remote(row.schema);
         if self.wanted.split.is_some() && !has_remote {
             return Err("-r is given, but the recording was made without --remote".to_owned());

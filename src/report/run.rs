@@ -62,9 +62,6 @@ pub struct Options {
 /// If the options contradict each other, a file is not a recording, or the output cannot be
 /// written.
 pub fn run(options: &Options) -> Result<u8, Error> {
-    if let Some(key) = options.key {
-        check_depth(options, key)?;
-    }
     let destination = Destination::decide(options.output.as_deref(), options.format)?;
     let inputs: Vec<Input> = options.files.iter().map(|path| Input::of(path)).collect();
     if inputs
@@ -101,7 +98,6 @@ pub fn run(options: &Options) -> Result<u8, Error> {
             ending,
         });
     }
-    check_depth(options, collector.key())?;
     if options.sort == SortKey::Pid && !collector.key().is_single() {
         return Err(Error::Usage(
             "--sort pid needs rows of processes: add -g process".to_owned(),
@@ -136,16 +132,6 @@ pub fn run(options: &Options) -> Result<u8, Error> {
         ReportFormat::Html => page::write(&collector, &lines, &sources, to),
     })?;
     Ok(0)
-}
-
-/// Refuses a depth if rows are not cgroups.
-fn check_depth(options: &Options, key: Key) -> Result<(), Error> {
-    if options.depth.is_some() && key != Key::Cgroup {
-        return Err(Error::Usage(
-            "--depth needs rows of cgroups: add -g cgroup".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// The span that is reported, in milliseconds since 1970. If it depends on the recording, the files

@@ -45,8 +45,7 @@ fn a_stream_socket_that_is_connected_again() {
 /// show it.
 #[test]
 fn a_stream_socket_that_is_bound_again() {
-    let mapped = IpAddr::from(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
-    for (family, server_address) in [(V4, V4), (mapped, mapped)] {
+    for (family, server_address) in [(V4, V4), (MAPPED, MAPPED)] {
         split(
             || (),
             |(), truth| {

@@ -11,7 +11,11 @@ const OBJECT: &str =
     r#"{"time":"2026-03-01T12:00:01Z","interval":1,"comm":"nginx","tcp_send_bytes":5}"#;
 
 fn sent(dir: &Path, file: &str) -> Vec<String> {
-    let found = reported(dir, &[file, "-f", "json"]);
+    sent_with(dir, file, &[])
+}
+
+fn sent_with(dir: &Path, file: &str, args: &[&str]) -> Vec<String> {
+    let found = reported(dir, &[&[file, "-f", "json"], args].concat());
     let rows = found.lines().map(|line| {
         let row: serde_json::Value = serde_json::from_str(line).expect("a row");
         row["tcp_send_bytes"].to_string()
@@ -35,6 +39,28 @@ fn a_single_line_counts_once() {
         let found = reported(dir.path(), &["one"]);
         let is_left_out = found.contains("the last line has no end and is left out");
         assert_eq!(is_left_out, wanted.is_empty(), "{found}");
+    }
+}
+
+/// The rows of a recording are cgroups, whether -g says it or not. Without rows, nothing is wrong.
+#[test]
+fn a_recording_of_cgroups_needs_no_key_for_a_depth() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let header = HEADER.replace("comm", "cgroup");
+    let rows =
+        ["/a.slice/x/y", "/a.slice/x", "/a.slice", "/b"].map(|path| ROW.replace("nginx", path));
+    fs::write(
+        dir.path().join("r.csv"),
+        format!("{header}{}", rows.concat()),
+    )
+    .expect("a file");
+    fs::write(dir.path().join("empty.csv"), &header).expect("a file");
+    for (depth, wanted) in [("1", &["15", "5"] as &[&str]), ("2", &["10", "5", "5"])] {
+        for more in [&[] as &[&str], &["-g", "cgroup"]] {
+            let args = [&["--depth", depth], more].concat();
+            assert_eq!(sent_with(dir.path(), "r.csv", &args), wanted, "{args:?}");
+            assert!(sent_with(dir.path(), "empty.csv", &args).is_empty());
+        }
     }
 }
 

@@ -53,8 +53,7 @@ fn sources() -> Vec<Source> {
 /// Scripts, also those of pages, and what they use.
 fn scripts() -> Vec<Source> {
     let scripts = files(&["src", "tests", "benches", "scripts", ".ci"], |path| {
-        let is_program = path.extension().is_none() && !path.starts_with("tests");
-        is_program || has_ending(path, &["js", "css", "html", "py", "sh"])
+        path.extension().is_none() || has_ending(path, &["js", "css", "html", "py", "sh"])
     });
     assert!(scripts.len() > 10, "the scripts were not found");
     scripts
