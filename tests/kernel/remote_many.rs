@@ -14,6 +14,9 @@ use super::remote::{capacity, family};
 
 const FIRST_PORT: u16 = 10_000;
 
+/// Number of processes of a storm that run at the same time.
+const PARALLEL: usize = 4;
+
 /// What became of a storm whose processes each send to a port of their own.
 #[derive(Default)]
 struct Storm {
@@ -56,7 +59,8 @@ impl Storm {
 fn start(count: &str) -> (Workload, Filter) {
     let port = format!("port={FIRST_PORT}");
     let count = format!("n={count}");
-    let storm = ["process-storm", &count, &port, "parallel=4", "delay-go=1"];
+    let parallel = format!("parallel={PARALLEL}");
+    let storm = ["process-storm", &count, &port, &parallel, "delay-go=1"];
     let workload = Workload::start(&storm);
     let filter = Filter {
         pids: vec![workload.pid()],
@@ -151,9 +155,12 @@ fn rows_that_nobody_takes_are_reported() {
     let truth = counters(&lines[0], Counters::default());
     let case = format!("process-storm n={count}, 64 rows, no reader");
     storm.outcome(truth).assert_exact(&case);
-    // The hash map is full, and so is the only set of rows, which has eight.
-    assert_eq!(storm.rows.len(), 64 + 8);
-    assert_eq!(losses.remote_full, truth.msgs() - (64 + 8));
+    // The hash map is full, and so is the only set of rows, which has eight. The kernel looks
+    // whether the map is full before it counts the new row (is_map_full() in kernel/bpf/hashtab.c),
+    // so processes that send at the same moment can get one row each too many.
+    let rows = storm.rows.len();
+    assert!((64 + 8..64 + 8 + PARALLEL).contains(&rows), "{rows} rows");
+    assert_eq!(losses.remote_full, truth.msgs() - rows as u64);
     assert_eq!(storm.without_row.udp_send_msgs, losses.remote_full);
 }
 
