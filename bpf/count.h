@@ -90,6 +90,12 @@ __noinline int count_outside(enum protocol protocol, enum direction direction, _
 	return 0;
 }
 
+/* Data that will be received again does not count, and errors are no data. */
+static __always_inline bool does_count(int flags)
+{
+	return !(flags & (MSG_PEEK | MSG_ERRQUEUE));
+}
+
 #include "remote.h"
 #include "match.h"
 
@@ -127,18 +133,26 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	enum protocol protocol;
 	struct slot_set *set;
 	__u16 family, type, number;
-	__u64 task;
+	__u64 task, cookie;
+	enum rows_state state;
 	__u32 at;
 
-	/* Skip failed calls, and data that will be received again. */
-	if (ret < 0 || (flags & (MSG_PEEK | MSG_ERRQUEUE))) {
+	/* An event of 0 bytes may not count at all. */
+	if (by_remote && !by_ends && !filter.tasks && ret > 0 && does_count(flags)) {
+		cookie = sk->__sk_common.skc_cookie.counter;
+		state = state_of_rows();
+		task = bpf_get_current_task();
+		if (cookie && count_by_hint(sk, direction, ret, task, cookie, state))
+			return 0;
+		if (cookie && sk->sk_type == SOCK_DGRAM &&
+		    count_by_noted_hint(sk, direction, ret, task, cookie, state))
+			return 0;
+	}
+	if (ret < 0 || !does_count(flags)) {
 		if (by_remote || by_ends)
 			forget_note(sk);
 		return 0;
 	}
-	/* An event of 0 bytes may not count at all. */
-	if (by_remote && !by_ends && !filter.tasks && ret && count_by_hint(sk, direction, ret))
-		return 0;
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;

@@ -100,6 +100,28 @@ struct {
 /* Whether notes are in hashed_notes. */
 const volatile __u32 notes_are_hashed;
 
+/* The number of a thread's bit. Tasks are aligned to cache lines. */
+static __always_inline __u32 noted_bit(__u64 task)
+{
+	return (__u32)(task >> 6) % (NOTED_WORDS * 64);
+}
+
+static __always_inline bool may_have_note(__u64 task)
+{
+	__u32 number = noted_bit(task);
+
+	return noted[number / 64] >> number % 64 & 1;
+}
+
+static __always_inline void say_noted(__u64 task)
+{
+	__u32 number = noted_bit(task);
+	__u64 *word = &noted[number / 64], bit = 1ULL << number % 64;
+
+	if (!(*word & bit))
+		__sync_fetch_and_or(word, bit);
+}
+
 /*
  * The note of the slot at an index of the set that a task can have a slot in. If the slot was that
  * of another thread before, the note can still be that thread's: its owner says so.
@@ -149,6 +171,8 @@ static __always_inline struct note *make_note(void)
 	__u32 at = set ? place_in(set, key) : SLOTS_IN_SET;
 	struct note *note, fresh = {};
 
+	if (remote.mode)
+		say_noted(key);
 	if (set && at < SLOTS_IN_SET) {
 		at = any_place(at, key);
 		note = note_at(key, at);

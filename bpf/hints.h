@@ -20,8 +20,18 @@ struct hinted_ends {
 	__u32 scope;
 };
 
+/* Flags in the address of a task, whose lowest bits are 0: it is aligned to cache lines. */
+enum {
+	/* The remote end is that of a note. */
+	HINT_OF_NOTE = 1,
+	HINT_OF_SERVER = 2,
+	HINT_OF_UDP = 4,
+	/* Events need nothing but this hint: see count_by_hint(). */
+	HINT_SUFFICES = 8,
+};
+
 /*
- * A hint stands for all parts of a key: the block for the process, the cookie for the network
+ * A hint stands for all parts of a key: the task for the process, the cookie for the network
  * namespace and the protocol, over TCP also for the role, and the other fields for the ends.
  *
  * It also counts, so that most events do not touch the row. What it has counted belongs to the
@@ -35,16 +45,28 @@ struct hint {
 	 * accepted by the same listener: these have the same namespace and role.
 	 */
 	__u64 cookie;
-	/* The block, and what is added to it: see hinted_block(). */
-	__u64 block;
+	/* The address of the task, and flags. */
+	__u64 task;
+	/*
+	 * When it was started. Another task has another address, or it was started later. By exec,
+	 * a thread gets the start of the first thread of its process, as it gets its id.
+	 */
+	__u64 start;
 	struct hinted_ends ends;
-	/* Index of the row in its half. */
-	__u64 row;
-	/* What was counted here, in the direction of the hint. */
-	__u64 msgs;
+	/*
+	 * How many messages were counted here, in the direction of the hint, and in the lowest bits
+	 * the index of the row in its half. No CPU runs enough system calls between two samples to
+	 * fill the other 48 bits: it would take years.
+	 */
+	__u64 msgs_and_row;
 	__u64 bytes;
 };
 _Static_assert(sizeof(struct hint) == 64, "a hint is a cache line");
+
+/* A message in msgs_and_row. User space reads the variable. */
+enum { HINTED_MSG = ROW_INDEX + 1 };
+
+const volatile __u64 hinted_msg = HINTED_MSG;
 
 /*
  * Each CPU has hints of its own for each direction, since a program is not run while it is running
@@ -76,7 +98,7 @@ enum { NO_HINT = 0xffffffff };
  * their hints have different places.
  */
 static __always_inline __u32 hint_place(__u64 task, __u64 cookie, enum direction direction,
-					__u64 generation, __u32 spread)
+					enum rows_state state, __u32 spread)
 {
 	__u32 of_cpu = bpf_get_smp_processor_id() * 2 + direction, place;
 
@@ -86,7 +108,7 @@ static __always_inline __u32 hint_place(__u64 task, __u64 cookie, enum direction
 	/* CPUs need not be numbered without gaps. */
 	if (place >= remote.hints_half)
 		return NO_HINT;
-	return generation & 1 ? place + remote.hints_half : place;
+	return state & ROWS_SECOND_HALF ? place + remote.hints_half : place;
 }
 
 /* NULL if there is no such place. */
@@ -106,31 +128,27 @@ static __always_inline __u64 cookie_of(struct sock *sk)
 	return cookie || !remote.makes_cookies ? cookie : bpf_get_socket_cookie(sk);
 }
 
-/* Added to the block of a hint. No id of a block or of a thread is that large. */
-#define HINT_OF_NOTE (1ULL << 63)
-#define HINT_OF_SERVER (1ULL << 62)
-#define HINT_OF_UDP (1ULL << 61)
-
-/* What a hint says of the thread with this block: also the thread's id, which exec can change. */
-static __always_inline __u64 hinted_thread(__u64 block)
+static __always_inline __u64 start_of(__u64 task)
 {
-	return remote.threads ? block ^ bpf_get_current_pid_tgid() << 32 : block;
+	return bpf_core_cast((void *)task, struct task_struct)->start_boottime;
 }
 
-/* What a hint says of UDP: also the role, and whether the remote end is that of a note. */
-static __always_inline __u64 udp_flags(struct sock *sk, bool is_noted)
+/* The same for a thread with a slot: see struct hint. */
+static __always_inline __u64 hinted_start(__u64 task, __u64 block, const struct note *note)
 {
-	__u64 flags = is_noted ? HINT_OF_UDP | HINT_OF_NOTE : HINT_OF_UDP;
-
-	return role_of(sk, UDP) == REMOTE_SERVER ? flags | HINT_OF_SERVER : flags;
+	/* Without this, the compiler makes one load of both, which the verifier refuses. */
+	barrier_var(block);
+	return note ? block : start_of(task);
 }
 
-/* Both. */
-static __always_inline __u64 hinted_block(__u64 block, struct sock *sk, enum protocol protocol,
-					  bool is_noted)
+/* The task of a hint, with what is the same for each call with the same protocol, role and note. */
+static __always_inline __u64 hinted_task(__u64 task, struct sock *sk, enum protocol protocol,
+					 const struct note *note)
 {
-	block = hinted_thread(block);
-	return protocol == TCP ? block : block ^ udp_flags(sk, is_noted);
+	if (protocol == TCP)
+		return task;
+	task |= note ? HINT_OF_UDP | HINT_OF_NOTE : HINT_OF_UDP;
+	return role_of(sk, UDP) == REMOTE_SERVER ? task | HINT_OF_SERVER : task;
 }
 
 /* The ends of a call on a socket: those of its note, if it has one. */
@@ -173,7 +191,7 @@ static __always_inline void make_ends(struct hinted_ends *ends, struct sock *sk,
 
 /* Whether a socket has the local address of the row to which a hint of the same ends leads. */
 static __always_inline bool has_local_address(const struct hint *hint, struct sock *sk,
-					      const struct note *note, __u64 generation)
+					      const struct note *note, enum rows_state state)
 {
 	const __u64 *address;
 	struct row *row;
@@ -192,21 +210,30 @@ static __always_inline bool has_local_address(const struct hint *hint, struct so
 		first = address[0];
 		second = address[1];
 	}
-	row = row_at(half_of(generation), hint->row);
+	row = row_at(half_of(state), hint->msgs_and_row & ROW_INDEX);
 	return row && row->key.local[0] == first && row->key.local[1] == second;
 }
 
-/* Whether a hint is that of a call on a socket, by a thread with this block. */
-static __always_inline bool is_hint_of(const struct hint *hint, __u64 cookie, __u64 block,
-				       struct sock *sk, const struct note *note, __u64 generation)
+/* What an event compares with its hint. */
+struct hint_wanted {
+	__u64 cookie;
+	/* See hinted_task(). */
+	__u64 task;
+	__u64 start;
+};
+
+/* Whether a hint is that of a call on a socket. */
+static __always_inline bool is_hint_of(const struct hint *hint, const struct hint_wanted *wanted,
+				       struct sock *sk, const struct note *note,
+				       enum rows_state state)
 {
 	struct hinted_ends ends;
 
 	make_ends(&ends, sk, note);
-	return hint->cookie == cookie && hint->block == block && hint->ends.ports == ends.ports &&
+	return hint->cookie == wanted->cookie && hint->task == wanted->task &&
+	       hint->start == wanted->start && hint->ends.ports == ends.ports &&
 	       hint->ends.scope == ends.scope && hint->ends.address[0] == ends.address[0] &&
-	       hint->ends.address[1] == ends.address[1] &&
-	       has_local_address(hint, sk, note, generation);
+	       hint->ends.address[1] == ends.address[1] && has_local_address(hint, sk, note, state);
 }
 
 /* A number by which calls with different remote ends on one socket have different hints. */
@@ -220,9 +247,8 @@ static __always_inline __u32 spread_of(const struct note *note)
 /* Adds what a hint has counted to its row, before it becomes the hint of another one. */
 static __always_inline void empty_hint(struct hint *hint, enum direction direction, __u32 half)
 {
-	add_at(half, hint->row, direction, hint->msgs, hint->bytes);
-	hint->msgs = 0;
-	hint->bytes = 0;
+	add_at(half, hint->msgs_and_row & ROW_INDEX, direction, hint->msgs_and_row / HINTED_MSG,
+	       hint->bytes);
 }
 
 /* Says that there is a hint at a place. */
@@ -237,43 +263,87 @@ static __always_inline void mark_hint(__u32 place)
 
 static __always_inline void add_to_hint(struct hint *hint, __u64 bytes)
 {
-	hint->msgs += 1;
+	hint->msgs_and_row += HINTED_MSG;
 	hint->bytes += bytes;
 }
 
-/*
- * Counts an event by its hint, if there is one that holds. It does the least that can be done,
- * since most events end here. What is the same for each call on a socket was looked at when the
- * hint was made.
- */
-static __always_inline bool count_by_hint(struct sock *sk, enum direction direction, __u64 bytes)
+/* The next event of the same thread, socket and ends does without the slot of the thread. */
+static __always_inline void let_suffice(struct hint *hint, enum rows_state state)
 {
-	__u64 task = bpf_get_current_task(), cookie = sk->__sk_common.skc_cookie.counter, block;
-	__u64 generation = *(volatile __u64 *)&rows_generation;
-	struct slot_set *set = set_of(task);
-	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET, spread = 0;
-	struct note *note = NULL;
+	if (state & HINTS_SUFFICE)
+		hint->task |= HINT_SUFFICES;
+}
+
+/*
+ * Counts an event by its hint alone, if there is one that holds. It does the least that can be
+ * done, since most events end here. What is the same for each call on a socket was looked at when
+ * the hint was made.
+ *
+ * Most events do not even need the slot of their thread. It says two things. The next sample shows
+ * the thread again, because its process may have another name by then: an event has to say so only
+ * once after each sample. And it leads to the note of a call, which a thread without a bit in
+ * `noted` cannot have.
+ *
+ * So user space clears HINTS_SUFFICE before it selects the other half, whose hints are empty. It
+ * clears `noted`, reads the threads, and sets HINTS_SUFFICE again. A hint suffices only if an event
+ * has used it since then, with the slot. A note that is older than the bits is that of a call which
+ * had ended by then, or was the first one to use the hint.
+ */
+static __always_inline bool count_by_hint(struct sock *sk, enum direction direction, __u64 bytes,
+					  __u64 task, __u64 cookie, enum rows_state state)
+{
+	enum protocol protocol = sk->sk_type == SOCK_DGRAM ? UDP : TCP;
+	struct hint_wanted wanted = {.cookie = cookie};
 	struct hint *hint;
 
-	if (!set || at >= SLOTS_IN_SET || !cookie)
+	if (!(state & HINTS_SUFFICE))
+		return false;
+	if (protocol == UDP && (!sk->__sk_common.skc_dport || may_have_note(task)))
+		return false;
+	wanted.task = hinted_task(task, sk, protocol, NULL) | HINT_SUFFICES;
+	wanted.start = start_of(task);
+	hint = hint_at(hint_place(task, cookie, direction, state, 0));
+	if (!hint || !is_hint_of(hint, &wanted, sk, NULL, state))
+		return false;
+	add_to_hint(hint, bytes);
+	return true;
+}
+
+/*
+ * The same for a datagram whose call may have a note, or while hints alone do not suffice. This
+ * needs the slot of the thread.
+ */
+static __always_inline bool count_by_noted_hint(struct sock *sk, enum direction direction,
+						__u64 bytes, __u64 task, __u64 cookie,
+						enum rows_state state)
+{
+	struct hint_wanted wanted = {.cookie = cookie};
+	struct slot_set *set = set_of(task);
+	struct note *note;
+	struct hint *hint;
+	__u32 at;
+
+	if (!set)
+		return false;
+	at = place_in(set, task);
+	if (at >= SLOTS_IN_SET)
 		return false;
 	at = any_place(at, task);
-	block = hinted_thread(set->state[at].id);
-	if (sk->sk_type == SOCK_DGRAM) {
-		note = note_at(task, at);
-		if (note && (note->owner != set->state[at].id || !is_for_call(note, sk, direction)))
-			note = NULL;
-		if (note)
-			spread = spread_of(note);
-		block ^= udp_flags(sk, note);
-	}
-	hint = hint_at(hint_place(task, cookie, direction, generation, spread));
-	if (!hint || !is_hint_of(hint, cookie, block, sk, note, generation))
+	note = note_at(task, at);
+	if (note && (note->owner != set->state[at].id || !is_for_call(note, sk, direction)))
+		note = NULL;
+	hint = hint_at(hint_place(task, cookie, direction, state, note ? spread_of(note) : 0));
+	if (!hint)
 		return false;
+	wanted.task = hinted_task(task, sk, UDP, note) | (hint->task & HINT_SUFFICES);
+	wanted.start = hinted_start(task, set->state[at].id, note);
+	if (!is_hint_of(hint, &wanted, sk, note, state))
+		return false;
+	set->state[at].shown_id = 0;
 	if (note)
 		take_note(note, sk, direction);
-	/* The next snapshot shows it again: the process may have another name. */
-	set->state[at].shown_id = 0;
+	else
+		let_suffice(hint, state);
 	add_to_hint(hint, bytes);
 	return true;
 }

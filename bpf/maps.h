@@ -168,8 +168,24 @@ struct dump dump SEC(".data.dump") = {};
 /* Set by user space: losses.rows_made when it last took the rows of remote ends. */
 __u64 rows_taken SEC(".data.dump") = 0;
 
-/* Set by user space: how often it has taken the rows of remote ends. */
-__u64 rows_generation SEC(".data.dump") = 0;
+/* Set by user space: where events with remote ends are counted, and how. */
+enum rows_state {
+	ROWS_FIRST_HALF = 0,
+	ROWS_SECOND_HALF = 1,
+	/* No thread is being read for a sample: see count_by_hint(). */
+	HINTS_SUFFICE = 2,
+};
+
+enum rows_state rows_state SEC(".data.dump") = HINTS_SUFFICE;
+
+enum { NOTED_WORDS = 256 };
+
+/*
+ * A bit for each thread that has had a note (struct note) since user space cleared them. Several
+ * threads share a bit. If it is not set, the thread has no note that count_by_hint() would have to
+ * use.
+ */
+__u64 noted[NOTED_WORDS] SEC(".data.dump") = {};
 
 /* Always 0, which the verifier does not know. See tcp_abort(). */
 __u32 unknown_zero SEC(".data.dump") = 0;

@@ -61,22 +61,21 @@ static __always_inline void make_key(struct remote_key *key, struct sock *sk,
 	key->ends = ends.local_port << 48 | ends.remote_port << 32 | role << 8 | protocol;
 }
 
-/* Where the hint of an event is, and what it says of the thread. */
+/* The hint of an event. */
 struct hint_use {
 	/* NULL if the event has none. */
 	struct hint *hint;
 	__u32 place;
-	__u64 cookie;
-	__u64 block;
+	struct hint_wanted wanted;
 };
 
 /* Adds to the row for an event with these ends. False if there is no room. Makes the hint. */
 static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol,
 					 enum direction direction, __u64 bytes,
 					 const struct ends *ends, const struct note *note,
-					 const struct hint_use *use, __u64 generation)
+					 const struct hint_use *use, enum rows_state state)
 {
-	__u32 half = half_of(generation), index = NO_ROW;
+	__u32 half = half_of(state), index = NO_ROW;
 	struct hint *hint = use->hint;
 	struct remote_key key;
 	bool is_added;
@@ -90,10 +89,13 @@ static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol
 		empty_hint(hint, direction, half);
 	else
 		mark_hint(use->place);
-	hint->cookie = use->cookie;
-	hint->block = use->block;
-	hint->row = index;
+	hint->cookie = use->wanted.cookie;
+	hint->task = use->wanted.task & ~(__u64)HINT_SUFFICES;
+	hint->start = use->wanted.start;
+	hint->msgs_and_row = index;
+	hint->bytes = 0;
 	make_ends(&hint->ends, sk, note);
+	let_suffice(hint, state);
 	return is_added;
 }
 
@@ -106,7 +108,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					const struct found_ends *found)
 {
 	__u64 task = bpf_get_current_task();
-	__u64 generation = *(volatile __u64 *)&rows_generation;
+	enum rows_state state = state_of_rows();
 	struct slot_set *set = set_of(task);
 	__u32 at = set ? place_in(set, task) : SLOTS_IN_SET;
 	struct note *note = found ? found->note : NULL;
@@ -124,15 +126,22 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 			    (note->owner != set->state[at].id || !take_note(note, sk, direction)))
 				note = NULL;
 		}
-		use.block = hinted_block(set->state[at].id, sk, protocol, note);
-		use.cookie = cookie_of(sk);
-		if (use.cookie) {
-			use.place = hint_place(task, use.cookie, direction, generation,
+		use.wanted.task = hinted_task(task, sk, protocol, note);
+		use.wanted.start = hinted_start(task, set->state[at].id, note);
+		use.wanted.cookie = cookie_of(sk);
+		if (use.wanted.cookie) {
+			use.place = hint_place(task, use.wanted.cookie, direction, state,
 					       note ? spread_of(note) : 0);
 			use.hint = hint_at(use.place);
 		}
-		/* count_by_hint() has not seen events that depend on a filter. */
-		if (use.hint && is_hint_of(use.hint, use.cookie, use.block, sk, note, generation)) {
+		if (use.hint)
+			use.wanted.task |= use.hint->task & HINT_SUFFICES;
+		/*
+		 * The first event after a sample, or one that depends on a filter, which
+		 * count_by_hint() has not seen.
+		 */
+		if (use.hint && is_hint_of(use.hint, &use.wanted, sk, note, state)) {
+			let_suffice(use.hint, state);
 			add_to_hint(use.hint, bytes);
 			return 0;
 		}
@@ -150,7 +159,7 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 	if (found)
 		ends = found->ends;
 	is_known = found ? found->is_remote_known : find_ends(&ends, sk, note, false);
-	if (is_known && count_in_row(sk, protocol, direction, bytes, &ends, note, &use, generation))
+	if (is_known && count_in_row(sk, protocol, direction, bytes, &ends, note, &use, state))
 		return 0;
 	__sync_fetch_and_add(is_known ? &losses.remote_full : &losses.remote_unknown, 1);
 	add(counters, protocol, direction, bytes);

@@ -7,8 +7,8 @@
  * set is in a hash map, which is slower and has room for many more.
  *
  * User space takes the rows while events are counted. There are two halves of the array and of the
- * sets, and two hash maps. To take the rows, user space increases rows_generation, which selects
- * the other half, and puts the other hash map into current_rows. The system call returns when no
+ * sets, and two hash maps. To take the rows, user space selects the other half in rows_state
+ * and puts the other hash map into current_rows. The system call returns when no
  * program can still use the half and the hash map of before (maybe_wait_bpf_programs() in
  * kernel/bpf/syscall.c). So user space reads each row once, and its counters are final.
  */
@@ -112,9 +112,15 @@ static __always_inline __u64 hash_of(const struct remote_key *key, __u32 cpu)
 }
 
 /* Where a half begins: in the sets, or times ROWS_IN_SET in the rows. */
-static __always_inline __u32 half_of(__u64 generation)
+static __always_inline __u32 half_of(enum rows_state state)
 {
-	return generation & 1 ? remote.sets_mask + 1 : 0;
+	return state & ROWS_SECOND_HALF ? remote.sets_mask + 1 : 0;
+}
+
+/* The state that an event uses throughout, since user space can change it meanwhile. */
+static __always_inline enum rows_state state_of_rows(void)
+{
+	return *(volatile enum rows_state *)&rows_state;
 }
 
 /*

@@ -2,15 +2,14 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 
 use super::row_sets::RowSets;
-use super::skel::types;
+use super::skel::{NetatopMaps, types};
 use super::words::Words;
 
 const HINT_WORDS: usize = size_of::<types::hint>() / size_of::<u64>();
-const ROW_AT: usize = mem::offset_of!(types::hint, row) / size_of::<u64>();
-const MSGS_AT: usize = mem::offset_of!(types::hint, msgs) / size_of::<u64>();
+const MSGS_AND_ROW_AT: usize = mem::offset_of!(types::hint, msgs_and_row) / size_of::<u64>();
 const BYTES_AT: usize = mem::offset_of!(types::hint, bytes) / size_of::<u64>();
 
 /// Hints of one CPU for one direction, unless there are very many CPUs.
@@ -61,20 +60,20 @@ pub(super) struct Hints {
     made: Words,
     of_cpu: usize,
     half: usize,
+    /// One message in a hint's word of messages and the index of the row.
+    msg: u64,
 }
 
 impl Hints {
-    /// Maps the BPF arrays of hints and of what was made.
-    pub(super) fn map(
-        hints: BorrowedFd<'_>,
-        made: BorrowedFd<'_>,
-        sizes: HintSizes,
-    ) -> io::Result<Self> {
+    /// Maps the BPF arrays.
+    pub(super) fn map(maps: &NetatopMaps<'_>, sizes: HintSizes) -> io::Result<Self> {
+        let rodata = maps.rodata_data.as_deref();
         Ok(Self {
-            hints: Words::map(hints, sizes.all() as usize * HINT_WORDS)?,
-            made: Words::map(made, sizes.words() as usize)?,
+            hints: Words::map(maps.hints.as_fd(), sizes.all() as usize * HINT_WORDS)?,
+            made: Words::map(maps.hints_made.as_fd(), sizes.words() as usize)?,
             of_cpu: sizes.of_cpu as usize,
             half: sizes.half as usize,
+            msg: rodata.ok_or(io::ErrorKind::NotFound)?.hinted_msg,
         })
     }
 
@@ -84,10 +83,11 @@ impl Hints {
         let start = if second { self.half } else { 0 };
         for hint in self.made.take_bits(start..start + self.half) {
             let words = hint * HINT_WORDS;
-            let msgs = self.hints.word(words + MSGS_AT);
+            let msgs_and_row = self.hints.word(words + MSGS_AND_ROW_AT);
+            let (msgs, row) = (msgs_and_row / self.msg, msgs_and_row % self.msg);
             let bytes = self.hints.word(words + BYTES_AT);
-            let row = self.hints.word(words + ROW_AT) as usize;
-            rows.add(second, row, (hint - start) / self.of_cpu % 2, msgs, bytes);
+            let direction = (hint - start) / self.of_cpu % 2;
+            rows.add(second, row as usize, direction, msgs, bytes);
             self.hints.clear(words..words + HINT_WORDS);
         }
     }

@@ -28,9 +28,10 @@ const MAX_SETS: u32 = 1 << 10;
 pub(super) struct Rows {
     sets: RowSets,
     hints: Hints,
-    /// How often the rows were taken. If the number is odd, the programs use the second half of the
-    /// sets and of the hints, and `second_rows`.
-    generation: u64,
+    /// The programs use the second half of the sets and of the hints, and `second_rows`.
+    second: bool,
+    /// Events may be counted by their hint alone: see `count_by_hint` in `bpf/hints.h`.
+    hints_suffice: bool,
     taken: Vec<RemoteRecord>,
     /// `rows_made` when the rows were last taken.
     made: u64,
@@ -45,9 +46,9 @@ impl Rows {
         Ok(Self {
             sets: RowSets::map(maps.row_sets.as_fd(), maps.set_rows.as_fd(), remote.sets())
                 .map_err(failed)?,
-            hints: Hints::map(maps.hints.as_fd(), maps.hints_made.as_fd(), sizes)
-                .map_err(failed)?,
-            generation: 0,
+            hints: Hints::map(maps, sizes).map_err(failed)?,
+            second: false,
+            hints_suffice: true,
             taken: Vec::new(),
             made: 0,
             wakeup: remote.wakeup().into(),
@@ -59,15 +60,30 @@ impl Rows {
         made - self.made >= self.wakeup
     }
 
+    /// The threads are about to be read. From the next [`take`](Self::take) on, each event says that
+    /// its thread is to be shown again.
+    pub(super) fn begin_sample(&mut self) {
+        self.hints_suffice = false;
+    }
+
+    /// The threads have been read.
+    pub(super) fn end_sample(&mut self, maps: &mut NetatopMaps<'_>) {
+        self.hints_suffice = true;
+        shared::set_rows_state(maps, self.second, true);
+    }
+
     /// Lets the programs count elsewhere, and takes all rows from where they counted.
     pub(super) fn take(&mut self, maps: &mut NetatopMaps<'_>, made: u64) -> Result<(), Error> {
-        let second = self.generation % 2 == 1;
+        let second = self.second;
         shared::set_rows_taken(maps, made);
-        shared::set_rows_generation(maps, self.generation + 1);
-        // The call returns when no program uses the old generation any more, either.
+        shared::set_rows_state(maps, !second, self.hints_suffice);
+        // The call returns when no program uses the old state any more, either.
         exchange(&maps.current_rows, hashed(maps, !second))?;
-        self.generation += 1;
+        self.second = !second;
         self.made = made;
+        if !self.hints_suffice {
+            shared::forget_noted(maps);
+        }
         let used = shared::take_rows_used(maps, second);
         self.hints.empty(second, &self.sets);
         self.sets.take(second, used, &mut self.taken);

@@ -82,12 +82,35 @@ pub(super) fn set_rows_taken(maps: &mut NetatopMaps<'_>, made: u64) {
     }
 }
 
-/// Tells the programs how often user space has taken the rows of remote ends.
-pub(super) fn set_rows_generation(maps: &mut NetatopMaps<'_>, generation: u64) {
+/// Tells the programs in which half they count events with remote ends, and whether hints suffice.
+pub(super) fn set_rows_state(maps: &mut NetatopMaps<'_>, second: bool, hints_suffice: bool) {
+    use types::rows_state;
+
+    let half = if second {
+        rows_state::ROWS_SECOND_HALF
+    } else {
+        rows_state::ROWS_FIRST_HALF
+    };
+    let suffice = if hints_suffice {
+        rows_state::HINTS_SUFFICE.0
+    } else {
+        0
+    };
     if let Some(data) = maps.data_dump_data.as_deref_mut() {
         // SAFETY: as above, an aligned integer in memory that stays mapped.
-        let shared = unsafe { AtomicU64::from_ptr(&raw mut data.rows_generation) };
-        shared.store(generation, Ordering::SeqCst);
+        let shared = unsafe { AtomicU32::from_ptr(&raw mut data.rows_state.0) };
+        shared.store(half.0 | suffice, Ordering::SeqCst);
+    }
+}
+
+/// Forgets which threads may have a note. No hint may suffice meanwhile.
+pub(super) fn forget_noted(maps: &mut NetatopMaps<'_>) {
+    if let Some(data) = maps.data_dump_data.as_deref_mut() {
+        for word in &mut data.noted {
+            // SAFETY: as above, aligned integers in memory that stays mapped.
+            let shared = unsafe { AtomicU64::from_ptr(word) };
+            shared.store(0, Ordering::SeqCst);
+        }
     }
 }
 

@@ -274,6 +274,9 @@ const OVERFLOW_KEYS: u32 = 1024;
 
 impl SampleParts for Tracer<'_> {
     fn remotes(&mut self) -> Result<Vec<RemoteRecord>, Error> {
+        if let Some(rows) = &mut self.rows {
+            rows.begin_sample();
+        }
         self.take_rows(true)?;
         Ok(self.rows.as_mut().map(Rows::taken).unwrap_or_default())
     }
@@ -338,6 +341,9 @@ impl Source for Tracer<'_> {
         let mut sampling = mem::take(&mut self.sampling);
         let sample = sampling.take(self, extent, MAX_ATTEMPTS);
         self.sampling = sampling;
+        if let (Some(rows), Ok(_)) = (&mut self.rows, &sample) {
+            rows.end_sample(&mut self.skel.maps);
+        }
         sample
     }
 

@@ -43,6 +43,7 @@ mod remote_names;
 mod remote_netns;
 mod remote_pieces;
 mod remote_role;
+mod remote_samples;
 mod remote_scenes;
 mod remote_socket;
 mod remote_stream;

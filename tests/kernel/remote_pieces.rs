@@ -30,7 +30,7 @@ fn pieces_of_a_datagram() {
 }
 
 /// A further piece of a datagram to `to`.
-fn piece(from: &Socket, truth: &Truth, size: usize, to: SocketAddr, more: MsgFlags) {
+pub fn piece(from: &Socket, truth: &Truth, size: usize, to: SocketAddr, more: MsgFlags) {
     let sent = socket::send(from.raw(), &vec![5; size], more).expect("send");
     from.sent(truth, Some(to), sent);
 }
