@@ -164,13 +164,15 @@ fn rows_are_taken_between_the_events_of_a_socket() {
     }
 }
 
-/// A process that ends, and another one whose thread may get its slot, with the same socket.
+/// A process that ends, and another one whose thread may get its slot or its address, with the same
+/// socket.
 #[test]
 fn processes_one_after_the_other_with_one_socket() {
     split(
         || pair(V4),
         |(one, other), truth| {
-            for size in 1..40 {
+            for number in 0..300 {
+                let size = 1 + number % 40;
                 let pid = super::remote::in_child(|| {
                     // SAFETY: sends bytes of a buffer that is as long as it says.
                     let sent = |n: usize| unsafe {

@@ -17,7 +17,7 @@ use super::remote_pieces::piece;
 use super::remote_socket::{MORE, NO_FLAGS, Socket, V4};
 use super::remote_stream::pair;
 
-/// A child that sends to itself until it is dropped.
+/// A child that sends to itself, until it has got another name.
 struct Talker {
     pid: Pid,
     tell: std::io::PipeWriter,
@@ -40,7 +40,7 @@ impl Talker {
         }
     }
 
-    /// It has another name, and has sent since.
+    /// It has another name, has sent once since, and does nothing more.
     fn rename(&mut self) {
         self.tell.write_all(b"n").expect("a question");
         self.told.read_exact(&mut [0]).expect("an answer");
@@ -80,13 +80,17 @@ fn talk(one: &Socket, other: &Socket, asked: i32, answer: i32) -> ! {
             {
                 libc::_exit(1);
             }
+            while is_asked {
+                libc::pause();
+            }
         }
     }
 }
 
-/// It sends at every moment: before, during and after each sample.
+/// It sends at every moment, also during samples, until it has another name. Only its last message
+/// can say that it has to be shown again.
 #[test]
-fn a_process_that_is_renamed_while_it_sends() {
+fn a_process_that_is_renamed_before_its_last_message() {
     for (one, other) in [pair(V4), connected(V4)] {
         let mut storage = Storage::default();
         let sizes = capacity(RemoteMode::Service, false);
