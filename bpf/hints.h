@@ -279,15 +279,15 @@ static __always_inline void let_suffice(struct hint *hint, enum rows_state state
  * done, since most events end here. What is the same for each call on a socket was looked at when
  * the hint was made.
  *
- * Most events do not even need the slot of their thread. It says two things. The next sample shows
- * the thread again, because its process may have another name by then: an event has to say so only
- * once after each sample. And it leads to the note of a call, which a thread without a bit in
- * `noted` cannot have.
+ * Most events do not even need the slot of their thread. It is needed for two things. By it, the
+ * next sample shows the thread again, because its process may have another name by then: one event
+ * after each sample has to say so. And it leads to the note of a call, which a thread without a bit
+ * in `noted` does not have.
  *
- * So user space clears HINTS_SUFFICE before it selects the other half, whose hints are empty. It
- * clears `noted`, reads the threads, and sets HINTS_SUFFICE again. A hint suffices only if an event
- * has used it since then, with the slot. A note that is older than the bits is that of a call which
- * had ended by then, or was the first one to use the hint.
+ * So when a sample begins, user space clears HINTS_SUFFICE and selects the other half, whose hints
+ * are empty. It clears `noted`, reads the threads, and sets HINTS_SUFFICE again. A hint suffices
+ * only if an event has used it since then, with the slot. A note from before is that of a call that
+ * had ended, or of the first event that used the hint.
  */
 static __always_inline bool count_by_hint(struct sock *sk, enum direction direction, __u64 bytes,
 					  __u64 task, __u64 cookie, enum rows_state state)
