@@ -67,7 +67,7 @@ pub(super) struct Hints {
 impl Hints {
     /// Maps the BPF arrays.
     pub(super) fn map(maps: &NetatopMaps<'_>, sizes: HintSizes) -> io::Result<Self> {
-        let rodata = maps.rodata_data.as_deref();
+        let rodata = maps.rodata_data;
         Ok(Self {
             hints: Words::map(maps.hints.as_fd(), sizes.all() as usize * HINT_WORDS)?,
             made: Words::map(maps.hints_made.as_fd(), sizes.words() as usize)?,

@@ -80,8 +80,10 @@ fn talk(one: &Socket, other: &Socket, asked: i32, answer: i32) -> ! {
             {
                 libc::_exit(1);
             }
-            while is_asked {
-                libc::pause();
+            if is_asked {
+                loop {
+                    libc::pause();
+                }
             }
         }
     }
