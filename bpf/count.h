@@ -137,7 +137,7 @@ static __always_inline int count(struct sock *sk, int ret, int flags, enum direc
 	enum rows_state state;
 	__u32 at;
 
-	/* An event of 0 bytes may not count at all. */
+	/* First, since most events end here. An event of 0 bytes may not count at all. */
 	if (by_remote && !by_ends && !filter.tasks && ret > 0 && does_count(flags)) {
 		cookie = sk->__sk_common.skc_cookie.counter;
 		state = state_of_rows();

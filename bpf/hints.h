@@ -49,7 +49,8 @@ struct hint {
 	__u64 task;
 	/*
 	 * When it was started. Another task has another address, or it was started later. By exec,
-	 * a thread gets the start of the first thread of its process, as it gets its id.
+	 * a thread gets the start of the first thread of its process, as it gets its id. With a
+	 * note, this is the id of the thread's block, since its slot has been read anyway.
 	 */
 	__u64 start;
 	struct hinted_ends ends;
@@ -133,7 +134,7 @@ static __always_inline __u64 start_of(__u64 task)
 	return bpf_core_cast((void *)task, struct task_struct)->start_boottime;
 }
 
-/* The same for a thread with a slot: see struct hint. */
+/* What is in the hint of a thread with a slot: that, or with a note the id of its block. */
 static __always_inline __u64 hinted_start(__u64 task, __u64 block, const struct note *note)
 {
 	/* Without this, the compiler makes one load of both, which the verifier refuses. */
@@ -236,6 +237,15 @@ static __always_inline bool is_hint_of(const struct hint *hint, const struct hin
 	       hint->ends.address[1] == ends.address[1] && has_local_address(hint, sk, note, state);
 }
 
+/* The same, whether the hint suffices or not. */
+static __always_inline bool is_any_hint_of(const struct hint *hint, struct hint_wanted wanted,
+					   struct sock *sk, const struct note *note,
+					   enum rows_state state)
+{
+	wanted.task |= hint->task & HINT_SUFFICES;
+	return is_hint_of(hint, &wanted, sk, note, state);
+}
+
 /* A number by which calls with different remote ends on one socket have different hints. */
 static __always_inline __u32 spread_of(const struct note *note)
 {
@@ -333,12 +343,11 @@ static __always_inline bool count_by_noted_hint(struct sock *sk, enum direction 
 	if (note && (note->owner != set->state[at].id || !is_for_call(note, sk, direction)))
 		note = NULL;
 	hint = hint_at(hint_place(task, cookie, direction, state, note ? spread_of(note) : 0));
-	if (!hint)
-		return false;
-	wanted.task = hinted_task(task, sk, UDP, note) | (hint->task & HINT_SUFFICES);
+	wanted.task = hinted_task(task, sk, UDP, note);
 	wanted.start = hinted_start(task, set->state[at].id, note);
-	if (!is_hint_of(hint, &wanted, sk, note, state))
+	if (!hint || !is_any_hint_of(hint, wanted, sk, note, state))
 		return false;
+	/* The next snapshot shows it again. */
 	set->state[at].shown_id = 0;
 	if (note)
 		take_note(note, sk, direction);

@@ -43,8 +43,9 @@ struct slot_state {
 	/* Id of the block; 0 while the slot is free, or is being taken or given back. */
 	__u64 id;
 	/*
-	 * The block in the last snapshot, and the sum of its counters there. Events that are
-	 * counted in rows clear the first, so that the next snapshot shows the block.
+	 * The block in the last snapshot, and the sum of its counters there. The first event after
+	 * each sample that is counted in a row clears shown_id, as others may, so that the next
+	 * snapshot shows the block.
 	 */
 	__u64 shown_id;
 	__u64 shown_sum;

@@ -90,7 +90,7 @@ static __always_inline bool count_in_row(struct sock *sk, enum protocol protocol
 	else
 		mark_hint(use->place);
 	hint->cookie = use->wanted.cookie;
-	hint->task = use->wanted.task & ~(__u64)HINT_SUFFICES;
+	hint->task = use->wanted.task;
 	hint->start = use->wanted.start;
 	hint->msgs_and_row = index;
 	hint->bytes = 0;
@@ -134,13 +134,11 @@ static __always_inline int count_remote(struct sock *sk, enum protocol protocol,
 					       note ? spread_of(note) : 0);
 			use.hint = hint_at(use.place);
 		}
-		if (use.hint)
-			use.wanted.task |= use.hint->task & HINT_SUFFICES;
 		/*
 		 * The first event after a sample, or one that depends on a filter, which
 		 * count_by_hint() has not seen.
 		 */
-		if (use.hint && is_hint_of(use.hint, &use.wanted, sk, note, state)) {
+		if (use.hint && is_any_hint_of(use.hint, use.wanted, sk, note, state)) {
 			let_suffice(use.hint, state);
 			add_to_hint(use.hint, bytes);
 			return 0;

@@ -7,8 +7,8 @@
  * set is in a hash map, which is slower and has room for many more.
  *
  * User space takes the rows while events are counted. There are two halves of the array and of the
- * sets, and two hash maps. To take the rows, user space selects the other half in rows_state
- * and puts the other hash map into current_rows. The system call returns when no
+ * sets, and two hash maps. To take the rows, user space selects the other half in rows_state and
+ * puts the other hash map into current_rows. The system call returns when no
  * program can still use the half and the hash map of before (maybe_wait_bpf_programs() in
  * kernel/bpf/syscall.c). So user space reads each row once, and its counters are final.
  */

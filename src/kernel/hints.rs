@@ -67,13 +67,12 @@ pub(super) struct Hints {
 impl Hints {
     /// Maps the BPF arrays.
     pub(super) fn map(maps: &NetatopMaps<'_>, sizes: HintSizes) -> io::Result<Self> {
-        let rodata = maps.rodata_data;
         Ok(Self {
             hints: Words::map(maps.hints.as_fd(), sizes.all() as usize * HINT_WORDS)?,
             made: Words::map(maps.hints_made.as_fd(), sizes.words() as usize)?,
             of_cpu: sizes.of_cpu as usize,
             half: sizes.half as usize,
-            msg: rodata.ok_or(io::ErrorKind::NotFound)?.hinted_msg,
+            msg: maps.rodata_data.ok_or(io::ErrorKind::NotFound)?.hinted_msg,
         })
     }
 

@@ -154,6 +154,24 @@ pub struct Split {
     pub any_thread: bool,
 }
 
+impl Split {
+    /// Rows are processes.
+    pub fn of_processes(mode: RemoteMode) -> Self {
+        Self {
+            mode: Some(mode),
+            threads: false,
+            any_thread: false,
+        }
+    }
+}
+
+/// Compares each row of an interval.
+pub fn assert_rows(interval: &Interval, truth: &Truth, split: Split, case: &str) {
+    let expected = truth.rows(split);
+    let found = counted(interval, &expected, split);
+    assert_eq!(found, expected, "{split:?} {case}");
+}
+
 /// The rows of the processes in `truth`.
 pub fn counted(interval: &Interval, truth: &Rows, split: Split) -> Rows {
     let mut rows = Rows::new();
@@ -248,10 +266,8 @@ fn split_of<T>(
             traffic(prepared, &truth);
             let losses = counting.sample(Extent::Changes).losses;
             let interval = counting.interval();
-            let expected = truth.rows(split);
-            assert!(!expected.is_empty(), "no traffic");
-            let found = counted(&interval, &expected, split);
-            assert_eq!(found, expected, "{split:?} {udp_ends:?}");
+            assert!(!truth.rows(split).is_empty(), "no traffic");
+            assert_rows(&interval, &truth, split, &format!("{udp_ends:?}"));
             assert!(interval.unattributed.is_zero(), "{split:?}");
             assert_eq!(losses.remote_full, 0, "{split:?}");
             if !filter.pids.is_empty() {

@@ -12,7 +12,7 @@ use nix::sys::socket::{self, SockaddrStorage, sockopt};
 use nix::unistd::{getpid, gettid};
 
 use super::harness::{Counting, wait_for};
-use super::remote::{MODES, Split, Truth, counted, family, split};
+use super::remote::{MODES, Split, Truth, assert_rows, family, split};
 use super::remote_socket::{LOOPBACKS, MAPPED, Socket, V4, V6, disconnect, open, talk};
 use super::remote_stream::{bind, client, connect, name, pair, server, socket_of};
 
@@ -134,11 +134,7 @@ fn more_sockets_than_hints() {
 #[test]
 fn rows_are_taken_between_the_events_of_a_socket() {
     for mode in MODES {
-        let split = Split {
-            mode: Some(mode),
-            threads: false,
-            any_thread: false,
-        };
+        let split = Split::of_processes(mode);
         let mut storage = Storage::default();
         let sizes = Capacity {
             remote: Some(RemoteRows::of_host(mode, false, UdpEnds::NotNeeded)),
@@ -156,10 +152,7 @@ fn rows_are_taken_between_the_events_of_a_socket() {
             for _ in 0..3 {
                 talk(&truth, &one, &other);
             }
-            let interval = counting.interval();
-            let expected = truth.rows(split);
-            let found = counted(&interval, &expected, split);
-            assert_eq!(found, expected, "{mode:?} {round}");
+            assert_rows(&counting.interval(), &truth, split, &format!("{round}"));
         }
     }
 }
@@ -245,9 +238,7 @@ fn a_thread_that_gets_another_id_by_exec() {
         };
         truth.add(known);
     }
-    let interval = counting.interval();
-    let expected = truth.rows(split);
-    assert_eq!(counted(&interval, &expected, split), expected);
+    assert_rows(&counting.interval(), &truth, split, "exec");
     drop(other);
 }
 

@@ -11,7 +11,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::harness::{Counting, of_pid, wait_for};
-use super::remote::{MODES, Split, Truth, capacity, counted, family, udp_ends};
+use super::remote::{MODES, Split, Truth, assert_rows, capacity, family, udp_ends};
 use super::remote_datagram::connected;
 use super::remote_pieces::piece;
 use super::remote_socket::{MORE, NO_FLAGS, Socket, V4};
@@ -117,11 +117,7 @@ fn a_process_that_is_renamed_before_its_last_message() {
 #[test]
 fn calls_that_name_another_end_between_samples() {
     for mode in MODES {
-        let split = Split {
-            mode: Some(mode),
-            threads: false,
-            any_thread: false,
-        };
+        let split = Split::of_processes(mode);
         let mut storage = Storage::default();
         let sizes = capacity(mode, false);
         let mut counting = Counting::with_capacity(&mut storage, sizes, &family(), false);
@@ -147,10 +143,7 @@ fn calls_that_name_another_end_between_samples() {
             if round % 3 == 1 {
                 corked.send_to_flags(&truth, 50, to, MORE);
             }
-            let interval = counting.interval();
-            let expected = truth.rows(split);
-            let found = counted(&interval, &expected, split);
-            assert_eq!(found, expected, "{mode:?} {round}");
+            assert_rows(&counting.interval(), &truth, split, &format!("{round}"));
         }
     }
 }
